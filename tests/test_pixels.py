@@ -1,0 +1,338 @@
+"""Pictures in and out: what a viewer shows, and a notice for what is lost."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from vqcodec.errors import ImageTooLargeError, InputError, OutputError
+from vqcodec.pixels import crop, load, pad, save
+
+RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)  # [H, W, 3]
+ALPHA = "alpha dropped"
+SIXTEEN = "16 bits reduced to 8"
+
+
+def image_bytes(image: Image.Image, format: str = "PNG", **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """A PNG file written by hand, for what Pillow does not write."""
+    out = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        out += struct.pack(">I", len(data)) + kind + data
+        out += struct.pack(">I", zlib.crc32(kind + data))
+    return out
+
+
+# Sources
+
+
+def test_paths_bytes_files_images_and_arrays_give_the_same_pixels(tmp_path):
+    image = Image.fromarray(RGB)
+    path = tmp_path / "a.png"
+    image.save(path)
+    for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), image, RGB):
+        rgb, notices = load(source)
+        assert rgb.dtype == np.uint8
+        assert np.array_equal(rgb, RGB)
+        assert notices == ()
+
+
+def test_a_file_object_stays_open():
+    file = io.BytesIO(image_bytes(Image.fromarray(RGB)))
+    load(file)
+
+    assert not file.closed
+
+
+def test_grey_and_alpha_arrays_are_accepted():
+    grey = RGB[..., 0]
+    alpha = np.dstack([RGB, grey])
+    opaque = np.dstack([RGB, np.full_like(grey, 255)])
+
+    assert np.array_equal(load(grey).rgb, np.dstack([grey] * 3))
+    assert np.array_equal(load(grey[..., None]).rgb, np.dstack([grey] * 3))
+    assert np.array_equal(load(alpha).rgb, RGB)
+    assert load(alpha).notices == (ALPHA,)
+    assert load(opaque).notices == ()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        RGB.astype(np.float32),
+        RGB.astype(np.uint16),
+        RGB[..., :2],
+        RGB[None],
+        RGB[0, :, 0],
+        RGB[:0],
+        np.moveaxis(RGB, 2, 0),
+    ],
+)
+def test_other_arrays_are_input_errors(array):
+    with pytest.raises(InputError, match="array is"):
+        load(array)
+
+
+# Modes
+
+
+@pytest.mark.parametrize(
+    ("mode", "notices"),
+    [
+        ("RGB", ()),
+        ("L", ()),
+        ("1", ()),
+        ("P", ()),
+        ("RGBA", (ALPHA,)),
+        ("LA", (ALPHA,)),
+        ("PA", (ALPHA,)),
+        ("RGBa", (ALPHA,)),
+        ("CMYK", ("CMYK converted to RGB",)),
+        ("YCbCr", ("YCbCr converted to RGB",)),
+        ("HSV", ("HSV converted to RGB",)),
+    ],
+)
+def test_every_mode_becomes_rgb_with_a_notice_of_what_is_lost(mode, notices):
+    half = Image.fromarray(np.dstack([RGB, np.full((5, 7), 128, np.uint8)]), "RGBA")
+    via = half.convert("LA") if mode == "PA" else half
+    image = via.convert(mode)
+    if mode == "PA":
+        image.putalpha(128)
+    rgb, found = load(image)
+
+    assert (rgb.shape, rgb.dtype) == ((5, 7, 3), np.uint8)
+    assert found == notices
+
+
+def test_alpha_is_dropped_and_not_blended():
+    rgba = Image.new("RGBA", (1, 1), (10, 20, 30, 0))
+
+    assert load(image_bytes(rgba)).rgb.tolist() == [[[10, 20, 30]]]
+
+
+def test_opaque_alpha_loses_nothing():
+    assert load(Image.new("RGBA", (1, 1), (10, 20, 30, 255))).notices == ()
+
+
+@pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
+def test_a_palette_with_transparency_is_read_without_a_warning(transparency):
+    image = Image.new("P", (2, 1))
+    image.putpalette([1, 2, 3, 4, 5, 6])
+    image.putpixel((1, 0), 1)
+    rgb, notices = load(image_bytes(image, transparency=transparency))
+
+    assert rgb.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    assert notices == (ALPHA,)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I"])
+def test_16_bit_grey_is_rounded_and_not_clipped(mode):
+    levels = np.array([[0, 128, 129, 257 * 7, 257 * 200, 65535]], np.uint16)
+    image = Image.fromarray(levels if mode == "I;16" else levels.astype(np.int32))
+
+    assert image.mode == mode
+    rgb, notices = load(image)
+    assert rgb[0, :, 0].tolist() == [0, 0, 1, 7, 200, 255]
+    assert notices == (SIXTEEN,)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (6, 4)])
+def test_16_bit_png_gives_a_notice(colour, channels):
+    row = np.full((2, channels), 257 * 200, ">u2")
+    rgb, notices = load(png(2, 1, 16, colour, b"\0" + row.tobytes()))
+
+    assert rgb.tolist() == [[[200] * 3] * 2]
+    assert SIXTEEN in notices
+
+
+def test_float_grey_is_0_to_1():
+    levels = np.array([[0, 0.5, 1]], np.float32)
+
+    assert load(Image.fromarray(levels)).rgb[0, :, 0].tolist() == [0, 128, 255]
+    for wrong in (levels * 2, levels - 1, levels * np.float32("nan")):
+        with pytest.raises(InputError, match=r"expected 0..1"):
+            load(Image.fromarray(wrong))
+
+
+def test_32_bit_integers_are_refused():
+    with pytest.raises(InputError, match="expected 0"):
+        load(Image.fromarray(np.array([[65536]], np.int32)))
+
+
+# Orientation, metadata, frames
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_to_the_pixels(orientation):
+    upright = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    # EXIF: where row 0 and column 0 of the stored picture are seen.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    for format in ("PNG", "TIFF"):
+        rgb = load(image_bytes(image, format, exif=exif)).rgb
+        assert np.array_equal(rgb[..., 0], upright)
+
+
+def test_damaged_exif_does_not_keep_a_picture_from_being_read():
+    data = image_bytes(Image.fromarray(RGB), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff\x01\x12")
+    rgb, notices = load(data)
+
+    assert np.array_equal(rgb, RGB)
+    assert notices == ("metadata dropped: EXIF",)
+
+
+def test_dropped_metadata_is_named():
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    data = image_bytes(Image.fromarray(RGB), "JPEG", exif=exif, xmp=b"<x:xmpmeta/>")
+
+    assert load(data).notices == ("metadata dropped: EXIF, XMP",)
+
+
+def test_only_a_profile_that_is_not_srgb_gives_a_notice():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    image = Image.fromarray(RGB)
+
+    assert load(image_bytes(image, icc_profile=srgb)).notices == ()
+    assert "profile dropped" in load(image_bytes(image, icc_profile=lab)).notices[0]
+
+
+def test_the_first_frame_of_an_animation_is_kept():
+    frames = [Image.new("L", (2, 2), level) for level in (10, 200)]
+    data = image_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    rgb, notices = load(data)
+
+    assert rgb.tolist() == [[[10] * 3] * 2] * 2
+    assert notices == ("animated: only one frame is kept",)
+
+
+# Limits and damage
+
+
+def test_the_size_is_checked_before_pixels_are_decoded():
+    data = png(20_000, 20_000, 8, 2, b"")
+    for limit in (None, 10**6):
+        with pytest.raises(ImageTooLargeError) as caught:
+            load(data) if limit is None else load(data, max_pixels=limit)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ImageTooLargeError, match="10000x10000 = 100000000 pixels"):
+        load(png(10_000, 10_000, 8, 2, b""), max_pixels=10**6)
+    for source in (RGB, Image.fromarray(RGB)):
+        with pytest.raises(ImageTooLargeError, match="7x5 = 35 pixels, the limit is 34"):
+            load(source, max_pixels=34)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
+def test_truncated_files_are_input_errors(format):
+    data = image_bytes(Image.fromarray(np.tile(RGB, (20, 20, 1))), format)
+    for size in (0, 3, 20, len(data) // 2, len(data) - 200):
+        with pytest.raises(InputError) as caught:
+            load(data[:size])
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_an_image_is_an_input_error_of_one_line(tmp_path):
+    path = tmp_path / "a.png"
+    with pytest.raises(InputError, match=r"cannot read .*a\.png: No such file"):
+        load(path)
+    with pytest.raises(InputError, match="cannot read"):
+        load(tmp_path)
+    path.write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"a\.png is not an image"):
+        load(path)
+    with pytest.raises(InputError, match="input is not an image"):
+        load(b"not an image")
+
+
+# Saving
+
+
+@pytest.mark.parametrize("extension", ["png", "PNG", "webp", "bmp", "tif", "ppm"])
+def test_lossless_formats_round_trip(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    save(RGB, path)
+
+    assert np.array_equal(load(path).rgb, RGB)
+
+
+def test_jpeg_is_written_at_high_quality(tmp_path):
+    smooth = np.tile(np.linspace(0, 255, 64).astype(np.uint8)[:, None, None], (1, 64, 3))
+    save(smooth, tmp_path / "a.jpg")
+
+    assert np.abs(load(tmp_path / "a.jpg").rgb.astype(int) - smooth).max() <= 4
+
+
+def test_a_file_object_takes_the_format_by_name_or_extension():
+    for format in ("PNG", "png", "jpg"):
+        out = io.BytesIO()
+        save(RGB, out, format)
+        assert load(out.getvalue()).rgb.shape == RGB.shape
+
+
+def test_save_does_not_overwrite_unless_told(tmp_path):
+    save(RGB, tmp_path / "a.png")
+    with pytest.raises(OutputError, match="exists already"):
+        save(RGB, tmp_path / "a.png")
+    save(RGB[:2], tmp_path / "a.png", overwrite=True)
+
+    assert load(tmp_path / "a.png").rgb.shape == (2, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "reason"),
+    [
+        ("a.xyz", None, r"image extension \.xyz"),
+        ("a", None, "image extension none"),
+        ("a.png", "xyz", "image format xyz"),
+    ],
+)
+def test_an_unknown_format_is_an_output_error(tmp_path, name, format, reason):
+    with pytest.raises(OutputError, match=reason):
+        save(RGB, tmp_path / name, format)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_above_the_limit_of_its_format_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError, match="cannot write"):
+        save(np.zeros((1, 70_000, 3), np.uint8), tmp_path / "a.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_refuses_other_arrays(tmp_path):
+    with pytest.raises(ValueError, match="expected uint8"):
+        save(RGB[..., 0], tmp_path / "a.png")
+
+
+# Padding
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (16, 16), (17, 31), (32, 5)])
+def test_pad_repeats_edges_to_a_multiple_of_16_and_crop_undoes_it(height, width):
+    rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    padded = pad(rgb)
+
+    assert padded.shape == (-(-height // 16) * 16, -(-width // 16) * 16, 3)
+    assert np.array_equal(crop(padded, height, width), rgb)
+    assert (padded[height:] == padded[height - 1]).all()
+    assert (padded[:, width:] == padded[:, width - 1 : width]).all()

@@ -1,0 +1,51 @@
+"""vqcodec: a learned image codec. A VQ-VAE's indices, entropy-coded, in a .vqc file.
+
+Torch is imported when a picture is first encoded or decoded, not by `import vqcodec`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .codec import Codec, Indices
+    from .container import Header
+    from .pixels import Source
+
+__version__ = "0.1.0"
+__all__ = ["Codec", "Header", "Indices", "decode", "encode", "read_header"]
+DEFAULT_QUALITY = 50
+
+_LAZY = {"Codec": ".codec", "Indices": ".codec", "Header": ".container"}
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def encode(image: "Source", quality: float = DEFAULT_QUALITY) -> bytes:
+    """Compress a picture with the default model; see `Codec.encode`."""
+    from .codec import Codec
+
+    return Codec.shared().encode(image, quality)
+
+
+def decode(data: bytes) -> "Image.Image":
+    """Paint a .vqc file with the model that it names; see `Codec.decode`."""
+    from .codec import Codec
+
+    return Codec.shared(read_header(data).model_id).decode(data)
+
+
+def read_header(data: bytes) -> "Header":
+    """Size, level and model of a .vqc file from its first bytes, without torch.
+
+    Raises FormatError (a ValueError) if they are not the start of one, ImageTooLargeError.
+    """
+    from .container import read_header as read
+
+    return read(data)

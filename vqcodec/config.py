@@ -1,0 +1,142 @@
+"""What a model is: frozen dataclasses, to and from JSON. Sizes are channels, positions are latents.
+
+A model's config and tensors together are its identity (FORMAT.md, "Model"): the model id is
+a hash of both, so a field that changes here changes every id.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+from .errors import ModelError
+
+STRIDE = 16  # pixels a latent, each way; part of the file format
+PRECISION = 24  # bits of a probability in the coder; part of the file format
+ALL_POSITIONS = 0xFFFF
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    latents: int = 256  # C, latent channels at 1/16, sorted by energy
+    fine_width: int = 128  # channels of the blocks at 1/8
+    fine_blocks: int = 3
+    coarse_width: int = 192  # channels of the blocks at 1/16
+    coarse_blocks: int = 4
+    levels: int = 48  # L, rate points of one network
+    knots: int = 7  # per-level vectors are interpolated between this many in training
+    lambda_min: float = 0.0005  # of level 0; the loss is bits/pixel + lambda * MSE in 255 units
+    lambda_max: float = 0.17  # of level L - 1; between them geometric
+
+    def __post_init__(self):
+        if not 2 <= self.knots <= self.levels <= 64:
+            raise ModelError(f"expected 2 <= knots <= levels <= 64, found {self}")
+
+    def lambdas(self) -> list[float]:
+        """The weight of the squared error at each level."""
+        ratio = (self.lambda_max / self.lambda_min) ** (1 / (self.levels - 1))
+        return [self.lambda_min * ratio**level for level in range(self.levels)]
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Conditional codebooks: one a class of scale (design: entropy-constrained VQ)."""
+
+    classes: int = 40  # T, of scale; class t is 2**(log_sigma_min + t / per_octave) steps
+    per_octave: int = 4
+    log_sigma_min: float = -26087 / 8192  # 0.11 steps; a multiple of 2**-13
+    pair_classes: int = 14  # neighbouring channels whose classes are both below this share a word
+    pair_merge: int = 2  # classes of scale that share one side of a pair codebook
+    pair_range: int = 4  # a pair codebook starts as the integers -range..range, squared
+
+    def __post_init__(self):
+        if not (self.log_sigma_min * 8192).is_integer():
+            raise ModelError(f"log_sigma_min is not a multiple of 2**-13: {self}")
+        if self.pair_classes % self.pair_merge or self.pair_classes > self.classes:
+            raise ModelError(f"pair_classes does not fit: {self}")
+
+
+@dataclass(frozen=True)
+class PassConfig:
+    """One parallel pass of the prior: channels start..stop-1 at the positions of the lattice."""
+
+    start: int
+    stop: int
+    lattice: int = ALL_POSITIONS  # bit 4 * (y % 4) + (x % 4) is set where the pass codes
+    blocks: int = 1
+    dilation: int = 1  # of the pass's convolutions
+
+    def __post_init__(self):
+        if self.start % 2 or self.stop % 2 or not 0 <= self.start < self.stop:
+            raise ModelError(f"expected even 0 <= start < stop, found {self.start}..{self.stop}")
+        if not 0 < self.lattice <= ALL_POSITIONS:
+            raise ModelError(f"expected a lattice of 16 bits, found {self.lattice}")
+
+
+def lattice(*places: tuple[int, int]) -> int:
+    """The lattice that codes at these (y % 4, x % 4)."""
+    return sum(1 << (4 * y + x) for y, x in places)
+
+
+def default_passes(latents: int) -> tuple[PassConfig, ...]:
+    """Low frequencies first: a pyramid over the first 8 channels, then the rest by energy."""
+    quarter = ((0, 2), (2, 0), (2, 2))
+    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
+    return (
+        PassConfig(0, 8, lattice((0, 0)), 0),
+        PassConfig(0, 8, lattice(*quarter), 1, 2),
+        PassConfig(0, 8, lattice(*rest), 1),
+        PassConfig(8, 40, ALL_POSITIONS, 2),
+        PassConfig(40, 104, ALL_POSITIONS, 2),
+        PassConfig(104, latents, ALL_POSITIONS, 2),
+    )
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    width: int = 128  # channels of the running state
+    expand: int = 2  # of the blocks' inner layers
+    passes: tuple[PassConfig, ...] = field(default_factory=lambda: default_passes(256))
+    coarse_passes: int = 3  # passes in the coarse segment of a file
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name: str = "base"
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+
+    def __post_init__(self):
+        coded = [[0] * 16 for _ in range(self.transform.latents)]
+        for item in self.prior.passes:
+            for channel in range(item.start, min(item.stop, self.transform.latents + 1)):
+                if channel == self.transform.latents:
+                    raise ModelError(f"pass {item} codes channels that do not exist")
+                for bit in range(16):
+                    coded[channel][bit] += item.lattice >> bit & 1
+        if any(count != 1 for row in coded for count in row):
+            raise ModelError("the passes do not code each latent exactly once")
+        if self.prior.passes[0].blocks:
+            raise ModelError("the first pass has no context, so it takes no blocks")
+        if not 0 < self.prior.coarse_passes < len(self.prior.passes):
+            raise ModelError("coarse_passes must leave a pass for either segment")
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, so that equal configs have equal bytes."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelConfig":
+        """The config that `to_json` wrote. Raises ModelError for unknown or missing keys."""
+        try:
+            fields = json.loads(text)
+            prior = fields["prior"]
+            passes = tuple(PassConfig(**item) for item in prior["passes"])
+            return cls(
+                name=fields["name"],
+                transform=TransformConfig(**fields["transform"]),
+                quantizer=QuantizerConfig(**fields["quantizer"]),
+                prior=PriorConfig(**{**prior, "passes": passes}),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise ModelError(f"model config is not what this version reads: {exc}") from exc

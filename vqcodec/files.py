@@ -1,0 +1,94 @@
+"""Write a file whole or not at all."""
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import OutputError, VqcodecError
+
+Content = bytes | Callable[[BinaryIO], None]
+
+
+def write_atomically(path: str | os.PathLike, content: Content, overwrite: bool = False) -> None:
+    """Write `content` to `path`: the target is either complete or untouched.
+
+    content: the bytes, or a function that writes them to the binary file it is given.
+    The bytes go to a temporary file in the same directory, which takes the target's name
+    at the end and is removed if anything fails. Without `overwrite` an existing file is
+    never replaced, not even one that appears while the content is being written. With it,
+    the target keeps its permissions, and a symbolic link its place. A device or pipe is
+    written directly: there is nothing in it to lose.
+
+    Raises OutputError if the target exists or cannot be written; what `content` raises,
+    other than OSError, passes through.
+    """
+    target = Path(path)
+    try:
+        if _is_special(target):
+            with open(target, "wb") as file:
+                _fill(file, content)
+            return
+        if not overwrite and os.path.lexists(target):
+            raise OutputError(f"{target} exists already")
+        _write_beside(Path(os.path.realpath(target)) if overwrite else target, content, overwrite)
+    except VqcodecError:
+        raise
+    except FileExistsError as exc:
+        raise OutputError(f"{target} exists already") from exc
+    except OSError as exc:
+        raise OutputError(f"cannot write {target}: {exc.strerror or exc}") from exc
+
+
+def _is_special(target: Path) -> bool:
+    """Tell whether `target` is a device, a pipe or a socket. Raises OutputError for a directory."""
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        return False  # nothing there, or not readable: opening the temporary file will tell
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{target} is a directory")
+    return not stat.S_ISREG(mode)
+
+
+def _fill(file: BinaryIO, content: Content) -> None:
+    """Write `content` to the open binary `file`."""
+    if callable(content):
+        content(file)
+    else:
+        file.write(content)
+
+
+def _write_beside(target: Path, content: Content, overwrite: bool) -> None:
+    """Fill a temporary file in the target's directory, then give it the target's name."""
+    temporary = target.with_name(f".vqcodec-{secrets.token_hex(8)}.tmp")
+    # "x" and not tempfile: the new file gets the permissions of the user's umask, not 0600.
+    # "+": some image writers read back what they wrote.
+    with open(temporary, "x+b") as file:
+        try:
+            _fill(file, content)
+            file.close()
+            if overwrite:
+                if target.exists():
+                    shutil.copymode(target, temporary)
+                os.replace(temporary, target)
+            else:
+                _rename_to_new(temporary, target)
+        finally:
+            file.close()  # before unlink: Windows does not remove an open file
+            temporary.unlink(missing_ok=True)
+
+
+def _rename_to_new(temporary: Path, target: Path) -> None:
+    """Give `temporary` the name `target`; FileExistsError if that name is taken by now."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links on this file system (FAT, some network shares): reserve the name first.
+        open(target, "xb").close()
+        os.replace(temporary, target)

@@ -1,0 +1,27 @@
+"""Sizes of pictures: the limits, and how many latents cover them.
+
+Integers only: a size must come out the same on every machine.
+"""
+
+from .config import STRIDE
+from .errors import ImageTooLargeError
+
+MAX_DIMENSION = 2**18  # pixels per side, a limit of the format; JPEG XL level 5 has 262,144 too
+MAX_PIXELS = 178_956_970  # default of `max_pixels`; Pillow refuses above the same number
+
+
+def latents_across(pixels: int) -> int:
+    """Return the number of latents that cover a side of `pixels` pixels: ceil(pixels / 16)."""
+    return -(-pixels // STRIDE)
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise ImageTooLargeError if a side is above MAX_DIMENSION or the area above `max_pixels`."""
+    if max(width, height) > MAX_DIMENSION:
+        raise ImageTooLargeError(
+            f"picture is {width}x{height} pixels, the format allows {MAX_DIMENSION} per side"
+        )
+    if width * height > max_pixels:
+        raise ImageTooLargeError(
+            f"picture is {width}x{height} = {width * height} pixels, the limit is {max_pixels}"
+        )

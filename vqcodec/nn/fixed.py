@@ -1,0 +1,133 @@
+"""Fixed-point arithmetic in float tensors: the layers of the integer prior.
+
+Every number here is an integer times a power of two, and every sum of a layer stays below
+2**24 units, so that a float32 (or float64) engine computes it exactly, whatever the order of
+summation, the thread count or the device (Balle et al. 2019, "Integer networks for data
+compression with latent-variable models"). Training runs the very same code; only there do
+the rounded parameters have a straight-through gradient.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .blocks import LevelVector
+
+ACT_BITS = 5  # activations are integers / 2**5
+WEIGHT_BITS = 8
+SUM_BITS = ACT_BITS + WEIGHT_BITS
+STATE_MAX = 2047  # |running state| in 2**-5 units, and likewise below
+RELU_MAX = 511
+UNITS_MAX = 1023
+EXACT_SUM = 2**24  # float32 holds every integer up to here
+WEIGHT_SUM = 3 * 2**22  # bound of sum |weight| * max |input|, in sum units
+BIAS_MAX = 2**20  # bound of each of the up to three biases, in sum units
+
+
+@contextlib.contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Switch off what computes sums in less than the type's precision or by transforms:
+    cuDNN's Winograd and FFT, TF32 and bfloat16 matrix products, autocast."""
+    precision = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        with (
+            torch.backends.cudnn.flags(enabled=False),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+class RoundTo(torch.autograd.Function):
+    """Round half up to a multiple of 2**-bits; the gradient passes straight through."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bits: int) -> Tensor:
+        return torch.floor(x * 2.0**bits + 0.5) * 2.0**-bits
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad, None
+
+
+def round_to(x: Tensor, bits: int) -> Tensor:
+    return RoundTo.apply(x, bits)
+
+
+def activation(x: Tensor, low: int, high: int) -> Tensor:
+    """Round to activation units and clip to low..high of them."""
+    return round_to(x, ACT_BITS).clamp(low * 2.0**-ACT_BITS, high * 2.0**-ACT_BITS)
+
+
+def state(x: Tensor) -> Tensor:
+    return activation(x, -STATE_MAX, STATE_MAX)
+
+
+def bias_grid(bias: Tensor) -> Tensor:
+    limit = BIAS_MAX * 2.0**-SUM_BITS
+    return round_to(bias, SUM_BITS).clamp(-limit, limit)
+
+
+class FixedConv(nn.Module):
+    """A convolution with integer weights / 2**8 on inputs of at most `input_max` / 2**5.
+
+    The sum of |weight| of every output row is scaled down to its bound in the forward pass,
+    so that training cannot leave the exact range.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, input_max: int, *, depthwise=False, dilation=1
+    ):
+        super().__init__()
+        self.input_max, self.dilation = input_max, dilation
+        self.groups = inputs if depthwise else 1
+        shape = (outputs, inputs // self.groups, kernel, kernel)
+        self.weight = nn.Parameter(torch.randn(shape) / (shape[1] * kernel * kernel) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def fixed_weight(self) -> Tensor:
+        limit = WEIGHT_SUM / self.input_max * 2.0**-WEIGHT_BITS
+        total = self.weight.detach().abs().sum((1, 2, 3), keepdim=True)
+        return round_to(self.weight * (limit / total.clamp(min=limit)), WEIGHT_BITS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pad = self.weight.shape[-1] // 2 * self.dilation
+        return F.conv2d(
+            x,
+            self.fixed_weight(),
+            bias_grid(self.bias),
+            padding=pad,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+
+    def bound(self) -> int:
+        """The largest |sum| that any input in range can give, in units of 2**-13, biases
+        of the level (at most 2 * BIAS_MAX) left out."""
+        rows = (self.fixed_weight().double() * 2**WEIGHT_BITS).abs().sum((1, 2, 3))
+        return int(rows.max()) * self.input_max + BIAS_MAX
+
+
+class FixedBlock(nn.Module):
+    """Depthwise 5x5, expand with the level's bias, ReLU, project; added to the state."""
+
+    def __init__(self, width: int, expand: int, levels: int, knots: int, dilation: int):
+        super().__init__()
+        inner = width * expand
+        self.spread = FixedConv(width, width, 5, STATE_MAX, depthwise=True, dilation=dilation)
+        self.expand = FixedConv(width, inner, 1, STATE_MAX)
+        self.project = FixedConv(inner, width, 1, RELU_MAX)
+        self.level = LevelVector(inner, levels, knots)
+        nn.init.normal_(self.project.weight, std=0.02)
+
+    def forward(self, h: Tensor, levels: Tensor) -> Tensor:
+        x = self.expand(state(self.spread(h)))
+        x = x + bias_grid(self.level(levels))[:, :, None, None]
+        x = activation(x, 0, RELU_MAX)
+        return state(h + self.project(x))

@@ -1,0 +1,109 @@
+"""The whole network: transforms, codebooks and prior, and the loop over the passes."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..config import ModelConfig
+from .blocks import as_map
+from .prior import Expectation, LevelTables, Prior, lattice_mask, level_tables
+from .quantizer import Assignment, Classes, Codebooks
+from .transforms import Decoder, Encoder, Gains, LinearPath
+
+
+class PassStep(NamedTuple):
+    """What is known when a pass chooses its words."""
+
+    index: int
+    channels: slice
+    mask: Tensor  # bool [h, w]: the positions that it codes
+    expected: Expectation
+    classes: Classes
+
+
+class PassResult(NamedTuple):
+    """What a pass chose, and what is decoded after it."""
+
+    step: PassStep
+    chosen: Assignment
+    latents: Tensor  # [B, C, h, w] in steps
+
+
+Choose = Callable[[PassStep], Assignment]
+
+
+class Network(nn.Module):
+    """pixels <-> latents <-> codebook words, at every level of the rate."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.linear = LinearPath(config.transform.latents)
+        self.encoder = Encoder(config.transform)
+        self.decoder = Decoder(config.transform)
+        self.gains = Gains(config.transform)
+        self.codebooks = Codebooks(config.quantizer)
+        self.prior = Prior(config)
+        self.fixed_tables: LevelTables | None = None  # [L, C] each, of an exported model
+        self.register_buffer("lambdas", torch.tensor(config.transform.lambdas()), persistent=False)
+
+    def analyse(self, x: Tensor, levels: Tensor) -> Tensor:
+        """Pixels float [B, 3, H, W] in 0..1 -> latents float32 [B, C, H/16, W/16] in steps."""
+        y = self.encoder(x, self.linear, self.gains.scale, levels)
+        return y * as_map(self.gains.to_steps()[levels])
+
+    def synthesise(self, latents: Tensor, levels: Tensor) -> Tensor:
+        """Latents in steps [B, C, h, w] -> pixels float32 [B, 3, 16h, 16w], not clipped."""
+        y = latents * as_map(self.gains.to_units()[levels])
+        return self.decoder(y, self.linear, self.gains.scale, levels)
+
+    def kappa(self, levels: Tensor, fidelity: float) -> Tensor:
+        """Bits that a squared error of one step is worth, [B, C, 1, 1].
+
+        fidelity 1 is the plain optimum of bits + lambda * squared error; more is finer.
+        """
+        energy = self.gains.step_energy()[levels].detach()
+        return as_map(fidelity * self.lambdas[levels][:, None] / 3 * energy)
+
+    def tables(self, levels: Tensor) -> LevelTables:
+        """Fixed-point tables [B, C] of `levels` [B]: those of an exported model, else anew."""
+        if self.fixed_tables is not None:
+            return LevelTables(*(table[levels] for table in self.fixed_tables))
+        return level_tables(self.gains.to_steps(), self.gains.to_units(), levels)
+
+    def passes(self, like: Tensor, levels: Tensor, choose: Choose) -> Iterator[PassResult]:
+        """Walk the prior's passes; `choose` gives each pass its words.
+
+        like: any tensor [B, C, h, w] of the shape, type and device of the latents.
+        """
+        latents = torch.zeros_like(like)
+        tables = self.tables(levels)
+        h = self.prior.begin(latents)
+        for index, item in enumerate(self.config.prior.passes):
+            own = slice(item.start, item.stop)
+            h, expected = self.prior.step(index, h, latents, levels, tables)
+            classes = self.codebooks.classify(expected.log_scale.detach())
+            mask = lattice_mask(item.lattice, *like.shape[-2:], like.device)
+            step = PassStep(index, own, mask, expected, classes)
+            chosen = choose(step)
+            new = torch.where(mask, expected.mean.detach() + chosen.value, latents[:, own])
+            latents = torch.cat([latents[:, : item.start], new, latents[:, item.stop :]], 1)
+            yield PassResult(step, chosen, latents)
+
+    def quantise(self, y: Tensor, levels: Tensor, fidelity: float) -> Iterator[PassResult]:
+        """Walk the passes, choosing words for the latents y [B, C, h, w] in steps.
+
+        The decoded latents are exactly mean + word, with a straight-through gradient to y
+        and the words' own gradient.
+        """
+        kappa = self.kappa(levels, fidelity)
+
+        def choose(step: PassStep) -> Assignment:
+            own = y[:, step.channels]
+            r = (own - step.expected.mean).detach()
+            chosen = self.codebooks.assign(r, step.classes, kappa[:, step.channels])
+            return chosen._replace(value=chosen.value + (own - own.detach()))
+
+        return self.passes(y, levels, choose)

@@ -1,0 +1,160 @@
+"""The prior: what is decoded already -> mean and class of scale of what comes next.
+
+It sees only integers (decoded latents in fixed point) and computes in integers (fixed.py).
+Passes are parallel over positions; each reads the latents of the pass before it into a
+running state that all passes share. FORMAT.md, "Prior", states it to the bit.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..config import ALL_POSITIONS, ModelConfig, PassConfig
+from .blocks import LevelVector, as_map
+from .fixed import (
+    ACT_BITS,
+    EXACT_SUM,
+    STATE_MAX,
+    SUM_BITS,
+    UNITS_MAX,
+    BIAS_MAX,
+    FixedBlock,
+    FixedConv,
+    activation,
+    bias_grid,
+    round_to,
+    state,
+)
+
+MEAN_BITS = 10  # means are integers / 2**10 standard deviations
+MEAN_MAX = 2**15
+LATENT_BITS = 6  # decoded latents are integers / 2**6 steps
+TABLE_BITS = 16  # entries of the level tables `to_steps` and `to_units`
+
+
+class Expectation(NamedTuple):
+    """What a pass expects of its channels: [B, stop - start, h, w] each."""
+
+    mean: Tensor  # in steps, on the grid of 2**-6
+    log_scale: Tensor  # log2 of the standard deviation in steps, before it is rounded to a class
+
+
+class LevelTables(NamedTuple):
+    """Tables of one batch's levels, [B, C] each; `to_*` on the grid of 2**-16."""
+
+    to_steps: Tensor  # steps in a standard deviation
+    to_units: Tensor  # standard deviations in a step
+    log_steps: Tensor  # log2 of to_steps, on the grid of 2**-13
+
+
+def lattice_mask(lattice: int, height: int, width: int, device: torch.device) -> Tensor:
+    """bool [height, width]: where a pass with this lattice codes."""
+    bits = torch.tensor([lattice >> i & 1 for i in range(16)], device=device).bool().view(4, 4)
+    return bits.repeat((height + 3) // 4, (width + 3) // 4)[:height, :width]
+
+
+def to_context(latents: Tensor, tables: LevelTables, channels: slice) -> Tensor:
+    """Decoded latents in steps -> the prior's input, in standard deviations / 2**5."""
+    # float64: the product needs up to 39 bits.
+    units = latents.double() * as_map(tables.to_units[:, channels]).double()
+    return activation(units, -UNITS_MAX, UNITS_MAX).to(latents.dtype)
+
+
+class PriorPass(nn.Module):
+    """One pass: (state, decoded channels of the pass before) -> (state, Expectation)."""
+
+    def __init__(self, config: ModelConfig, index: int):
+        super().__init__()
+        prior, levels, knots = config.prior, config.transform.levels, config.transform.knots
+        self.config = prior.passes[index]
+        count = self.config.stop - self.config.start
+        self.level = LevelVector(2 * count, levels, knots)
+        self.source: PassConfig | None = prior.passes[index - 1] if index else None
+        if self.source is None:
+            return
+        inputs = self.source.stop - self.source.start + 1
+        dilation = self.config.dilation
+        self.read = FixedConv(inputs, prior.width, 3, UNITS_MAX, dilation=dilation)
+        self.blocks = nn.ModuleList(
+            FixedBlock(prior.width, prior.expand, levels, knots, dilation)
+            for _ in range(self.config.blocks)
+        )
+        self.head = FixedConv(prior.width, 2 * count, 1, STATE_MAX)
+        nn.init.zeros_(self.head.weight)
+
+    def advance(self, h: Tensor, context: Tensor, levels: Tensor) -> Tensor:
+        """h: running state [B, W, h, w]; context: `to_context` of the source's channels with
+        zeros where nothing is decoded, and a last channel that is 1 where something is."""
+        h = state(h + self.read(context))
+        for block in self.blocks:
+            h = block(h, levels)
+        return h
+
+    def expect(self, h: Tensor, levels: Tensor, tables: LevelTables) -> Expectation:
+        own = slice(self.config.start, self.config.stop)
+        out = as_map(bias_grid(self.level(levels)))
+        out = (self.head(h) + out) if self.source else out.expand(-1, -1, *h.shape[-2:])
+        mean, log_scale = out.chunk(2, 1)
+        limit = MEAN_MAX * 2.0**-MEAN_BITS
+        mean = round_to(mean, MEAN_BITS).clamp(-limit, limit)
+        # float64: the product needs up to 38 bits.
+        product = mean.double() * as_map(tables.to_steps[:, own]).double()
+        mean = round_to(product, LATENT_BITS).to(h.dtype)
+        return Expectation(mean, log_scale + as_map(tables.log_steps[:, own]))
+
+
+class Prior(nn.Module):
+    """All passes. `begin`, then for each pass `step` with what has been decoded so far."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config.prior
+        self.passes = nn.ModuleList(PriorPass(config, i) for i in range(len(config.prior.passes)))
+
+    def begin(self, like: Tensor) -> Tensor:
+        """The state before the first pass, zeros [B, W, h, w] like `like` [B, C, h, w]."""
+        return like.new_zeros(like.shape[0], self.config.width, *like.shape[-2:])
+
+    def step(
+        self, index: int, h: Tensor, latents: Tensor, levels: Tensor, tables: LevelTables
+    ) -> tuple[Tensor, Expectation]:
+        """latents: [B, C, h, w] decoded so far, in steps. Returns (state, Expectation)."""
+        item = self.passes[index]
+        if item.source is not None:
+            h = item.advance(h, self.context(index, latents, tables), levels)
+        return h, item.expect(h, levels, tables)
+
+    def context(self, index: int, latents: Tensor, tables: LevelTables) -> Tensor:
+        source = self.passes[index].source
+        channels = slice(source.start, source.stop)
+        known = 0
+        for earlier in self.config.passes[:index]:
+            if earlier.start == source.start:
+                known |= earlier.lattice
+        x = to_context(latents[:, channels], tables, channels)
+        mask = lattice_mask(known, *x.shape[-2:], x.device).to(x.dtype)
+        if known != ALL_POSITIONS:
+            x = x * mask
+        return torch.cat([x, mask.expand(x.shape[0], 1, -1, -1)], 1)
+
+    def worst_sum(self) -> int:
+        """The largest |sum| of any layer for any input, in units of 2**-13; below 2**24 the
+        arithmetic is exact in float32 (two level biases included)."""
+        convs = [m for m in self.modules() if isinstance(m, FixedConv)]
+        return max(conv.bound() for conv in convs) + 2 * BIAS_MAX
+
+
+def is_exact(prior: Prior) -> bool:
+    """True if every layer computes exactly in float32, for all inputs."""
+    return prior.worst_sum() < EXACT_SUM
+
+
+def level_tables(to_steps: Tensor, to_units: Tensor, levels: Tensor) -> LevelTables:
+    """Fixed-point tables [B, C] of `levels` [B] from the gains' float tables [L, C]."""
+    steps = round_to(to_steps[levels], TABLE_BITS).clamp(min=2.0**-TABLE_BITS)
+    units = round_to(to_units[levels], TABLE_BITS).clamp(min=2.0**-TABLE_BITS)
+    return LevelTables(steps, units, round_to(steps.log2(), SUM_BITS))
+
+
+assert ACT_BITS + 8 == SUM_BITS

@@ -1,0 +1,116 @@
+"""Pixels -> latents, and latents -> pixels.
+
+Both transforms are fully convolutional with a finite receptive field. Each has a linear
+path, the PCA of 16x16 blocks, and a convolutional path that adds to it.
+Latents are in units of the quantiser's step; `Gains` holds the steps of every level.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import STRIDE, TransformConfig
+from .blocks import LevelVector, Residual, as_map
+
+PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
+
+
+class Gains(nn.Module):
+    """Per level and channel: latents / steps of the quantiser, for either direction.
+
+    scale float32 [C]: standard deviation of each PCA latent in 255 units, orthonormal.
+    """
+
+    def __init__(self, config: TransformConfig):
+        super().__init__()
+        size, levels = config.latents, config.levels
+        self.register_buffer("scale", torch.ones(size))
+        # Uniform quantisation at high rate: step^2 = 18 / (lambda ln 2); in use a bit finer.
+        steps = (0.6 * 26 / torch.tensor(config.lambdas())).sqrt()
+        self.register_buffer("steps", steps, persistent=False)  # [L]
+        self.encode = LevelVector(size, levels, config.knots)
+        self.decode = LevelVector(size, levels, config.knots)
+
+    def to_steps(self) -> Tensor:
+        """float32 [L, C]: steps of the quantiser in one standard deviation."""
+        return self.scale / self.steps[:, None] * self.encode.table().exp()
+
+    def to_units(self) -> Tensor:
+        """float32 [L, C]: standard deviations in one step of the quantiser."""
+        return self.steps[:, None] / self.scale * self.decode.table().exp()
+
+    def step_energy(self) -> Tensor:
+        """float32 [L, C]: squared error in 255 units that an error of one step makes."""
+        return (self.to_units() * self.scale) ** 2
+
+
+class LinearPath(nn.Module):
+    """PCA of 16x16 RGB blocks: float32 [768, C] of orthonormal columns to start with."""
+
+    def __init__(self, latents: int):
+        super().__init__()
+        basis = torch.zeros(3 * STRIDE * STRIDE, latents)
+        self.analysis = nn.Parameter(basis.clone())
+        self.synthesis = nn.Parameter(basis.clone())
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        with torch.autocast(blocks.device.type, enabled=False):  # bfloat16 is too coarse for DC
+            return F.conv2d(blocks, self.analysis.T[:, :, None, None])
+
+    def inverse(self, latents: Tensor) -> Tensor:
+        with torch.autocast(latents.device.type, enabled=False):
+            return F.conv2d(latents, self.synthesis[:, :, None, None])
+
+
+class Encoder(nn.Module):
+    """float [B, 3, H, W] in 0..1, H and W multiples of 16 -> latents [B, C, H/16, W/16]."""
+
+    def __init__(self, config: TransformConfig):
+        super().__init__()
+        fine, coarse = config.fine_width, config.coarse_width
+        self.stem = nn.Conv2d(3 * 64, fine, 1)
+        self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
+        self.down = nn.Conv2d(fine, coarse, 2, stride=2)
+        self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
+        self.head = nn.Conv2d(coarse, config.latents, 1)
+        self.fine_level = LevelVector(fine, config.levels, config.knots)
+        self.coarse_level = LevelVector(coarse, config.levels, config.knots)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor, linear: LinearPath, scale: Tensor, levels: Tensor) -> Tensor:
+        """Latents in standard deviations; the caller turns them into steps with `Gains`."""
+        x = x - PIXEL_MEAN
+        blocks = F.pixel_unshuffle(x, STRIDE) * 255
+        y = linear(blocks) / scale[:, None, None]
+        h = self.stem(F.pixel_unshuffle(x, 8) * 4)
+        h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
+        h = self.down(h)
+        h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
+        return y.float() + 0.2 * self.head(h).float()
+
+
+class Decoder(nn.Module):
+    """Latents [B, C, h, w] in standard deviations -> float [B, 3, 16h, 16w], about 0..1."""
+
+    def __init__(self, config: TransformConfig):
+        super().__init__()
+        fine, coarse = config.fine_width, config.coarse_width
+        self.stem = nn.Conv2d(config.latents, coarse, 1)
+        self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
+        self.head = nn.Conv2d(fine, 3 * 64, 1)
+        self.fine_level = LevelVector(fine, config.levels, config.knots)
+        self.coarse_level = LevelVector(coarse, config.levels, config.knots)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, y: Tensor, linear: LinearPath, scale: Tensor, levels: Tensor) -> Tensor:
+        blocks = linear.inverse(y * (scale / 255)[:, None, None])
+        h = self.stem(y)
+        h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
+        h = F.pixel_shuffle(self.up(h), 2)
+        h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
+        residual = F.pixel_shuffle(self.head(h), 8).float()
+        return F.pixel_shuffle(blocks, STRIDE).float() + 0.05 * residual + PIXEL_MEAN

@@ -1,0 +1,235 @@
+"""Pictures as 8-bit RGB pixels: from files, bytes, Pillow images and arrays, and back to files.
+
+What leaves `load` is what a viewer shows: orientation is applied, and every loss on the way to
+8-bit RGB without metadata is named in a notice. Sizes are checked before pixels are decoded.
+"""
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from .errors import ImageTooLargeError, InputError, OutputError, VqcodecError
+from .files import write_atomically
+from .geometry import MAX_PIXELS, STRIDE, check_size
+
+Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
+
+# EXIF orientation -> how to turn the stored pixels upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+_ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
+_RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
+# A decoded picture was lossy once: saved by Pillow's defaults it would lose as much again.
+_SAVE_OPTIONS = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
+}
+
+
+class Picture(NamedTuple):
+    """A picture as the codec sees it."""
+
+    rgb: np.ndarray  # uint8 [H, W, 3]
+    notices: tuple[str, ...]  # what the source had and `rgb` has not, one phrase each
+
+
+def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture.
+
+    source: a path, the bytes of an image file, a binary file object, a Pillow image, or a uint8
+    array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]. The pixels of an array may be shared.
+    16-bit grey levels are rounded to 8 bits; alpha is dropped, not blended; of an animation the
+    first frame is taken. Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
+
+    Raises InputError if the source is no picture, is cut short or holds pixels that have no
+    8-bit meaning (float outside 0..1, integers outside 0..65535), and ImageTooLargeError above
+    `max_pixels`.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels)
+    try:
+        with warnings.catch_warnings():
+            # Pillow's remarks on odd files; what matters to the user is in the notices.
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if isinstance(source, Image.Image):
+                return _from_image(source, max_pixels)
+            opened = io.BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(opened) as image:
+                return _from_image(image, max_pixels)
+    except (VqcodecError, MemoryError):
+        raise
+    except Image.DecompressionBombError as exc:
+        raise ImageTooLargeError(f"{_name(source)}: {exc}") from exc
+    except UnidentifiedImageError as exc:
+        raise InputError(f"{_name(source)} is not an image that can be read") from exc
+    except Exception as exc:  # Pillow's plugins raise almost anything on damaged files
+        reason = getattr(exc, "strerror", None) or str(exc).partition("\n")[0] or repr(exc)
+        raise InputError(f"cannot read {_name(source)}: {reason}") from exc
+
+
+def save(
+    rgb: np.ndarray,
+    target: str | os.PathLike | BinaryIO,
+    format: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write `rgb`, uint8 [H, W, 3], as an image file.
+
+    target: a path, written whole or not at all, or a binary file object.
+    format: a Pillow format name such as "PNG"; needed for a file object, else the extension
+    of the path decides. JPEG and AVIF are written at high quality, WebP without loss.
+
+    Raises OutputError if the target exists (without `overwrite`), cannot be written, or has an
+    unknown format; ValueError for a wrong array.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ValueError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
+    is_path = isinstance(target, str | os.PathLike)
+    name = _format_of(target if is_path else "", format)
+
+    def write(file: BinaryIO) -> None:
+        try:
+            Image.fromarray(rgb).save(file, format=name, **_SAVE_OPTIONS.get(name, {}))
+        except (ValueError, KeyError) as exc:  # a side above the format's limit, for example
+            raise OutputError(f"cannot write this picture as {name}: {exc}") from exc
+
+    if is_path:
+        write_atomically(target, write, overwrite)
+    else:
+        write(target)
+
+
+def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
+    """Repeat the right and bottom edges of `rgb` up to the next multiple of `stride`.
+
+    rgb: [H, W, C]. Returns [ceil(H / stride) * stride, ceil(W / stride) * stride, C].
+    """
+    height, width = rgb.shape[:2]
+    return np.pad(rgb, ((0, -height % stride), (0, -width % stride), (0, 0)), mode="edge")
+
+
+def crop(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Undo `pad`: the top left `height` rows and `width` columns of `rgb`, [H, W, C]."""
+    return rgb[:height, :width]
+
+
+def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise InputError(
+            f"array is {pixels.dtype} {list(pixels.shape)}, "
+            "expected uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
+        )
+    if pixels.size == 0:
+        raise InputError(f"array is {list(pixels.shape)}, expected at least one pixel")
+    height, width = pixels.shape[:2]
+    check_size(width, height, max_pixels)
+    if channels == 1:
+        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2), ())
+    notices = _alpha_notice(pixels[..., 3]) if channels == 4 else ()
+    return Picture(np.ascontiguousarray(pixels[..., :3]), notices)
+
+
+def _from_image(image: Image.Image, max_pixels: int) -> Picture:
+    check_size(*image.size, max_pixels)
+    notices = []
+    if getattr(image, "is_animated", False):
+        notices.append("animated: only one frame is kept")
+    if image.mode not in _SIXTEEN_BIT and ";16" in str(getattr(image, "tile", "")):
+        notices.append("16 bits reduced to 8")  # Pillow keeps the high byte of 16-bit colour
+    image.load()
+    notices += _metadata_notices(image.info)
+    orientation = _orientation(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    rgb, lost = _to_rgb(image)
+    return Picture(rgb, (*lost, *notices))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF must not keep a picture from being read
+        return 1
+
+
+def _metadata_notices(info: dict) -> list[str]:
+    notices = []
+    profile = info.get("icc_profile") or b""
+    # The description is ASCII in version 2 profiles and UTF-16 in version 4.
+    if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
+        notices.append("colour profile dropped: not sRGB, colours may shift")
+    names = [name for name, key in (("EXIF", "exif"), ("XMP", "xmp")) if info.get(key)]
+    if names:
+        notices.append(f"metadata dropped: {', '.join(names)}")
+    return notices
+
+
+def _to_rgb(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convert to uint8 [H, W, 3]; return the notices of what that lost as well."""
+    if image.mode in _SIXTEEN_BIT:
+        lost = ("alpha dropped",) if "transparency" in image.info else ()
+        return _grey_from_16_bits(np.asarray(image)), ("16 bits reduced to 8", *lost)
+    if image.mode == "F":
+        return _grey_from_float(np.asarray(image)), ("float reduced to 8 bits",)
+    if image.mode in _ALPHA or "transparency" in image.info:
+        rgba = np.asarray(_to_rgba(image))  # uint8 [H, W, 4]
+        return np.ascontiguousarray(rgba[..., :3]), _alpha_notice(rgba[..., 3])
+    lost = () if image.mode in _RGB_FAMILY else (f"{image.mode} converted to RGB",)
+    return np.array(image.convert("RGB")), lost
+
+
+def _to_rgba(image: Image.Image) -> Image.Image:
+    # Premultiplied modes convert to their plain form only.
+    plain = {"RGBa": "RGBA", "La": "LA"}.get(image.mode)
+    return (image.convert(plain) if plain else image).convert("RGBA")
+
+
+def _alpha_notice(alpha: np.ndarray) -> tuple[str, ...]:
+    return ("alpha dropped",) if alpha.min() < 255 else ()
+
+
+def _grey_from_16_bits(grey: np.ndarray) -> np.ndarray:
+    """Round [H, W], each 0..65535, to uint8 [H, W, 3]: 65535 becomes 255, 257 becomes 1."""
+    low, high = int(grey.min()), int(grey.max())
+    if low < 0 or high > 65535:
+        raise InputError(f"integer pixels are {low}..{high}, expected 0..65535")
+    rounded = (grey.astype(np.uint32) + 128) // 257
+    return np.repeat(rounded.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _grey_from_float(grey: np.ndarray) -> np.ndarray:
+    """Scale float32 [H, W], each 0..1, to uint8 [H, W, 3]."""
+    if not (grey.min() >= 0 and grey.max() <= 1):  # false for NaN as well
+        raise InputError(f"float pixels are {grey.min():g}..{grey.max():g}, expected 0..1")
+    return np.repeat(np.rint(grey * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _name(source: Source) -> str:
+    """Return what an error message calls `source`."""
+    return str(source) if isinstance(source, str | os.PathLike) else "input"
+
+
+def _format_of(path: str | os.PathLike, format: str | None) -> str:
+    """Return the Pillow name of `format`, a name or an extension, or else of the path's."""
+    extension = Path(path).suffix if format is None else f".{format}"
+    name = Image.registered_extensions().get(extension.lower(), (format or "").upper())
+    if name not in Image.SAVE:
+        what = f"image format {format}" if format else f"image extension {extension or 'none'}"
+        raise OutputError(f"{what} cannot be written")
+    return name

@@ -1,0 +1,27 @@
+"""Quality 0..100 -> level of the network and weight of the error in the assignment."""
+
+import math
+from typing import NamedTuple
+
+DEFAULT_QUALITY = 50
+FIDELITY = 3.0  # what the networks are trained with
+# A level up costs as many bits as this factor on the fidelity: between two levels the
+# fidelity moves the rate, so that size grows with every step of quality.
+FIDELITY_PER_LEVEL = 2.2
+
+
+class Setting(NamedTuple):
+    level: int  # 0..L - 1; the file carries it
+    fidelity: float  # of the entropy-constrained assignment; the encoder's own business
+
+
+def setting(quality: float, levels: int) -> Setting:
+    """The setting for a quality, 0 (smallest) to 100 (closest).
+
+    Raises ValueError for a quality outside.
+    """
+    if not 0 <= quality <= 100 or not math.isfinite(quality):
+        raise ValueError(f"quality is {quality}, expected 0..100")
+    place = quality / 100 * (levels - 1)
+    level = min(int(place + 0.5), levels - 1)
+    return Setting(level, FIDELITY * FIDELITY_PER_LEVEL ** (place - level))

@@ -1,0 +1,110 @@
+"""One tile's latents <-> indices <-> payload, by walking the prior's passes.
+
+Encoder and decoder walk the same passes with the same integer prior; they differ only in
+where a pass gets its words from: the latents, a payload, or an array of indices.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import symbols
+from .container import Segments
+from .nn.fixed import exact_arithmetic
+from .nn.model import Choose, Network, PassResult, PassStep
+from .nn.quantizer import Assignment
+from .rans import Reader, Tables
+
+
+class Coded(NamedTuple):
+    """A tile in its three forms. words: int32 [h, w, C], see `codec.Indices`. latents: the
+    engine's float type [1, C, h, w], in steps. bits: what the tables say the words cost."""
+
+    words: np.ndarray
+    latents: Tensor
+    segments: Segments
+    bits: float
+
+
+class TileCoder:
+    """Codes tiles of one level with a network whose prior computes in `engine`."""
+
+    def __init__(self, network: Network, tables: Tables, engine: torch.dtype):
+        self.network, self.tables, self.engine = network, tables, engine
+        self.pair_row = network.config.quantizer.classes
+        self.channels = network.config.transform.latents
+
+    def encode(self, y: Tensor, level: int, fidelity: float) -> Coded:
+        """Code latents y [1, C, h, w] in steps; fidelity as in `Network.kappa`."""
+        levels = torch.tensor([level], device=y.device)
+        with exact_arithmetic():
+            return self._collect(self.network.quantise(y.to(self.engine), levels, fidelity))
+
+    def decode(self, segments: Segments, height: int, width: int, level: int) -> Coded:
+        """Decode a tile of height x width latents. Raises CorruptError if the words are not
+        what an encoder writes."""
+        readers = [Reader(payload, self.tables) for payload in segments]
+        coarse = self.network.config.prior.coarse_passes
+
+        def choose(step: PassStep) -> Assignment:
+            reader = readers[step.index >= coarse]
+            rows = self.network.codebooks.rows(step.classes)
+            found = symbols.read(reader, _columns(rows, step), self.tables.sizes, self.pair_row)
+            return self._chosen(found, rows, step)
+
+        coded = self._walk(choose, height, width, level)
+        for reader in readers:
+            reader.finish()
+        return coded._replace(segments=segments)
+
+    def replay(self, words: np.ndarray, level: int) -> Coded:
+        """Code given words, int32 [h, w, C]. Raises ValueError for words that do not fit."""
+
+        def choose(step: PassStep) -> Assignment:
+            rows = self.network.codebooks.rows(step.classes)
+            found = words[step.mask.cpu().numpy(), step.channels].astype(np.int64)
+            symbols.check(found, _columns(rows, step), self.tables.sizes, self.pair_row)
+            return self._chosen(found, rows, step)
+
+        return self._walk(choose, *words.shape[:2], level)
+
+    def _walk(self, choose: Choose, height: int, width: int, level: int) -> Coded:
+        device = self.network.lambdas.device
+        like = torch.empty(1, self.channels, height, width, dtype=self.engine, device=device)
+        like = like.to(memory_format=torch.channels_last)
+        levels = torch.tensor([level], device=device)
+        with exact_arithmetic():
+            return self._collect(self.network.passes(like, levels, choose))
+
+    def _chosen(self, found: np.ndarray, rows: Tensor, step: PassStep) -> Assignment:
+        """Words found at the pass's positions, int64 [M, c], as maps."""
+        index = torch.full_like(rows, -1)
+        values = torch.from_numpy(found).to(rows.device)
+        index.permute(0, 2, 3, 1)[0][step.mask] = values
+        value = self.network.codebooks.lookup(index, step.classes)
+        return Assignment(index, rows, value)
+
+    def _collect(self, results: Iterator[PassResult]) -> Coded:
+        sizes, split = self.tables.sizes, self.network.config.prior.coarse_passes
+        passes: tuple[list, list] = ([], [])
+        words, bits = None, 0.0
+        for result in results:
+            step, chosen = result.step, result.chosen
+            if words is None:
+                words = np.empty((*step.mask.shape, self.channels), dtype=np.int32)
+            index = _columns(chosen.index, step)
+            words[step.mask.cpu().numpy(), step.channels] = index
+            part = passes[step.index >= split]
+            part += symbols.to_passes(index, _columns(chosen.row, step), sizes, self.pair_row)
+            spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
+            bits += float((spent * step.mask).sum())
+        segments = Segments(*(symbols.write(part, self.tables) for part in passes))
+        return Coded(words, result.latents, segments, bits)
+
+
+def _columns(values: Tensor, step: PassStep) -> np.ndarray:
+    """[1, c, h, w] -> [M, c]: the pass's positions in raster order."""
+    return values.permute(0, 2, 3, 1)[0][step.mask].cpu().numpy()

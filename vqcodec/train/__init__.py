@@ -1,0 +1,1 @@
+"""Training of a model: data, objective, optimiser, one loop, export (extra `train`)."""

@@ -1,0 +1,97 @@
+"""A trained network -> a model folder: integers for the prior, half precision for the rest."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..config import ModelConfig
+from ..errors import ModelError
+from ..freqs import from_probabilities
+from ..nn.blocks import LevelVector
+from ..nn.fixed import FixedConv, bias_grid
+from ..nn.model import Network
+from ..nn.prior import LevelTables, level_tables
+from ..weights import PARTS, UNITS, Model, assemble, load_folder, part_of
+
+
+def dense_levels(network: Network) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Config and tensors with one knot a level, so that a table needs no interpolation."""
+    config = network.config
+    transform = dataclasses.replace(config.transform, knots=config.transform.levels)
+    state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    for name, module in network.named_modules():
+        if isinstance(module, LevelVector):
+            state[f"{name}.knots"] = module.table().detach()
+        if isinstance(module, FixedConv):
+            state[f"{name}.weight"] = module.fixed_weight().detach()
+            state[f"{name}.bias"] = bias_grid(module.bias).detach()
+    for name in state:
+        if name.startswith("prior.") and name.endswith(".knots"):
+            state[name] = bias_grid(state[name])
+    return dataclasses.replace(config, transform=transform), state
+
+
+def to_integers(name: str, tensor: Tensor) -> Tensor:
+    scaled = torch.floor(tensor.double() * 2.0 ** UNITS[name.rsplit(".")[-1]] + 0.5)
+    if float(scaled.abs().max()) >= 2**24:
+        raise ModelError(f"{name}: values up to {float(tensor.abs().max())} do not fit 24 bits")
+    small = float(scaled.abs().max()) < 2**15
+    return scaled.to(torch.int16 if small else torch.int32).contiguous()
+
+
+def split(network: Network, probabilities: list[Tensor]) -> tuple[ModelConfig, dict]:
+    """Tensors of the three files of a model."""
+    config, state = dense_levels(network)
+    levels = torch.arange(config.transform.levels)
+    gains = network.gains
+    tables = level_tables(gains.to_steps().detach(), gains.to_units().detach(), levels)
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+    for name, tensor in state.items():
+        part = part_of(name)
+        if part == "prior":
+            tensor = to_integers(name, tensor)
+        elif tensor.ndim > 1 and not name.startswith("gains."):
+            tensor = tensor.half()
+        parts[part][name] = tensor.contiguous()
+    for name, table in zip(LevelTables._fields, tables, strict=True):
+        parts["prior"][name] = to_integers(name, table)
+    counts = [
+        torch.from_numpy(from_probabilities(p.numpy()).astype("int32")) for p in probabilities
+    ]
+    parts["prior"]["freqs"] = torch.cat(counts)
+    return config, parts
+
+
+def export(network: Network, probabilities: list[Tensor], folder: Path) -> Model:
+    """Write a model folder. Raises ModelError if the prior is not exact."""
+    config, parts = split(network.cpu(), probabilities)
+    assemble(config, parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.to_json() + "\n", "utf-8")
+    for part, tensors in parts.items():
+        save_file(tensors, folder / f"{part}.safetensors")
+    return load_folder(folder)
+
+
+def index_entry(folder: Path, model: Model) -> dict:
+    """The row of models/index.json that ships this folder."""
+    hashes = {
+        part: hashlib.sha256((folder / f"{part}.safetensors").read_bytes()).hexdigest()
+        for part in PARTS
+    }
+    return {"name": folder.name, "id": model.id.hex(), "sha256": hashes}
+
+
+def append_to_index(index: Path, entry: dict) -> None:
+    """Add a model to index.json and make it the default; earlier rows are never changed."""
+    known = json.loads(index.read_text()) if index.exists() else {"default": "", "models": []}
+    if any(row["name"] == entry["name"] for row in known["models"]):
+        raise ModelError(f"{index} has a model named {entry['name']} already")
+    known["default"] = entry["name"]
+    known["models"].append(entry)
+    index.write_text(json.dumps(known, indent=1) + "\n")

@@ -1,0 +1,253 @@
+"""The training loop: one for every preset, resumable, on one or many processes."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from ..nn.blocks import LevelVector
+from ..nn.model import Network
+from ..nn.transforms import PIXEL_MEAN
+from .curves import plot_curves
+from .data import Crops, block_statistics, build_cache
+from .objective import Losses, Objective
+from .presets import TrainConfig
+from .soap import Soap, matrix_shape
+from .tables import TableCounts
+from .validation import Validation
+
+WARM_UP = 100  # steps
+LOG_STEPS = 50
+CLIP = 3.0  # times the running gradient norm
+
+
+def start_processes() -> tuple[int, int]:
+    """(rank, world size); joins the others when started by torchrun."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def fit_linear(network: Network, crops: Crops) -> None:
+    """Start the linear path as the PCA of the training pictures."""
+    basis, scale = block_statistics(crops, PIXEL_MEAN)
+    latents = network.config.transform.latents
+    with torch.no_grad():
+        network.linear.analysis.copy_(basis[:, :latents])
+        network.linear.synthesis.copy_(basis[:, :latents])
+        network.gains.scale.copy_(scale[:latents])
+
+
+def spread_levels(count: int, levels: int, generator: torch.Generator) -> Tensor:
+    """int64 [count]: one level of each of `count` equal parts of the range, shuffled."""
+    part = torch.randperm(count, generator=generator)
+    return ((part + torch.rand(count, generator=generator)) / count * levels).long()
+
+
+class Trainer:
+    """One process of a run. Everything that a run needs to go on is in `state`."""
+
+    def __init__(self, config: TrainConfig, data: list[Path], out: Path, init: Network | None):
+        self.config, self.out = config, out
+        self.rank, self.world = start_processes()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        out.mkdir(parents=True, exist_ok=True)
+        if self.rank == 0:
+            build_cache(data, out / "cache")
+        if self.world > 1:
+            dist.barrier()
+        cache = out / "cache"
+        torch.manual_seed(config.seed)
+        self.crops = Crops(cache, self.device, False, config.seed)
+        self.network = init or Network(config.model)
+        if init is None:
+            fit_linear(self.network, self.crops)
+        self.network.to(self.device, memory_format=torch.channels_last)
+        seed = config.seed + 1 + self.rank
+        self.crops.generator.manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        self.objective = Objective(self.network, config.fidelity, autocast=True)
+        self.tables = TableCounts(self.network.codebooks)
+        self.validation = Validation(Crops(cache, self.device, True, 0), config, self.network)
+        self._build_optimisers()
+        self.ema = {k: p.detach().clone() for k, p in self.network.named_parameters()}
+        self.step, self.elapsed, self.norm = 0, 0.0, 0.0
+        self.log: list[dict] = []
+
+    def _build_optimisers(self) -> None:
+        knots = {id(m.knots) for m in self.network.modules() if isinstance(m, LevelVector)}
+        linear = [id(p) for p in self.network.linear.parameters()]
+        words = [id(p) for p in self.network.codebooks.parameters()]
+        matrices, vectors = [], []
+        for p in self.network.parameters():
+            if id(p) in linear or (id(p) in words and self.config.scalar):
+                continue
+            apart = id(p) in knots or id(p) in words
+            is_matrix = p.ndim > 1 and not apart and min(matrix_shape(p)) > 9 and p.shape[1] > 1
+            (matrices if is_matrix else vectors).append(p)
+        self.soap = Soap(matrices, every=self.config.refresh)
+        groups = [{"params": vectors, "base": self.config.adam_rate}]
+        groups += [
+            {"params": list(self.network.linear.parameters()), "base": self.config.linear_rate}
+        ]
+        self.adam = torch.optim.Adam(groups, betas=(0.9, 0.98), foreach=True)
+
+    def progress(self) -> float:
+        return min(1.0, self.elapsed / (60 * self.config.minutes))
+
+    def rate(self) -> float:
+        """Factor of the learning rates: a short rise, then a cosine over the schedule."""
+        low = self.config.final_rate
+        cosine = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * self.progress()))
+        return cosine * min(1.0, (self.step + 1) / WARM_UP)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        size, count = self.config.crop, self.config.batch
+        if self.progress() >= 1 - self.config.late_share:
+            late = self.config.late_crop
+            size, count = late, max(1, count * size * size // (late * late))
+        x = self.crops.sample(count, size).to(memory_format=torch.channels_last)
+        levels = spread_levels(count, self.config.model.transform.levels, self.generator)
+        return x, levels.to(self.device)
+
+    def train_step(self) -> Losses:
+        losses = self.objective(*self.batch())
+        for p in self.network.parameters():
+            p.grad = None
+        losses.objective.backward()
+        params = [p for p in self.network.parameters() if p.grad is not None]
+        counts = self._reduce(params, losses.counts) if self.world > 1 else losses.counts
+        limit = CLIP * self.norm if self.step > WARM_UP else 1e9
+        norm = float(torch.nn.utils.clip_grad_norm_(params, limit, foreach=True))
+        if not math.isfinite(norm):
+            return losses  # this batch is left out
+        self.norm += 0.02 * (min(norm, limit) - self.norm) if self.step else norm
+        factor = self.rate()
+        self.soap.step(factor * self.config.soap_rate)
+        for group in self.adam.param_groups:
+            group["lr"] = factor * group["base"]
+        self.adam.step()
+        if not self.config.scalar:
+            self.tables.add(counts)
+        decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
+        averages, values = list(self.ema.values()), list(self.network.parameters())
+        torch._foreach_lerp_(averages, [v.detach() for v in values], 1 - decay)
+        return losses
+
+    def _reduce(self, params: list[Tensor], counts: Tensor) -> Tensor:
+        """Average gradients and elapsed time over the processes; returns the summed counts."""
+        flat = torch.cat([p.grad.flatten() for p in params] + [counts.flatten()])
+        flat = torch.cat([flat, flat.new_tensor([self.elapsed])])
+        dist.all_reduce(flat)
+        parts = flat.split([*(p.numel() for p in params), counts.numel(), 1])
+        for p, part in zip(params, parts, strict=False):
+            p.grad.copy_(part.view_as(p) / self.world)
+        self.elapsed = float(parts[-1]) / self.world
+        return parts[-2].view_as(counts)
+
+    def run(self) -> None:
+        """Train to the end of the schedule. All processes take the same decisions, since they
+        agree on the elapsed time in each step."""
+        saved = self.elapsed
+        batch: list[Losses] = []
+        while self.progress() < 1:
+            if self.elapsed - saved > 60 * self.config.save_minutes:
+                self.save()
+                saved = self.elapsed
+            began = time.monotonic()
+            batch.append(self.train_step())
+            self.step += 1
+            self.elapsed += time.monotonic() - began
+            if self.step % LOG_STEPS == 0:
+                self._log(batch)
+                batch = []
+        self.save()
+
+    def _log(self, batch: list[Losses]) -> None:
+        if self.rank:
+            return
+
+        def mean(name: str) -> float:
+            return float(torch.cat([getattr(item, name) for item in batch]).mean())
+
+        mse = torch.cat([item.mse for item in batch])
+        row = {
+            "step": self.step,
+            "minutes": round(self.elapsed / 60, 2),
+            "rate": self.rate(),
+            "cost": mean("cost"),
+            "bpp": mean("bpp"),
+            "proxy_bpp": mean("proxy_bpp"),
+            "psnr": float((10 * (255**2 / mse).log10()).mean()),
+            "pass_bpp": [float(v) for v in torch.stack([b.pass_bpp for b in batch]).mean(0)],
+            "norm": self.norm,
+            **self.tables.usage(),
+        }
+        self._record(row)
+
+    def _record(self, row: dict) -> None:
+        self.log.append(row)
+        text = " ".join(f"{k} {_short(v)}" for k, v in row.items())
+        print(text, flush=True)
+
+    def save(self) -> None:
+        """Validate the averaged weights, then write the checkpoint, log and curves."""
+        self._store(self.soap.state_dict(), f"soap-{self.rank}-of-{self.world}.pt")
+        if self.rank:
+            return
+        row = {"step": self.step, "minutes": round(self.elapsed / 60, 2)}
+        self._record(row | self.validation.measure(self.averaged()))
+        state = {
+            "network": self.network.state_dict(),
+            "ema": self.ema,
+            "counts": self.tables.counts,
+            "adam": self.adam.state_dict(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "norm": self.norm,
+            "log": self.log,
+            "model": self.config.model.to_json(),
+        }
+        self._store(state, "checkpoint.pt")
+        (self.out / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in self.log))
+        plot_curves(self.log, self.out / "curves.png")
+
+    def _store(self, state: dict, name: str) -> None:
+        torch.save(state, self.out / f"{name}.tmp")
+        os.replace(self.out / f"{name}.tmp", self.out / name)
+
+    def averaged(self) -> dict[str, Tensor]:
+        return self.network.state_dict() | self.ema
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint. SOAP's bases start anew if the number of processes changed."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.ema = state["ema"]
+        self.tables.restore(state["counts"])
+        self.adam.load_state_dict(state["adam"])
+        soap = path.with_name(f"soap-{self.rank}-of-{self.world}.pt")
+        if soap.exists():
+            self.soap.load_state_dict(torch.load(soap, map_location=self.device, weights_only=True))
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.norm, self.log = state["norm"], state["log"]
+
+    def restart(self, path: Path) -> None:
+        """Take a checkpoint's averaged weights and tables, and begin the schedule with them."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"] | state["ema"])
+        self.ema = state["ema"]
+        self.tables.restore(state["counts"])
+
+
+def _short(value) -> str:
+    if isinstance(value, list):
+        return "/".join(_short(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,63 @@
+"""Settings of a training run; each preset is a function."""
+
+from dataclasses import dataclass, field
+
+from ..config import (
+    ModelConfig,
+    PassConfig,
+    PriorConfig,
+    QuantizerConfig,
+    TransformConfig,
+    lattice,
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    minutes: float = 120.0  # length of the schedule
+    batch: int = 16  # crops a step and process
+    crop: int = 128  # pixels a side
+    late_crop: int = 256  # in the last part of the schedule, with as many pixels a step
+    late_share: float = 0.4  # that part
+    soap_rate: float = 3e-3  # weight matrices
+    adam_rate: float = 1e-3  # vectors, gains, words, depthwise kernels
+    linear_rate: float = 3e-5  # the PCA path
+    final_rate: float = 0.02  # of each rate, at the end of the cosine
+    refresh: int = 10  # steps between refreshes of SOAP's bases
+    ema: float = 0.9995
+    fidelity: float = 3.0  # weight of the error in the assignment; 1 is the plain optimum
+    scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's
+    save_minutes: float = 4.0
+    seed: int = 0
+
+
+def base() -> TrainConfig:
+    """Trains the shipped model."""
+    return TrainConfig()
+
+
+def control() -> TrainConfig:
+    """The scalar-quantised control: the same network, to compare equal training times."""
+    model = ModelConfig(name="control", quantizer=QuantizerConfig(pair_classes=0))
+    return TrainConfig(model=model, scalar=True, fidelity=1e6)
+
+
+def tiny() -> TrainConfig:
+    """A minute on one core, for tests and as a first look: real in every part, but small."""
+    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
+    passes = (
+        PassConfig(0, 4, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
+        PassConfig(0, 4, lattice(*rest), 1),
+        PassConfig(4, 32, blocks=1),
+    )
+    model = ModelConfig(
+        name="tiny",
+        transform=TransformConfig(32, 24, 1, 32, 1, 8, 3, lambda_max=0.01),
+        quantizer=QuantizerConfig(),
+        prior=PriorConfig(width=32, passes=passes, coarse_passes=2),
+    )
+    return TrainConfig(model=model, minutes=1.0, batch=4, crop=64, late_crop=64, save_minutes=0.5)
+
+
+PRESETS = {"base": base, "control": control, "tiny": tiny}

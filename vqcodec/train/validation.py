@@ -1,0 +1,47 @@
+"""Rate and distortion of the averaged weights on fixed crops of the held-out pictures."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..nn.model import Network
+from .data import Crops
+from .objective import Objective
+from .presets import TrainConfig
+
+PICTURES = 12
+
+
+class Validation:
+    """Measures on the same crops and levels each time."""
+
+    def __init__(self, crops: Crops, config: TrainConfig, network: Network):
+        self.config, self.live = config, network
+        self.x = crops.sample(PICTURES, config.late_crop)
+        levels = config.model.transform.levels
+        self.levels = [round(i * (levels - 1) / 5) for i in range(6)]
+
+    @torch.no_grad()
+    def measure(self, weights: dict[str, Tensor]) -> dict:
+        """Geometric mean of six levels' costs (bpp + lambda MSE, hard), and each level's own."""
+        network = Network(self.config.model).to(self.x.device)
+        network.load_state_dict(weights)
+        network.codebooks.bits.copy_(self.live.codebooks.bits)
+        objective = Objective(network, self.config.fidelity, autocast=True)
+        rows = []
+        for level in self.levels:
+            levels = torch.full((4,), level, device=self.x.device)
+            parts = [objective(x, levels) for x in self.x.split(4)]
+            cost, bpp, mse = (
+                torch.cat([getattr(p, k) for p in parts]) for k in ("cost", "bpp", "mse")
+            )
+            psnr = (10 * (255**2 / mse).log10()).mean()
+            rows.append([float(cost.mean()), float(bpp.mean()), float(psnr)])
+        costs = [row[0] for row in rows]
+        return {
+            "valid_cost": math.exp(sum(map(math.log, costs)) / len(costs)),
+            "valid_costs": costs,
+            "valid_bpp": [row[1] for row in rows],
+            "valid_psnr": [row[2] for row in rows],
+        }

@@ -1,0 +1,181 @@
+"""A model's files <-> its networks. FORMAT.md, "Model".
+
+A model is a folder: config.json and three safetensors files. `prior` holds integers only and,
+with `decoder`, all that a decoder needs: the model id is the hash of config, prior and decoder,
+so that a better encoder for the same files keeps the id.
+"""
+
+import hashlib
+import json
+import struct
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from .config import PRECISION, ModelConfig
+from .errors import ModelError, UnknownModelError
+from .freqs import bits
+from .nn.fixed import SUM_BITS, WEIGHT_BITS, FixedConv
+from .nn.model import Network
+from .nn.prior import TABLE_BITS, LevelTables, is_exact
+from .nn.quantizer import WORD_BITS, table_sizes
+
+PARTS = ("prior", "decoder", "encoder")
+ID_BYTES = 8
+WORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
+# Units of the integer tensors of the prior, by the end of their names.
+UNITS = {
+    "weight": WEIGHT_BITS,
+    "bias": SUM_BITS,
+    "knots": SUM_BITS,
+    "scalar_words": WORD_BITS,
+    "pair_words": WORD_BITS,
+    "to_steps": TABLE_BITS,
+    "to_units": TABLE_BITS,
+    "log_steps": SUM_BITS,
+}
+
+
+class Model(NamedTuple):
+    """A loaded model. freqs: uint32 [K] for each row of the tables."""
+
+    id: bytes
+    config: ModelConfig
+    network: Network
+    freqs: tuple[np.ndarray, ...]
+
+
+def part_of(name: str) -> str:
+    """Which file a tensor of `Network.state_dict` belongs to."""
+    if name.startswith(("prior.", "codebooks.")):
+        return "prior"
+    if name.startswith(("encoder.", "gains.encode.")) or name == "linear.analysis":
+        return "encoder"
+    return "decoder"
+
+
+def model_id(config: ModelConfig, prior: dict[str, Tensor], decoder: dict[str, Tensor]) -> bytes:
+    """First 8 bytes of the SHA-256 of the config and of all tensors in order of their names."""
+    digest = hashlib.sha256(config.to_json().encode())
+    for name, tensor in sorted((prior | decoder).items()):
+        shape = ",".join(map(str, tensor.shape))
+        digest.update(f"\n{name} {str(tensor.dtype)[6:]} [{shape}]\n".encode())
+        array = tensor.contiguous().numpy()
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.digest()[:ID_BYTES]
+
+
+def _network(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Network:
+    """Fill a network. The prior's integers become floats that hold them exactly."""
+    network = Network(config)
+    state = {}
+    fixed = {}
+    for part, tensors in parts.items():
+        for name, tensor in tensors.items():
+            if part == "prior":
+                unit = UNITS.get(name.rsplit(".")[-1])
+                if name == "freqs":
+                    continue
+                if unit is None or tensor.is_floating_point():
+                    raise ModelError(f"prior tensor {name} is not one of integers that we know")
+                tensor = (tensor.double() * 2.0**-unit).float()
+            (fixed if name in LevelTables._fields else state)[name] = tensor.float()
+    try:
+        network.load_state_dict(state)
+        network.fixed_tables = LevelTables(**fixed)
+    except (RuntimeError, TypeError) as exc:
+        raise ModelError(f"tensors do not fit the config: {exc}") from exc
+    return network
+
+
+def _check(network: Network, config: ModelConfig) -> None:
+    """Refuse a prior whose arithmetic could leave the exact range, or tables out of bounds."""
+    shape = (config.transform.levels, config.transform.latents)
+    for table in network.fixed_tables:
+        if tuple(table.shape) != shape or not bool(table.abs().max() < 2**8):
+            raise ModelError(f"level tables: expected {shape} and values below 256")
+    for words in network.codebooks.parameters():
+        if words.numel() and not bool(words.abs().max() <= WORD_MAX):
+            raise ModelError(f"a word is {float(words.abs().max())} steps, limit {WORD_MAX}")
+    for name, conv in network.prior.named_modules():
+        if isinstance(conv, FixedConv) and not torch.equal(conv.weight, conv.fixed_weight()):
+            raise ModelError(f"prior layer {name}: the sum of weights exceeds its bound")
+    if not is_exact(network.prior):
+        raise ModelError(f"prior overflows: sums up to {network.prior.worst_sum()}, limit 2**24")
+
+
+def _split_freqs(flat: Tensor, config: ModelConfig) -> tuple[np.ndarray, ...]:
+    sizes = table_sizes(config.quantizer)
+    if flat.dtype != torch.int32 or len(flat) != sum(sizes) or int(flat.min()) < 0:
+        raise ModelError(f"freqs: expected {sum(sizes)} integers, found {tuple(flat.shape)}")
+    rows = tuple(np.split(flat.numpy().astype(np.uint32), np.cumsum(sizes)[:-1]))
+    for index, row in enumerate(rows):
+        if int(row.sum(dtype=np.int64)) != 2**PRECISION - len(row):
+            raise ModelError(f"freqs of row {index} sum to {row.sum()}, not 2**24 - {len(row)}")
+    return rows
+
+
+def assemble(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Model:
+    """Networks from the tensors of the three files. Raises ModelError if they are refused."""
+    network = _network(config, parts)
+    _check(network, config)
+    freqs = _split_freqs(parts["prior"]["freqs"], config)
+    for row, counts in enumerate(freqs):
+        network.codebooks.bits[row, : len(counts)] = torch.from_numpy(bits(counts)).float()
+    network.eval().requires_grad_(False)
+    return Model(model_id(config, parts["prior"], parts["decoder"]), config, network, freqs)
+
+
+def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
+    """Load a model folder; `hashes` are the files' expected SHA-256 in hex.
+
+    Raises ModelError if a file is missing, is not what its hash says, or is refused.
+    """
+    try:
+        blobs = {part: (folder / f"{part}.safetensors").read_bytes() for part in PARTS}
+        config = ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ModelError(f"cannot read the model in {folder}: {exc}") from exc
+    for part, expected in (hashes or {}).items():
+        found = hashlib.sha256(blobs[part]).hexdigest()
+        if found != expected:
+            raise ModelError(f"{part}.safetensors of {folder.name}: sha256 {found}, not {expected}")
+    try:
+        parts = {part: load_tensors(blob) for part, blob in blobs.items()}
+    except (SafetensorError, struct.error, ValueError) as exc:
+        raise ModelError(f"model files in {folder} are damaged: {exc}") from exc
+    return assemble(config, parts)
+
+
+def shipped() -> dict:
+    """models/index.json: the default model's name, and each model's name, id and hashes."""
+    return json.loads(resources.files("vqcodec.models").joinpath("index.json").read_text("utf-8"))
+
+
+@lru_cache(maxsize=4)
+def load_shipped(name: str) -> Model:
+    """A model of this package by name; cached in the process."""
+    for entry in shipped()["models"]:
+        if entry["name"] == name:
+            folder = Path(str(resources.files("vqcodec.models").joinpath(name)))
+            model = load_folder(folder, entry["sha256"])
+            if model.id.hex() != entry["id"]:
+                raise ModelError(f"model {name} has id {model.id.hex()}, not {entry['id']}")
+            return model
+    known = ", ".join(entry["name"] for entry in shipped()["models"])
+    raise UnknownModelError(f"no model named {name!r}; known: {known}")
+
+
+def name_of(identity: bytes) -> str:
+    """The name of the shipped model with this id. Raises UnknownModelError."""
+    for entry in shipped()["models"]:
+        if entry["id"] == identity.hex():
+            return entry["name"]
+    raise UnknownModelError(f"the file needs model {identity.hex()}, which is not installed")
