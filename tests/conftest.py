@@ -13,12 +13,24 @@ from vqcodec.train.export import export
 from vqcodec.train.presets import tiny
 
 
+def cosines(count: int) -> torch.Tensor:
+    """float32 [768, count]: the lowest frequencies of 16x16 RGB blocks, orthonormal."""
+    place = (torch.arange(16) + 0.5) * torch.pi / 16
+    waves = torch.cos(torch.arange(16)[:, None] * place) / 8**0.5  # [frequency, place]
+    waves[0] /= 2**0.5
+    order = sorted((u + v, u, v, c) for u in range(16) for v in range(16) for c in range(3))
+    basis = torch.zeros(3, 256, count)
+    for column, (_, u, v, c) in enumerate(order[:count]):
+        basis[c, :, column] = torch.outer(waves[u], waves[v]).flatten()
+    return basis.view(768, count)
+
+
 def random_network(seed: int = 0) -> Network:
     """An untrained network of the tiny preset whose every part does something."""
     torch.manual_seed(seed)
     network = Network(tiny().model)
     latents = network.config.transform.latents
-    basis = torch.linalg.qr(torch.randn(768, latents)).Q
+    basis = cosines(latents)
     with torch.no_grad():
         network.linear.analysis.copy_(basis)
         network.linear.synthesis.copy_(basis)
@@ -27,6 +39,12 @@ def random_network(seed: int = 0) -> Network:
             if name.endswith(("head.weight", "knots")):
                 p.normal_(std=0.2)
     return network
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Small tensors gain nothing from threads, and lose much where other work runs."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import container, pixels, symbols, weights
+from . import container, pixels, shipped, symbols, weights
 from .container import Header, Rectangle
 from .errors import CorruptError, UnknownModelError
 from .geometry import MAX_PIXELS, latents_across
@@ -73,7 +73,7 @@ class Codec:
         Raises UnknownModelError or ModelError.
         """
         if model is None:
-            model = weights.shipped()["default"]
+            model = shipped.default_name()
         folder = Path(model)
         if folder.is_dir():
             return cls(weights.load_folder(folder), device)
@@ -83,7 +83,7 @@ class Codec:
     @lru_cache(maxsize=4)
     def shared(cls, model_id: bytes | None = None) -> "Codec":
         """The process's codec for a model id (None: the default model), loaded once."""
-        return cls.load(None if model_id is None else weights.name_of(model_id))
+        return cls.load(None if model_id is None else shipped.name_of(model_id))
 
     def encode(
         self, image: Source, quality: float = DEFAULT_QUALITY, *, max_pixels: int = MAX_PIXELS

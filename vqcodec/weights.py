@@ -6,10 +6,8 @@ so that a better encoder for the same files keeps the id.
 """
 
 import hashlib
-import json
 import struct
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from . import shipped
 from .config import PRECISION, ModelConfig
-from .errors import ModelError, UnknownModelError
+from .errors import ModelError
 from .freqs import bits
-from .nn.fixed import SUM_BITS, WEIGHT_BITS, FixedConv
+from .nn.fixed import SUM_BITS, WEIGHT_BITS, FixedConv, bias_grid
 from .nn.model import Network
 from .nn.prior import TABLE_BITS, LevelTables, is_exact
 from .nn.quantizer import WORD_BITS, table_sizes
@@ -105,8 +104,11 @@ def _check(network: Network, config: ModelConfig) -> None:
         if words.numel() and not bool(words.abs().max() <= WORD_MAX):
             raise ModelError(f"a word is {float(words.abs().max())} steps, limit {WORD_MAX}")
     for name, conv in network.prior.named_modules():
-        if isinstance(conv, FixedConv) and not torch.equal(conv.weight, conv.fixed_weight()):
-            raise ModelError(f"prior layer {name}: the sum of weights exceeds its bound")
+        if isinstance(conv, FixedConv) and not (
+            torch.equal(conv.weight, conv.fixed_weight())
+            and torch.equal(conv.bias, bias_grid(conv.bias))
+        ):
+            raise ModelError(f"prior layer {name}: the weights or a bias exceed their bound")
     if not is_exact(network.prior):
         raise ModelError(f"prior overflows: sums up to {network.prior.worst_sum()}, limit 2**24")
 
@@ -154,28 +156,14 @@ def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
     return assemble(config, parts)
 
 
-def shipped() -> dict:
-    """models/index.json: the default model's name, and each model's name, id and hashes."""
-    return json.loads(resources.files("vqcodec.models").joinpath("index.json").read_text("utf-8"))
-
-
 @lru_cache(maxsize=4)
 def load_shipped(name: str) -> Model:
-    """A model of this package by name; cached in the process."""
-    for entry in shipped()["models"]:
-        if entry["name"] == name:
-            folder = Path(str(resources.files("vqcodec.models").joinpath(name)))
-            model = load_folder(folder, entry["sha256"])
-            if model.id.hex() != entry["id"]:
-                raise ModelError(f"model {name} has id {model.id.hex()}, not {entry['id']}")
-            return model
-    known = ", ".join(entry["name"] for entry in shipped()["models"])
-    raise UnknownModelError(f"no model named {name!r}; known: {known}")
+    """A model of this package by name; cached in the process.
 
-
-def name_of(identity: bytes) -> str:
-    """The name of the shipped model with this id. Raises UnknownModelError."""
-    for entry in shipped()["models"]:
-        if entry["id"] == identity.hex():
-            return entry["name"]
-    raise UnknownModelError(f"the file needs model {identity.hex()}, which is not installed")
+    Raises UnknownModelError, or ModelError if its files are not the ones that were shipped.
+    """
+    entry = shipped.find(name)
+    model = load_folder(shipped.folder_of(name), entry.sha256)
+    if model.id != entry.id:
+        raise ModelError(f"model {name} has id {model.id.hex()}, not {entry.id.hex()}")
+    return model

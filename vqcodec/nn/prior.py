@@ -14,11 +14,11 @@ from ..config import ALL_POSITIONS, ModelConfig, PassConfig
 from .blocks import LevelVector, as_map
 from .fixed import (
     ACT_BITS,
+    BIAS_MAX,
     EXACT_SUM,
     STATE_MAX,
     SUM_BITS,
     UNITS_MAX,
-    BIAS_MAX,
     FixedBlock,
     FixedConv,
     activation,

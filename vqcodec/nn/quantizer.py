@@ -71,8 +71,8 @@ def gaussian_probabilities(config: QuantizerConfig) -> list[Tensor]:
         return torch.special.ndtr(edges / sigma).diff()
 
     def with_escape(p: Tensor) -> Tensor:
-        p = p.clamp(min=1e-9)
-        return torch.cat([p, (1 - p.sum()).clamp(min=1e-7).view(1)]) / max(1.0, float(p.sum()))
+        p = torch.cat([p.clamp(min=1e-9), (1 - p.sum()).clamp(min=1e-7).view(1)])
+        return p / p.sum()
 
     scales, ranges = sigmas(config), scalar_range(config)
     rows = [with_escape(bins(s, m)) for s, m in zip(scales, ranges, strict=True)]

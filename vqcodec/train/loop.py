@@ -13,8 +13,10 @@ from torch import distributed as dist
 from ..nn.blocks import LevelVector
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
+from ..weights import Model
 from .curves import plot_curves
 from .data import Crops, block_statistics, build_cache
+from .export import export
 from .objective import Losses, Objective
 from .presets import TrainConfig
 from .soap import Soap, matrix_shape
@@ -80,6 +82,7 @@ class Trainer:
         self.ema = {k: p.detach().clone() for k, p in self.network.named_parameters()}
         self.step, self.elapsed, self.norm = 0, 0.0, 0.0
         self.log: list[dict] = []
+        self.stopping = False  # set from outside, a signal handler say: `run` ends after the step
 
     def _build_optimisers(self) -> None:
         knots = {id(m.knots) for m in self.network.modules() if isinstance(m, LevelVector)}
@@ -157,7 +160,7 @@ class Trainer:
         agree on the elapsed time in each step."""
         saved = self.elapsed
         batch: list[Losses] = []
-        while self.progress() < 1:
+        while self.progress() < 1 and not self.stopping:
             if self.elapsed - saved > 60 * self.config.save_minutes:
                 self.save()
                 saved = self.elapsed
@@ -225,6 +228,12 @@ class Trainer:
 
     def averaged(self) -> dict[str, Tensor]:
         return self.network.state_dict() | self.ema
+
+    def export(self, folder: Path) -> Model:
+        """Write the averaged weights as a model folder. Raises ModelError if it is not exact."""
+        network = Network(self.config.model)
+        network.load_state_dict({name: t.cpu() for name, t in self.averaged().items()})
+        return export(network, self.tables.probabilities(), folder)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. SOAP's bases start anew if the number of processes changed."""

@@ -1,0 +1,1 @@
+"""The benchmark: rate and distortion, speed, and exact indices. Run as `python -m bench`."""

@@ -1,0 +1,106 @@
+"""The command line of the benchmark."""
+
+from pathlib import Path
+
+import click
+
+from vqcodec import pixels
+
+from . import ours, peers, pictures
+from .rd import NOTHING, Options
+from .rd import run as run_rd
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+model_option = click.option("--model", default="", help="Folder or name; default: the shipped one.")
+
+
+def _list_of(kind: type):
+    """Turns "1,2" into a tuple."""
+
+    def convert(_context, _parameter, text: str) -> tuple:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError as exc:
+            raise click.BadParameter(f"{text!r}, expected {kind.__name__}s and commas") from exc
+
+    return convert
+
+
+def _text(values) -> str:
+    return ",".join(map(str, values))
+
+
+def _list_option(name: str, values, kind: type, help_: str):
+    return click.option(
+        name, default=_text(values), show_default=True, callback=_list_of(kind), help=help_
+    )
+
+
+@click.group()
+def main() -> None:
+    """Measure vqcodec next to JPEG, WebP, AVIF and JPEG 2000."""
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@model_option
+@_list_option("--codecs", Options.codecs, str, "What to measure.")
+@_list_option("--qualities", ours.QUALITIES, float, "Ours.")
+@click.option("--range", "within", nargs=2, type=float, default=Options.within, show_default=True,
+              help="PSNR in dB over which BD-rates are taken.")  # fmt: skip
+@click.option("--anchor", default=Options.anchor, show_default=True)
+@click.option("--published", type=FILE, default=None, help="JSON of curves to draw and compare.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/bench"),
+              show_default=True, help="Folder of all results and of the peers' cache.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--ms-ssim", is_flag=True, help="MS-SSIM as well: slow.")
+def rd(published: Path | None, **options) -> None:
+    """Rate and distortion on all pictures of FOLDERS: tables, plots, a report."""
+    try:
+        run_rd(Options(published=published or NOTHING, **options))
+    except ValueError as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+@main.command()
+@click.argument("image", type=FILE, required=False)
+@model_option
+@_list_option("--threads", (1, 2), int, "Numbers of threads to try.")
+@click.option("--quality", "-q", type=float, default=50, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=7, show_default=True)
+@click.option("--processes", type=click.IntRange(0), default=3, show_default=True,
+              help="Runs of whole processes; 0: none.")  # fmt: skip
+def speed(image: Path | None, model: str, threads, quality, runs, processes) -> None:
+    """Seconds for one picture, IMAGE or a made-up one of 768x512."""
+    from .speed import run
+
+    rgb = pixels.load(image).rgb if image else pictures.sample()
+    run(rgb, model, quality, list(threads), runs, processes)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
+@_list_option("--qualities", (20, 50, 80), float, "Ours.")
+def identity(folder: Path, model: str, qualities) -> None:
+    """Read every picture's file in many ways; exit code 1 if any indices differ."""
+    from .identity import run
+
+    if run(folder, model, list(qualities)):
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
+@_list_option("--qualities", (20, 50, 80), float, "Ours.")
+def overhead(folder: Path, model: str, qualities) -> None:
+    """Bytes that are not coder words, and coded bits against the prior's cross-entropy."""
+    from .identity import overhead as run
+
+    run(folder, model, list(qualities))
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

@@ -1,0 +1,127 @@
+"""Exact indices: one file read in many ways, and what the file spends besides the indices."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from vqcodec import container
+from vqcodec.codec import Codec, Indices
+from vqcodec.errors import VqcodecError
+from vqcodec.geometry import MAX_PIXELS
+
+from .pictures import find
+from .rd import show
+
+ENGINES = torch.float32, torch.float64
+
+
+class Way(NamedTuple):
+    """How a file is read. engine: the type in which the prior computes."""
+
+    device: str
+    engine: torch.dtype
+    threads: int
+    onednn: bool
+
+
+class Written(NamedTuple):
+    """A picture as a file, and the indices that its encoder chose."""
+
+    picture: str
+    quality: float
+    data: bytes
+    indices: Indices
+
+
+def ways() -> list[Way]:
+    """All that this machine can try."""
+    switches = [(threads, onednn) for threads in (1, 2) for onednn in (True, False)]
+    found = [Way("cpu", engine, *switch) for engine in ENGINES for switch in switches]
+    if torch.cuda.is_available():
+        found += [Way("cuda", engine, 1, True) for engine in ENGINES]
+    return found
+
+
+def encode_all(codec: Codec, folder: Path, qualities: Iterable[float]) -> list[Written]:
+    """Every picture of a folder at every quality."""
+    found = []
+    for picture in find([folder]):
+        for quality in qualities:
+            data = codec.encode(picture.path, quality)
+            indices = codec.encode_indices(picture.path, quality)
+            found.append(Written(picture.name, quality, data, indices))
+    return found
+
+
+def differing(codec: Codec, way: Way, files: list[Written]) -> list[Written]:
+    """The files whose indices, read in this way, are not the encoder's."""
+    with _switched(way):
+        return [file for file in files if not _is_same(codec, file)]
+
+
+def _is_same(codec: Codec, file: Written) -> bool:
+    """Whether the indices are the encoder's, and give the same file again."""
+    try:
+        found = codec.read_indices(file.data)
+        again = codec.write_indices(found)
+    except (VqcodecError, ValueError):
+        return False
+    return np.array_equal(found.words, file.indices.words) and again == file.data
+
+
+@contextmanager
+def _switched(way: Way) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(way.threads)
+    try:
+        with torch.backends.mkldnn.flags(enabled=way.onednn):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def run(folder: Path, model: str, qualities: list[float]) -> int:
+    """Print what was tried; return the number of files that differed in some way."""
+    first = Codec.load(model or None, "cpu")
+    files = encode_all(first, folder, qualities)
+    lines = [["device", "engine", "threads", "oneDNN", "files", "differ"]]
+    bad: dict[tuple[str, float], None] = {}
+    codecs: dict[tuple[str, torch.dtype], Codec] = {}
+    for way in ways():
+        if way[:2] not in codecs:
+            codecs[way[:2]] = Codec(first.model, way.device, way.engine)
+        wrong = differing(codecs[way[:2]], way, files)
+        bad |= {(file.picture, file.quality): None for file in wrong}
+        engine, onednn = str(way.engine).removeprefix("torch."), "on" if way.onednn else "off"
+        counts = str(way.threads), onednn, str(len(files)), str(len(wrong))
+        lines.append([way.device, engine, *counts])
+    show(lines)
+    for picture, quality in bad:
+        print(f"differs: {picture} at quality {quality:g}")
+    return len(bad)
+
+
+def overhead(folder: Path, model: str, qualities: list[float]) -> None:
+    """Print bytes that are not coder words, and coded bits against the prior's cross-entropy."""
+    codec = Codec.load(model or None, "cpu")
+    lines = [["quality", "files", "bytes", "most not words", "words over entropy"]]
+    pictures = find([folder])
+    for quality in qualities:
+        costs = [_costs(codec, picture.path, quality) for picture in pictures]
+        size, _, words, bits = np.sum(costs, axis=0)
+        most = max(cost[1] for cost in costs)
+        excess = f"{100 * (8 * words / bits - 1):+.3f} %"
+        lines.append([f"{quality:g}", str(len(costs)), f"{size:.0f}", str(most), excess])
+    show(lines)
+
+
+def _costs(codec: Codec, path: Path, quality: float) -> tuple[int, int, int, float]:
+    """Bytes of the file, those that are not words, those that are; cross-entropy in bits."""
+    header, tiles = codec._encode(path, quality, MAX_PIXELS)  # no public call tells the bits
+    data = container.pack(header, [tile.segments for tile in tiles])
+    words = sum(len(segment) for tile in tiles for segment in tile.segments)
+    return len(data), container.overhead(data), words, sum(tile.bits for tile in tiles)

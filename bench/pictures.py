@@ -1,0 +1,82 @@
+"""Folders -> pictures to measure, and a compressed picture -> its point.
+
+A point is one picture at one quality of one codec: bytes of the whole file, and metrics of what
+comes out of it as 8-bit RGB.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vqcodec import metrics, pixels
+
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".jp2", ".bmp", ".tif", ".tiff"}
+SAMPLE_SIZE = 768, 512  # pixels, as of the Kodak pictures
+
+
+class Picture(NamedTuple):
+    """A picture file. name: folder and file, for people. digest: of its bytes, for caches."""
+
+    path: Path
+    name: str
+    digest: str
+
+
+class Point(NamedTuple):
+    """size: bytes. pixels: width times height. psnr: dB. ms_ssim: nan where not measured."""
+
+    picture: str
+    quality: float
+    size: int
+    pixels: int
+    psnr: float
+    ms_ssim: float
+
+    @property
+    def bpp(self) -> float:
+        return metrics.bits_per_pixel(self.size, self.pixels, 1)
+
+
+def find(folders: Iterable[Path]) -> list[Picture]:
+    """The pictures of the folders in order of their names; subfolders are not entered."""
+    found = []
+    for folder in folders:
+        files = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
+        for path in sorted(files):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            found.append(Picture(path, f"{folder.resolve().name}/{path.name}", digest))
+    if not found:
+        raise ValueError(f"no pictures in {', '.join(map(str, folders))}")
+    return found
+
+
+def load(picture: Picture) -> np.ndarray:
+    """The pixels of a picture, uint8 [H, W, 3]."""
+    return pixels.load(picture.path).rgb
+
+
+def measure(
+    picture: Picture, quality: float, size: int, before: np.ndarray, after: np.ndarray, ms_ssim: bool
+) -> Point:
+    """The point of a file of `size` bytes that turned the pixels `before` into `after`."""
+    similarity = metrics.ms_ssim(before, after) if ms_ssim else math.nan
+    height, width = before.shape[:2]
+    distance = metrics.psnr(before, after)
+    return Point(picture.name, quality, size, height * width, distance, similarity)
+
+
+def sample(seed: int = 0) -> np.ndarray:
+    """A made-up picture with the spectrum of a photograph, 1/f, uint8 [512, 768, 3]."""
+    width, height = SAMPLE_SIZE
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(*np.meshgrid(np.fft.rfftfreq(width), np.fft.fftfreq(height)))
+    frequency[0, 0] = 1
+    noise = rng.normal(size=(4, *frequency.shape)) + 1j * rng.normal(size=(4, *frequency.shape))
+    waves = np.fft.irfft2(noise / frequency**1.2, (height, width))  # [4, H, W]
+    waves /= waves.std(axis=(1, 2), keepdims=True)
+    rgb = 128 + 50 * waves[:1] + 12 * waves[1:]  # grey, and a little colour
+    return np.moveaxis(rgb, 0, -1).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,182 @@
+"""Pictures -> files -> indices and pictures, through the library."""
+
+import contextlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vqcodec
+from conftest import smooth_picture
+from vqcodec import container
+from vqcodec.codec import Codec
+from vqcodec.errors import CorruptError, FormatError, ImageTooLargeError, UnknownModelError
+
+@contextlib.contextmanager
+def without_onednn():
+    """torch.backends.mkldnn.flags warns about TF32 on every use, so only its switch is used."""
+    enabled = torch._C._get_mkldnn_enabled()
+    try:
+        torch._C._set_mkldnn_enabled(False)
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
+
+
+SIZES = [(1, 1), (500, 1), (31, 17), (256, 256), (1023, 511)]
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_indices_survive_the_file(codec, height, width):
+    rgb = smooth_picture(height, width)
+    data = codec.encode(rgb, 60)
+
+    assert np.array_equal(codec.encode_indices(rgb, 60).words, codec.read_indices(data).words)
+    assert codec.decode(data).size == (width, height)
+
+
+def test_indices_have_the_documented_shape(codec, picture):
+    indices = codec.encode_indices(picture)
+
+    assert indices.words.dtype == np.int32
+    assert indices.words.shape == (5, 7, 32)
+    assert (indices.width, indices.height) == (112, 80)
+
+
+def test_painting_indices_equals_decoding_their_file(codec, picture):
+    data = codec.encode(picture, 70)
+    indices = codec.read_indices(data)
+
+    assert codec.decode_indices(indices).tobytes() == codec.decode(data).tobytes()
+    assert codec.write_indices(indices) == data
+
+
+def test_decoding_is_much_closer_than_a_flat_picture(codec, picture):
+    """The random model has a real linear path, so pictures come back, if roughly."""
+    painted = np.asarray(codec.decode(codec.encode(picture, 100))).astype(float)
+    error = ((painted - picture) ** 2).mean()
+
+    assert error < ((picture - picture.mean((0, 1))) ** 2).mean()
+
+
+def test_a_higher_quality_takes_more_bytes(codec, picture):
+    sizes = [len(codec.encode(picture, quality)) for quality in (0, 30, 60, 100)]
+
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+@pytest.mark.parametrize("quality", [-1, 100.5, float("nan")])
+def test_a_quality_out_of_range_is_a_value_error(codec, picture, quality):
+    with pytest.raises(ValueError, match="quality"):
+        codec.encode(picture, quality)
+
+
+def test_the_same_picture_gives_the_same_bytes_from_any_kind_of_source(codec, tmp_path, picture):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture).save(path)
+    expected = codec.encode(picture)
+
+    for source in (path, str(path), path.read_bytes(), Image.open(path), path.open("rb")):
+        assert codec.encode(source) == expected
+        if hasattr(source, "close"):
+            source.close()
+
+
+def test_tiles_are_coded_apart_and_joined(codec, monkeypatch):
+    """A picture cut into tiles of 4 latents gives the same size and nearly the same pixels."""
+    rgb = smooth_picture(150, 200)
+    whole = codec.encode(rgb, 80)
+    monkeypatch.setattr(container, "choose_tile_log2", lambda width, height: 2)
+    tiled = codec.encode(rgb, 80)
+
+    assert container.read_header(tiled).tile_log2 == 2
+    assert len(container.unpack(tiled).tiles) == 12
+    assert np.array_equal(codec.encode_indices(rgb, 80).words, codec.read_indices(tiled).words)
+    monkeypatch.undo()
+    a, b = (np.asarray(codec.decode(data)).astype(float) for data in (whole, tiled))
+    assert np.abs(a - b).mean() < 4
+
+
+def test_every_single_bit_flip_is_an_error_of_our_tree(codec):
+    data = codec.encode(smooth_picture(20, 30), 20)
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(FormatError):
+            container.unpack(bytes(damaged))
+
+
+def test_every_truncation_is_an_error_of_our_tree(codec):
+    data = codec.encode(smooth_picture(20, 30), 20)
+    for size in range(len(data)):
+        with pytest.raises(FormatError):
+            codec.decode(data[:size])
+
+
+def test_words_of_another_picture_are_found_out_behind_valid_checksums(codec):
+    """rANS decodes anything: only the empty coder at the end tells."""
+    header, tiles, _ = container.unpack(codec.encode(smooth_picture(64, 64), 50))
+    other = container.unpack(codec.encode(smooth_picture(64, 64, 5), 50)).tiles[0]
+    mixed = container.pack(header, [container.Segments(tiles[0].coarse, other.fine)])
+
+    with pytest.raises(CorruptError):
+        codec.decode(mixed)
+
+
+def test_a_file_of_another_model_is_refused(codec, picture):
+    header, tiles, _ = container.unpack(codec.encode(picture))
+    foreign = replace(header, model_id=b"\1" * 8)
+
+    with pytest.raises(UnknownModelError, match="0101010101010101"):
+        codec.decode(container.pack(foreign, tiles))
+
+
+def test_limits_hold_on_both_sides(codec, picture):
+    with pytest.raises(ImageTooLargeError):
+        codec.encode(picture, max_pixels=1000)
+    with pytest.raises(ImageTooLargeError):
+        codec.decode(codec.encode(picture), max_pixels=1000)
+
+
+def test_indices_of_a_wrong_shape_or_word_are_refused(codec, picture):
+    indices = codec.encode_indices(picture)
+    with pytest.raises(ValueError, match="expected"):
+        codec.decode_indices(indices._replace(words=indices.words[1:]))
+    with pytest.raises(ValueError, match="word"):
+        codec.decode_indices(indices._replace(words=np.full_like(indices.words, -5)))
+
+
+@pytest.mark.parametrize("quality", [0, 50, 100])
+def test_engines_threads_and_backends_decode_the_same_indices(codec, quality):
+    data = codec.encode(smooth_picture(130, 190), quality)
+    expected = codec.read_indices(data).words
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            assert np.array_equal(codec.read_indices(data).words, expected)
+            with without_onednn():
+                assert np.array_equal(codec.read_indices(data).words, expected)
+    finally:
+        torch.set_num_threads(threads)
+    double = Codec(codec.model, "cpu", engine=torch.float64)
+    assert np.array_equal(double.read_indices(data).words, expected)
+
+
+def test_payload_is_as_short_as_the_prior_says(codec):
+    rgb = smooth_picture(512, 512)
+    header, tiles = codec._encode(rgb, 60, 10**9)
+    spent = 8 * sum(len(part) for part in tiles[0].segments)
+
+    assert spent <= 1.01 * tiles[0].bits + 128
+    assert container.overhead(codec.encode(rgb, 60)) <= 32
+
+
+def test_package_exports_are_lazy_and_complete():
+    assert set(vqcodec.__all__) <= {name for name in dir(vqcodec)} | {"Codec", "Header", "Indices"}
+    assert vqcodec.Codec is Codec
+    with pytest.raises(AttributeError):
+        vqcodec.nonesuch  # noqa: B018

@@ -1,0 +1,91 @@
+"""The integer prior's arithmetic is exact, bounded, and the same on every engine."""
+
+import pytest
+import torch
+
+from vqcodec.nn.fixed import (
+    EXACT_SUM,
+    RELU_MAX,
+    STATE_MAX,
+    FixedConv,
+    activation,
+    exact_arithmetic,
+    round_to,
+)
+
+
+def integer_input(shape, limit, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-limit, limit + 1, shape, generator=generator) / 32.0
+
+
+def test_round_to_rounds_halves_up():
+    x = torch.tensor([-1.5, -0.5, 0.5, 1.5, 0.49]) / 32
+
+    assert (round_to(x, 5) * 32).tolist() == [-1, 0, 1, 2, 0]
+
+
+def test_round_to_passes_the_gradient_straight_through():
+    x = torch.tensor([0.3, -0.7], requires_grad=True)
+
+    round_to(x, 5).sum().backward()
+
+    assert x.grad.tolist() == [1, 1]
+
+
+def test_activation_clips_to_its_range():
+    x = torch.tensor([-100.0, 3.01, 100.0])
+
+    assert (activation(x, 0, RELU_MAX) * 32).tolist() == [0, 96, RELU_MAX]
+
+
+@pytest.mark.parametrize("kernel, depthwise", [(1, False), (3, False), (5, True)])
+def test_a_layer_is_exact_integer_arithmetic(kernel, depthwise):
+    """Against a convolution of int64 tensors written with shifts and sums."""
+    torch.manual_seed(kernel)
+    conv = FixedConv(6, 6, kernel, STATE_MAX, depthwise=depthwise)
+    x = integer_input((1, 6, 9, 7), STATE_MAX)
+    with exact_arithmetic():
+        got = conv(x)
+
+    weight = (conv.fixed_weight() * 2**8).long()
+    padded = torch.nn.functional.pad((x * 32).long(), [kernel // 2] * 4)
+    expected = torch.zeros(6, 9, 7, dtype=torch.int64)
+    for out in range(6):
+        for into in range(6) if not depthwise else [out]:
+            for dy in range(kernel):
+                for dx in range(kernel):
+                    w = weight[out, 0 if depthwise else into, dy, dx]
+                    expected[out] += w * padded[0, into, dy : dy + 9, dx : dx + 7]
+    assert torch.equal((got[0] * 2**13).long(), expected)
+
+
+def test_no_weights_can_leave_the_exact_range():
+    """Huge trained weights are scaled down, so the worst input still sums below 2**24."""
+    conv = FixedConv(64, 8, 3, STATE_MAX).requires_grad_(False)
+    with torch.no_grad():
+        conv.weight.mul_(1e4)
+        conv.bias.fill_(1e9)
+
+    assert conv.bound() < EXACT_SUM
+    worst = conv.fixed_weight().sign()[0][None, :, :3, :3] * STATE_MAX / 32
+    assert float(conv(worst)[0, 0, 1, 1]) * 2**13 < EXACT_SUM
+
+
+def test_scaling_down_is_idempotent():
+    """What export writes is what inference computes with."""
+    conv = FixedConv(64, 8, 3, STATE_MAX)
+    with torch.no_grad():
+        conv.weight.mul_(1e3)
+        once = conv.fixed_weight()
+        conv.weight.copy_(once)
+
+    assert torch.equal(conv.fixed_weight(), once)
+
+
+def test_exact_arithmetic_restores_the_precision_even_after_an_error():
+    before = torch.get_float32_matmul_precision()
+    with pytest.raises(RuntimeError), exact_arithmetic():
+        raise RuntimeError
+
+    assert torch.get_float32_matmul_precision() == before

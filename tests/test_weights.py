@@ -1,0 +1,115 @@
+"""Model folders: what is written is what is read, and what is not right is refused."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vqcodec import shipped, weights
+from vqcodec.config import ModelConfig
+from vqcodec.errors import ModelError, UnknownModelError
+from vqcodec.nn.fixed import FixedConv
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path):
+    return shutil.copytree(model_folder, tmp_path / "model")
+
+
+def edit(path, name, change):
+    tensors = load_file(path)
+    tensors[name] = change(tensors[name])
+    save_file(tensors, path)
+
+
+def test_config_round_trips_as_canonical_json(codec):
+    text = codec.model.config.to_json()
+
+    assert ModelConfig.from_json(text) == codec.model.config
+    assert ModelConfig.from_json(text).to_json() == text
+
+
+def test_config_with_an_unknown_key_is_refused(codec):
+    fields = json.loads(codec.model.config.to_json())
+    fields["prior"]["depth"] = 3
+
+    with pytest.raises(ModelError, match="depth"):
+        ModelConfig.from_json(json.dumps(fields))
+
+
+def test_the_id_depends_on_prior_and_decoder_but_not_on_the_encoder(folder):
+    before = weights.load_folder(folder).id
+    edit(folder / "encoder.safetensors", "encoder.stem.bias", lambda t: t + 1)
+    assert weights.load_folder(folder).id == before
+
+    edit(folder / "decoder.safetensors", "decoder.stem.bias", lambda t: t + 1)
+    assert weights.load_folder(folder).id != before
+
+
+def test_a_prior_that_could_overflow_is_refused(folder):
+    name = "prior.passes.1.blocks.0.expand.weight"
+    edit(folder / "prior.safetensors", name, lambda t: torch.full_like(t, 3000))
+
+    with pytest.raises(ModelError, match="exceed their bound"):
+        weights.load_folder(folder)
+
+
+def test_an_overflowing_bias_is_refused(folder):
+    name = "prior.passes.1.blocks.0.expand.bias"
+    edit(folder / "prior.safetensors", name, lambda t: t.int() + 2**23)
+
+    with pytest.raises(ModelError, match="exceed their bound"):
+        weights.load_folder(folder)
+
+
+def test_frequencies_with_a_wrong_sum_are_refused(folder):
+    def shift(freqs):
+        freqs[0] += 1
+        return freqs
+
+    edit(folder / "prior.safetensors", "freqs", shift)
+
+    with pytest.raises(ModelError, match="row 0 sum"):
+        weights.load_folder(folder)
+
+
+def test_floats_in_the_prior_are_refused(folder):
+    edit(folder / "prior.safetensors", "prior.passes.1.read.bias", lambda t: t.float())
+
+    with pytest.raises(ModelError, match="integers"):
+        weights.load_folder(folder)
+
+
+def test_a_missing_or_damaged_file_is_refused(folder):
+    data = (folder / "decoder.safetensors").read_bytes()
+    (folder / "decoder.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match="damaged"):
+        weights.load_folder(folder)
+
+    (folder / "decoder.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot read"):
+        weights.load_folder(folder)
+
+
+def test_a_file_with_another_hash_is_refused(folder):
+    with pytest.raises(ModelError, match="sha256"):
+        weights.load_folder(folder, {"encoder": "00" * 32})
+
+
+def test_unknown_names_and_ids_are_refused():
+    with pytest.raises(UnknownModelError, match="no model or model folder named"):
+        weights.load_shipped("nonesuch")
+    with pytest.raises(UnknownModelError, match="not installed"):
+        shipped.name_of(b"\0" * 8)
+
+
+def test_integers_of_the_prior_survive_the_round_trip(codec, folder):
+    """The loaded layers compute with exactly the stored integers."""
+    stored = load_file(folder / "prior.safetensors")
+    layers = dict(codec.network.named_modules())
+    convs = {name: m for name, m in layers.items() if isinstance(m, FixedConv)}
+    assert convs
+    for name, conv in convs.items():
+        assert torch.equal((conv.fixed_weight() * 2**8).long(), stored[f"{name}.weight"].long())

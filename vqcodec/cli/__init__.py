@@ -1,0 +1,59 @@
+"""The command line: `vqcodec encode|decode|info|train|demo`. The only part that prints.
+
+A command plans and reports; the library does the work. Torch is imported inside the commands
+that need it: `--help`, `--version` and `info` start without.
+"""
+
+import click
+
+from .. import __version__
+from .coding import decode, encode
+from .demo import demo
+from .info import info
+from .report import Failures
+from .train import train
+
+EXIT_CODES = """\b
+Exit codes: 0 done, 2 wrong usage, 3 the input is not an image or not a .vqc file,
+4 a damaged .vqc file, 5 a model that is missing or refused, 6 a picture above the
+size limit, 7 the output cannot be written, 1 anything else. If several files fail,
+the rest is still done; the code is theirs if they agree, else 1. A training run
+that is stopped by Ctrl-C ends with 130.
+
+\b
+Every option can be set in the environment: VQCODEC_ENCODE_QUALITY=70 is -q 70.
+"""
+
+
+class Commands(click.Group):
+    """A group that ends with one line and an exit code where a command fails."""
+
+    def invoke(self, ctx: click.Context):
+        failures = Failures()
+        with failures.of(None):
+            return super().invoke(ctx)
+        return ctx.exit(failures.exit_code())
+
+
+@click.group(
+    cls=Commands,
+    epilog=EXIT_CODES,
+    context_settings={
+        "auto_envvar_prefix": "VQCODEC",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+)
+@click.version_option(__version__, "-V", "--version", prog_name="vqcodec", message="%(prog)s %(version)s")
+def main() -> None:
+    """Code images with a VQ-VAE: pictures to small .vqc files, and back.
+
+    \b
+    vqcodec encode photo.jpg               writes photo.vqc beside it
+    vqcodec decode photo.vqc -o photo.png
+    vqcodec COMMAND -h                     explains a command
+    """
+
+
+for _command in (encode, decode, info, train, demo):
+    main.add_command(_command)

@@ -1,0 +1,177 @@
+"""`vqcodec encode` and `vqcodec decode`."""
+
+import io
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+
+from .. import DEFAULT_QUALITY, pixels, shipped
+from ..container import unpack
+from ..files import write_atomically
+from . import options
+from .info import anatomy, facts
+from .paths import STREAM, Job, check_stdout, check_target, plan, read
+from .report import Report, ratio, run, spaced, speed, write_stdout
+
+
+def _report(jobs: list[Job], quiet: bool, verbose: bool) -> Report:
+    return Report(quiet, verbose, to_stderr=any(job.target == STREAM for job in jobs))
+
+
+def _encode_file(
+    job: Job, quality: float, model: str | None, device: str, force: bool, report: Report
+) -> None:
+    check_target(job, force)
+    rgb, notices = pixels.load(read(job.source))
+    for notice in notices:
+        report.notice(job.name, notice)
+    codec = options.load_codec(model, device)
+    start = time.perf_counter()
+    data = codec.encode(rgb, quality)
+    seconds = time.perf_counter() - start
+    if job.target == STREAM:
+        write_stdout(data)
+    else:
+        write_atomically(job.target, data, force)
+    height, width = rgb.shape[:2]
+    area = height * width
+    report.line(
+        f"{job.name} {width}x{height} -> {job.target_name} {spaced(len(data))} B,"
+        f" {8 * len(data) / area:.3f} bpp, {ratio(area, len(data))}, {speed(area, seconds)}"
+    )
+    report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
+
+
+@click.command()
+@options.sources
+@click.option("-o", "--out", metavar="OUT", help="File; folder, if there are several; - is stdout.")
+@click.option(
+    "-q",
+    "--quality",
+    type=click.FloatRange(0, 100),
+    callback=options.finite,
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="0 is the smallest file, 100 the closest picture; 62.5 is possible.",
+)
+@options.force
+@click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
+@options.device
+@options.quiet
+@options.verbose
+def encode(
+    sources: tuple[str, ...],
+    out: str | None,
+    quality: float,
+    force: bool,
+    model: str | None,
+    device: str,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Compress images to .vqc files.
+
+    IN is any image that Pillow reads, or - for stdin. Without -o, photo.jpg becomes photo.vqc
+    beside it. What a .vqc file cannot keep (alpha, metadata) is named on stderr.
+
+    \b
+    Examples:
+      vqcodec encode photo.jpg
+      vqcodec encode photo.jpg -q 20 -o small.vqc
+      vqcodec encode *.png -o coded/
+      curl -s https://example.org/a.png | vqcodec encode - > a.vqc
+    """
+    jobs = plan(sources, out, ".vqc")
+    check_stdout(jobs, force)
+    options.check_model(model)
+    report = _report(jobs, quiet, verbose)
+    work = partial(
+        _encode_file, quality=quality, model=model, device=device, force=force, report=report
+    )
+    run([(job.name, partial(work, job)) for job in jobs], report)
+
+
+def _decode_file(
+    job: Job, image_format: str | None, model: str | None, device: str, force: bool, report: Report
+) -> None:
+    data = read(job.source)
+    header = unpack(data).header  # before the model: a damaged file is told at once
+    check_target(job, force)
+    _check_format(job, image_format)
+    codec = options.load_codec(model or shipped.name_of(header.model_id), device)
+    start = time.perf_counter()
+    rgb = np.asarray(codec.decode(data))
+    seconds = time.perf_counter() - start
+    if job.target == STREAM:
+        image = io.BytesIO()
+        pixels.save(rgb, image, image_format or "png")
+        write_stdout(image.getvalue())
+    else:
+        pixels.save(rgb, job.target, image_format, overwrite=force)
+    report.line(
+        f"{job.name} {spaced(len(data))} B -> {job.target_name} {header.width}x{header.height},"
+        f" {speed(header.width * header.height, seconds)}"
+    )
+    report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
+
+
+def _check_format(job: Job, image_format: str | None) -> None:
+    """Find out before the work, on one pixel, that the format cannot be written: OutputError."""
+    extension = "png" if job.target == STREAM else Path(job.target).suffix[1:]
+    pixel = np.zeros((1, 1, 3), np.uint8)
+    pixels.save(pixel, io.BytesIO(), image_format or extension or "without extension")
+
+
+@click.command()
+@options.sources
+@click.option("-o", "--out", metavar="OUT", help="File; folder, if there are several; - is stdout.")
+@click.option(
+    "--format",
+    "image_format",
+    metavar="FORMAT",
+    help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
+)
+@options.force
+@click.option("--model", metavar="DIR", help="Model folder, for files whose model is not installed.")
+@options.device
+@options.quiet
+@options.verbose
+def decode(
+    sources: tuple[str, ...],
+    out: str | None,
+    image_format: str | None,
+    force: bool,
+    model: str | None,
+    device: str,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Paint .vqc files as images.
+
+    IN is a .vqc file, or - for stdin. Without -o, photo.vqc becomes photo.png beside it. The
+    extension of OUT decides the format. The model is the one that the file names.
+
+    \b
+    Examples:
+      vqcodec decode photo.vqc
+      vqcodec decode photo.vqc -o photo.webp
+      vqcodec decode coded/*.vqc -o decoded/ --format jpeg
+      vqcodec decode photo.vqc -o - | display
+    """
+    jobs = plan(sources, out, f".{(image_format or 'png').lower()}")
+    check_stdout(jobs, force)
+    if model is not None:
+        options.check_model(model)
+    report = _report(jobs, quiet, verbose)
+    work = partial(
+        _decode_file,
+        image_format=image_format,
+        model=model,
+        device=device,
+        force=force,
+        report=report,
+    )
+    run([(job.name, partial(work, job)) for job in jobs], report)

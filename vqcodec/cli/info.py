@@ -1,0 +1,112 @@
+"""`vqcodec info`: what a .vqc file is, from its bytes alone."""
+
+import json
+from functools import partial
+from typing import NamedTuple
+
+import click
+
+from .. import shipped
+from ..container import VERSION, tile_count, unpack
+from ..errors import UnknownModelError
+from . import options
+from .paths import STREAM, Job, read
+from .report import Report, ratio, run, say, spaced
+
+
+class Facts(NamedTuple):
+    """What a .vqc file is; the fields are the keys of `--json`."""
+
+    bytes: int
+    width: int
+    height: int
+    bits_per_pixel: float
+    format_version: int
+    model_id: str  # hex
+    model: str | None  # the name, if it is installed
+    level: int
+    tiles: int
+    coarse_bytes: int
+    fine_bytes: int
+    overhead_bytes: int  # header, sizes, checksums and chunks
+    chunks: list[dict]  # kind and bytes of each
+
+
+def facts(data: bytes) -> Facts:
+    """Check and describe a whole file. Raises FormatError, ImageTooLargeError."""
+    header, tiles, chunks = unpack(data)
+    coarse = sum(len(tile.coarse) for tile in tiles)
+    fine = sum(len(tile.fine) for tile in tiles)
+    try:
+        name = shipped.name_of(header.model_id)
+    except UnknownModelError:
+        name = None
+    return Facts(
+        bytes=len(data),
+        width=header.width,
+        height=header.height,
+        bits_per_pixel=8 * len(data) / (header.width * header.height),
+        format_version=VERSION,
+        model_id=header.model_id.hex(),
+        model=name,
+        level=header.level,
+        tiles=tile_count(header),
+        coarse_bytes=coarse,
+        fine_bytes=fine,
+        overhead_bytes=len(data) - coarse - fine,
+        chunks=[{"kind": c.kind.decode(), "bytes": len(c.data)} for c in chunks],
+    )
+
+
+def anatomy(found: Facts) -> str:
+    """Model, level and the parts of the bytes, in one line: what `-v` adds."""
+    return (
+        f"model {found.model or found.model_id}, level {found.level}, tiles {found.tiles},"
+        f" bytes: {spaced(found.coarse_bytes)} coarse + {spaced(found.fine_bytes)} fine"
+        f" + {spaced(found.overhead_bytes)} overhead"
+    )
+
+
+def _text(name: str, found: Facts) -> str:
+    pixels = found.width * found.height
+    installed = found.model or "not installed"
+    chunks = ", ".join(f"{c['kind']} {spaced(c['bytes'])} B" for c in found.chunks)
+    lines = [
+        f"{name}: {found.width}x{found.height}, {spaced(found.bytes)} B,"
+        f" {found.bits_per_pixel:.3f} bpp, {ratio(pixels, found.bytes)}",
+        f"  format    version {found.format_version}",
+        f"  model     {found.model_id} ({installed})",
+        f"  level     {found.level}",
+        f"  tiles     {found.tiles}",
+        f"  coarse    {spaced(found.coarse_bytes)} B",
+        f"  fine      {spaced(found.fine_bytes)} B",
+        f"  overhead  {spaced(found.overhead_bytes)} B",
+        f"  chunks    {chunks or 'none'}",
+    ]
+    return "\n".join(lines)
+
+
+def _describe(job: Job, as_json: bool) -> None:
+    found = facts(read(job.source))
+    if as_json:
+        say(json.dumps({"file": job.source} | found._asdict()))
+    else:
+        say(_text(job.name, found))
+
+
+@click.command()
+@options.sources
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line and file.")
+def info(sources: tuple[str, ...], as_json: bool) -> None:
+    """Describe .vqc files: size, model, level and where the bytes go.
+
+    Every checksum is verified; neither the model nor torch is needed.
+
+    \b
+    Examples:
+      vqcodec info photo.vqc
+      vqcodec info *.vqc --json | jq .bits_per_pixel
+      vqcodec encode photo.jpg -o - | vqcodec info -
+    """
+    jobs = [Job(source, STREAM) for source in sources]
+    run([(job.name, partial(_describe, job, as_json)) for job in jobs], Report())

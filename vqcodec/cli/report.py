@@ -1,0 +1,173 @@
+"""What the commands say: a line a file, a line a failure, a bar while it takes long.
+
+Every failure that has a cause outside the program passes through `explain`; what it does not
+know is a bug and keeps its traceback.
+"""
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import click
+from tqdm import tqdm
+
+from ..errors import OutputError, VqcodecError
+
+BAR_DELAY = 2.0  # seconds of work before a bar shows
+# Torch has no MemoryError: what its allocators say on the CPU and on GPUs.
+_NO_MEMORY = re.compile("out of memory|allocate memory|not enough memory", re.IGNORECASE)
+
+Task = tuple[str, Callable[[], None]]  # the name of a file, and the work on it
+
+
+class Report(NamedTuple):
+    """Where the lines of a command go, and which."""
+
+    quiet: bool = False
+    verbose: bool = False
+    to_stderr: bool = False  # because stdout carries data
+
+    def line(self, text: str) -> None:
+        """Say what was done with a file."""
+        if not self.quiet:
+            say(text, to_stderr=self.to_stderr)
+
+    def detail(self, text: str) -> None:
+        """Say more, for `-v`."""
+        if self.verbose:
+            self.line(f"  {text}")
+
+    def notice(self, name: str, text: str) -> None:
+        """Say what a file had and its code has not."""
+        if not self.quiet:
+            say(f"{name}: {text}", to_stderr=True)
+
+
+class Failures:
+    """Turns failures into lines on stderr and remembers their exit codes."""
+
+    def __init__(self):
+        self.codes: list[int] = []
+
+    @contextmanager
+    def of(self, name: str | None) -> Iterator[None]:
+        """Report a failure of the body as one of the file `name`; None: of no file."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # the reader of our output went away: click ends quietly
+        except Exception as exc:
+            found = explain(exc)
+            if found is None:
+                raise
+            message, code = found
+            say(": ".join(filter(None, ["vqcodec", name, message])), to_stderr=True)
+            self.codes.append(code)
+
+    def exit_code(self) -> int:
+        """0 without failures, their code if they have one in common, else 1."""
+        return max({*self.codes} or {0}) if len({*self.codes}) < 2 else 1
+
+
+def explain(error: Exception) -> tuple[str, int] | None:
+    """The message, one line, and the exit code of a failure; None for a bug."""
+    if isinstance(error, VqcodecError):
+        return " ".join(str(error).split()), error.exit_code
+    if isinstance(error, MemoryError | RuntimeError):
+        out = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))
+        return ("not enough memory", 1) if out else None
+    if isinstance(error, OSError):
+        place = f"{shown(error.filename)}: " if error.filename else ""
+        return f"{place}{error.strerror or error}", 1
+    return None
+
+
+def run(tasks: Sequence[Task], report: Report) -> None:
+    """Do all tasks, whichever of them fail, and exit with their code if any did."""
+    failures = Failures()
+    terminal = sys.stderr.isatty() and not report.quiet
+    several = len(tasks) > 1
+    hidden = not (terminal and several)
+    for name, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
+        with failures.of(name), _clock(name, terminal and not several):
+            work()
+    if failures.codes:
+        if several:
+            say(f"vqcodec: {len(failures.codes)} of {len(tasks)} files failed", to_stderr=True)
+        click.get_current_context().exit(failures.exit_code())
+
+
+@contextmanager
+def _clock(name: str, visible: bool) -> Iterator[None]:
+    """Show the elapsed time of a single piece of work that takes long."""
+    done = threading.Event()
+
+    def tick() -> None:
+        if not done.wait(BAR_DELAY):
+            with tqdm(desc=name, bar_format="{desc}: {elapsed}", leave=False) as bar:
+                while not done.wait(0.5):
+                    bar.refresh()
+
+    thread = threading.Thread(target=tick, daemon=True)
+    if visible:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if visible:
+            thread.join()
+
+
+def say(text: str, to_stderr: bool = False) -> None:
+    """Print a line, and put a visible bar aside for it."""
+    with tqdm.external_write_mode(), _full_disk_is_an_error(to_stderr):
+        click.echo(text, err=to_stderr)
+
+
+def write_stdout(data: bytes) -> None:
+    """Write binary data to stdout, all of it. Raises OutputError."""
+    with _full_disk_is_an_error(False):
+        stream = click.get_binary_stream("stdout")
+        stream.write(data)
+        stream.flush()
+
+
+@contextmanager
+def _full_disk_is_an_error(to_stderr: bool) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        stream = sys.stderr if to_stderr else sys.stdout
+        with suppress(OSError, ValueError):
+            # What is left in the buffer would fail once more when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise OutputError(f"cannot write to {stream.name}: {exc.strerror or exc}") from exc
+
+
+def shown(path: str) -> str:
+    """A path as a message has it: always printable."""
+    return click.format_filename(path)
+
+
+def spaced(number: int) -> str:
+    """9834 -> '9 834'."""
+    return f"{number:,}".replace(",", " ")
+
+
+def ratio(pixels: int, size: int) -> str:
+    """How many times smaller than 24 bits a pixel: '1:120', '1:7.5'."""
+    times = 3 * pixels / size
+    return f"1:{times:.0f}" if times >= 10 else f"1:{times:.1f}"
+
+
+def speed(pixels: int, seconds: float) -> str:
+    """'1.9 MP/s'."""
+    rate = pixels / 1e6 / max(seconds, 1e-9)
+    return f"{rate:.0f} MP/s" if rate >= 10 else f"{rate:.2g} MP/s"

@@ -1,0 +1,156 @@
+"""`vqcodec train`: a thin wrapper of the training loop."""
+
+import dataclasses
+import signal
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..config import ModelConfig
+from ..errors import InputError, ModelError, OutputError, VqcodecError
+from . import options
+from .report import say
+
+if TYPE_CHECKING:
+    from ..nn.model import Network
+    from ..train.loop import Trainer
+
+CHECKPOINT = "checkpoint.pt"
+STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells have it
+
+
+@click.command()
+@click.option("--data", multiple=True, required=True, help="Folder or .tar of images; repeatable.")
+@click.option("--out", required=True, help="Folder of the run: checkpoint, log, curves, model.")
+@click.option(
+    "--preset",
+    type=click.Choice(["base", "tiny", "control"]),
+    default="base",
+    show_default=True,
+    help="base: the shipped model; tiny: a minute's trial; control: scalar quantiser.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=options.finite,
+    help="Length of the schedule, instead of the preset's.",
+)
+@click.option("--init", metavar="NAME|DIR", help="Start from the networks of this model.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.")
+@click.option("--export", metavar="DIR", help="Folder of the finished model.  [default: OUT/model]")
+def train(
+    data: tuple[str, ...],
+    out: str,
+    preset: str,
+    minutes: float | None,
+    init: str | None,
+    resume: bool,
+    export: str | None,
+) -> None:
+    """Train a model on your pictures.
+
+    Writes a checkpoint every few minutes and the model, ready for --model, at the end. Ctrl-C
+    stops after the current step and saves; --resume, with the same preset and minutes, goes on.
+
+    \b
+    Examples:
+      vqcodec train --data photos/ --out runs/a --preset tiny
+      vqcodec train --data photos/ --out runs/b --init base --minutes 60
+      vqcodec train --data photos/ --out runs/b --resume --minutes 60
+      torchrun --nproc-per-node 2 -m vqcodec train --data photos/ --out runs/c
+    """
+    if init is not None and resume:
+        raise click.UsageError("--init starts a run and --resume goes on with one: give either")
+    if init is not None:
+        options.check_model(init)
+    folder = Path(export) if export else Path(out) / "model"
+    _check_paths(data, folder, may_exist=export is None)
+    trainer = _trainer(preset, minutes, [Path(path) for path in data], Path(out), init, resume)
+    with _stopping_on_interrupt(trainer):
+        trainer.run()
+    if trainer.stopping:
+        if trainer.rank == 0:
+            say(f"stopped and saved at {trainer.elapsed / 60:.1f} minutes; --resume goes on", True)
+        click.get_current_context().exit(STOPPED)
+    if trainer.rank == 0:
+        model = trainer.export(folder)
+        say(f"model {model.id.hex()} written to {folder}")
+
+
+def _check_paths(data: tuple[str, ...], folder: Path, may_exist: bool) -> None:
+    """Find out before the training what would fail after it."""
+    if find_spec("matplotlib") is None:
+        raise VqcodecError("training needs matplotlib: pip install 'vqcodec[train]'")
+    for path in data:
+        if not Path(path).exists():
+            raise InputError(f"there is no {path} to train on")
+    if folder.exists() and (not folder.is_dir() or not may_exist and any(folder.iterdir())):
+        raise OutputError(f"{folder} exists already")
+
+
+def _trainer(
+    preset: str, minutes: float | None, data: list[Path], out: Path, init: str | None, resume: bool
+) -> "Trainer":
+    from ..train.loop import Trainer
+    from ..train.presets import PRESETS
+
+    config = PRESETS[preset]()
+    if minutes is not None:
+        config = dataclasses.replace(config, minutes=minutes)
+    network = None
+    if init is not None:
+        network = _initial_network(init)
+        config = dataclasses.replace(config, model=network.config)
+    if resume:
+        config = dataclasses.replace(config, model=_checkpoint_model(out / CHECKPOINT))
+    trainer = Trainer(config, data, out, network)
+    if resume:
+        trainer.resume(out / CHECKPOINT)
+    return trainer
+
+
+def _initial_network(model: str) -> "Network":
+    """A trainable copy of a model's networks. Raises UnknownModelError, ModelError."""
+    import copy
+
+    from .. import weights
+
+    folder = Path(model)
+    loaded = weights.load_folder(folder) if folder.is_dir() else weights.load_shipped(model)
+    network = copy.deepcopy(loaded.network)
+    network.fixed_tables = None  # they follow from the gains, which are trained on
+    return network.train().requires_grad_(True)
+
+
+def _checkpoint_model(path: Path) -> ModelConfig:
+    """The config of the network that a checkpoint holds. Raises InputError, ModelError."""
+    import torch
+
+    if not path.is_file():
+        raise InputError(f"there is no {path} to resume from")
+    try:
+        return ModelConfig.from_json(torch.load(path, "cpu", weights_only=True)["model"])
+    except OSError as exc:
+        raise InputError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    except ModelError:
+        raise
+    except Exception as exc:  # whatever torch.load meets in a damaged file
+        raise ModelError(f"{path} is not a checkpoint of this program") from exc
+
+
+@contextmanager
+def _stopping_on_interrupt(trainer: "Trainer"):
+    """Let the first Ctrl-C end the run after its step; the second one kills it."""
+
+    def stop(number: int, frame: object) -> None:
+        trainer.stopping = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,64 @@
+"""The models that come with vqcodec, by name and by id, without loading one: models/index.json.
+
+No torch here: `vqcodec info` names a file's model with this module alone.
+"""
+
+import json
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import UnknownModelError
+
+
+class Entry(NamedTuple):
+    """A row of the index. sha256: of each part's file, in hex."""
+
+    name: str
+    id: bytes
+    sha256: dict[str, str]
+
+
+@lru_cache(maxsize=1)
+def entries() -> tuple[Entry, ...]:
+    """Every shipped model, in the order of shipping."""
+    return tuple(
+        Entry(row["name"], bytes.fromhex(row["id"]), row["sha256"]) for row in _index()["models"]
+    )
+
+
+def default_name() -> str:
+    """The name of the default model. Raises UnknownModelError if none is installed."""
+    if not entries():
+        raise UnknownModelError("no model is installed; give the folder of one")
+    return _index()["default"]
+
+
+def find(name: str) -> Entry:
+    """The shipped model of this name. Raises UnknownModelError."""
+    for entry in entries():
+        if entry.name == name:
+            return entry
+    known = ", ".join(entry.name for entry in entries()) or "none"
+    raise UnknownModelError(f"no model or model folder named {name!r}; installed: {known}")
+
+
+def name_of(identity: bytes) -> str:
+    """The name of the shipped model with this id. Raises UnknownModelError."""
+    for entry in entries():
+        if entry.id == identity:
+            return entry.name
+    raise UnknownModelError(f"the file needs model {identity.hex()}, which is not installed")
+
+
+def folder_of(name: str) -> Path:
+    """Where the files of a shipped model are."""
+    return Path(str(resources.files("vqcodec.models").joinpath(name)))
+
+
+def _index() -> dict:
+    path = resources.files("vqcodec.models").joinpath("index.json")
+    if not path.is_file():
+        return {"default": "", "models": []}
+    return json.loads(path.read_text("utf-8"))
