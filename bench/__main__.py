@@ -6,7 +6,7 @@ import click
 
 from vqcodec import pixels
 
-from . import ours, peers, pictures
+from . import ours, pictures
 from .rd import NOTHING, Options
 from .rd import run as run_rd
 
@@ -31,9 +31,13 @@ def _text(values) -> str:
     return ",".join(map(str, values))
 
 
-def _list_option(name: str, values, kind: type, help_: str):
+def _list_option(names: str, values, kind: type, help_: str):
     return click.option(
-        name, default=_text(values), show_default=True, callback=_list_of(kind), help=help_
+        *names.split(),
+        default=_text(values),
+        show_default=True,
+        callback=_list_of(kind),
+        help=help_,
     )
 
 
@@ -82,7 +86,7 @@ def speed(image: Path | None, model: str, threads, quality, runs, processes) -> 
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
-@_list_option("--qualities", (20, 50, 80), float, "Ours.")
+@_list_option("--qualities -q", (20, 50, 80), float, "Ours.")
 def identity(folder: Path, model: str, qualities) -> None:
     """Read every picture's file in many ways; exit code 1 if any indices differ."""
     from .identity import run
@@ -94,7 +98,7 @@ def identity(folder: Path, model: str, qualities) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
-@_list_option("--qualities", (20, 50, 80), float, "Ours.")
+@_list_option("--qualities -q", (20, 50, 80), float, "Ours.")
 def overhead(folder: Path, model: str, qualities) -> None:
     """Bytes that are not coder words, and coded bits against the prior's cross-entropy."""
     from .identity import overhead as run

@@ -61,7 +61,8 @@ def published(path: Path) -> list[Curve]:
     for codec, lists in json.loads(path.read_text("utf-8")).items():
         bpp, psnr = np.array(lists["bpp"], float), np.array(lists["psnr_rgb"], float)
         ms_ssim = np.array(lists.get("ms_ssim") or [math.nan] * len(bpp), float)
-        found.append(Curve(codec, f"published: {path.name}", np.array([]), bpp, bpp, psnr, ms_ssim))
+        name, description = f"{codec} (published)", f"from {path.name}"
+        found.append(Curve(name, description, np.array([]), bpp, bpp, psnr, ms_ssim))
     return found
 
 

@@ -1,16 +1,19 @@
 """Exact indices: one file read in many ways, and what the file spends besides the indices."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
 
-from vqcodec import container
+from vqcodec import container, symbols
 from vqcodec.codec import Codec, Indices
 from vqcodec.errors import VqcodecError
+from vqcodec.freqs import bits
 from vqcodec.geometry import MAX_PIXELS
 
 from .pictures import find
@@ -35,6 +38,17 @@ class Written(NamedTuple):
     quality: float
     data: bytes
     indices: Indices
+
+
+class Costs(NamedTuple):
+    """size, others, words: bytes of the file, those that are not coder words, those that are.
+    entropy, estimate: bits."""
+
+    size: int
+    others: int
+    words: int
+    entropy: float
+    estimate: float
 
 
 def ways() -> list[Way]:
@@ -78,8 +92,11 @@ def _switched(way: Way) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(way.threads)
     try:
-        with torch.backends.mkldnn.flags(enabled=way.onednn):
-            yield
+        with warnings.catch_warnings():
+            # `flags` sets the TF32 switch as well, and warns that there is no Intel GPU.
+            warnings.simplefilter("ignore", UserWarning)
+            with torch.backends.mkldnn.flags(enabled=way.onednn):
+                yield
     finally:
         torch.set_num_threads(threads)
 
@@ -106,22 +123,41 @@ def run(folder: Path, model: str, qualities: list[float]) -> int:
 
 
 def overhead(folder: Path, model: str, qualities: list[float]) -> None:
-    """Print bytes that are not coder words, and coded bits against the prior's cross-entropy."""
+    """Print bytes that are not coder words, and coded bits against the tables' cross-entropy.
+
+    The estimate is what the prior counts while it chooses words: it rounds the cost of escapes.
+    """
     codec = Codec.load(model or None, "cpu")
-    lines = [["quality", "files", "bytes", "most not words", "words over entropy"]]
-    pictures = find([folder])
+    head = ["quality", "files", "bytes", "most not words", "words over entropy", "over estimate"]
+    lines, pictures = [head], find([folder])
     for quality in qualities:
         costs = [_costs(codec, picture.path, quality) for picture in pictures]
-        size, _, words, bits = np.sum(costs, axis=0)
-        most = max(cost[1] for cost in costs)
-        excess = f"{100 * (8 * words / bits - 1):+.3f} %"
-        lines.append([f"{quality:g}", str(len(costs)), f"{size:.0f}", str(most), excess])
+        total = Costs(*np.sum(costs, axis=0))
+        most = max(cost.others for cost in costs)
+        excess = [8 * total.words / bits - 1 for bits in (total.entropy, total.estimate)]
+        counts = f"{quality:g}", str(len(costs)), f"{total.size:.0f}", str(most)
+        lines.append([*counts, *(f"{100 * part:+.3f} %" for part in excess)])
     show(lines)
 
 
-def _costs(codec: Codec, path: Path, quality: float) -> tuple[int, int, int, float]:
-    """Bytes of the file, those that are not words, those that are; cross-entropy in bits."""
-    header, tiles = codec._encode(path, quality, MAX_PIXELS)  # no public call tells the bits
+def _costs(codec: Codec, path: Path, quality: float) -> Costs:
+    coded, write = [], symbols.write
+
+    def listen(passes, tables):
+        coded.extend(passes)
+        return write(passes, tables)
+
+    with mock.patch.object(symbols, "write", listen):
+        header, tiles = codec._encode(path, quality, MAX_PIXELS)  # no public call tells the bits
     data = container.pack(header, [tile.segments for tile in tiles])
-    words = sum(len(segment) for tile in tiles for segment in tile.segments)
-    return len(data), container.overhead(data), words, sum(tile.bits for tile in tiles)
+    others = container.overhead(data)
+    estimate = sum(tile.bits for tile in tiles)
+    return Costs(len(data), others, len(data) - others, _entropy(codec, coded), estimate)
+
+
+def _entropy(codec: Codec, passes: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Bits that the tables give to the symbols of passes, those of escaped numbers included."""
+    tables = [bits(counts) for counts in codec.model.freqs] + [np.full(256, 8.0)]
+    return sum(
+        tables[row][found[rows == row]].sum() for found, rows in passes for row in np.unique(rows)
+    )

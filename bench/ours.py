@@ -44,7 +44,7 @@ def points(
         written = files(work, quality, len(pictures))
         decoded = decode(written, model)
         return [
-            measure(picture, quality, file.stat().st_size, load(picture), rgb, ms_ssim)
+            measure(picture.name, quality, file.stat().st_size, load(picture), rgb, ms_ssim)
             for picture, file, rgb in zip(pictures, written, decoded, strict=True)
         ]
 

@@ -111,7 +111,8 @@ def points(
     path = cache / f"{name}.json"
     known = _read_cache(path, PEERS[name].description)
     todo = [picture for picture in pictures if not _is_known(name, picture, known, ms_ssim)]
-    for picture, rows in zip(todo, _each(partial(_measure, name, ms_ssim), todo, jobs), strict=True):
+    measured = _each(partial(_measure, name, ms_ssim), todo, jobs)
+    for picture, rows in zip(todo, measured, strict=True):
         known[picture.digest] = rows
         _write_cache(path, PEERS[name].description, known)
     return [
@@ -135,7 +136,7 @@ def _measure(name: str, ms_ssim: bool, picture: Picture) -> list[list]:
     before, rows = load(picture), []
     for quality in PEERS[name].qualities:
         data = encode(name, before, quality)
-        point = measure(picture, quality, len(data), before, decode(data), ms_ssim)
+        point = measure(picture.name, quality, len(data), before, decode(data), ms_ssim)
         rows.append([None if math.isnan(value) else value for value in point[1:]])
     return rows
 

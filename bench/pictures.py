@@ -60,13 +60,12 @@ def load(picture: Picture) -> np.ndarray:
 
 
 def measure(
-    picture: Picture, quality: float, size: int, before: np.ndarray, after: np.ndarray, ms_ssim: bool
+    name: str, quality: float, size: int, before: np.ndarray, after: np.ndarray, ms_ssim: bool
 ) -> Point:
     """The point of a file of `size` bytes that turned the pixels `before` into `after`."""
     similarity = metrics.ms_ssim(before, after) if ms_ssim else math.nan
     height, width = before.shape[:2]
-    distance = metrics.psnr(before, after)
-    return Point(picture.name, quality, size, height * width, distance, similarity)
+    return Point(name, quality, size, height * width, metrics.psnr(before, after), similarity)
 
 
 def sample(seed: int = 0) -> np.ndarray:

@@ -29,36 +29,43 @@ def plot(
     figure, panels = pyplot.subplots(
         1, 1 + similar, figsize=(8 + 7 * similar, 6), squeeze=False, layout="constrained"
     )
-    _panel(panels[0, 0], curves, published, "psnr")
-    panels[0, 0].set_ylim(within[0] - MARGIN, within[1] + MARGIN)
-    panels[0, 0].set_ylabel("PSNR of RGB, dB")
+    right = _right(curves, within[1])
+    _panel(panels[0, 0], curves, published, "psnr", right)
+    panels[0, 0].set(ylabel="PSNR of RGB, dB", ylim=(within[0] - MARGIN, within[1] + MARGIN))
     if similar:
-        _panel(panels[0, 1], curves, published, "ms_ssim")
-        panels[0, 1].set_ylabel("MS-SSIM of RGB, dB")
-    for panel in panels[0]:
-        panel.set_xlim(0, _right(curves, within[1]))
+        _panel(panels[0, 1], curves, published, "ms_ssim", right)
+        panels[0, 1].set(ylabel="MS-SSIM of RGB, dB")
+    _name(panels[0, 0], published)
     figure.savefig(target / "rd.svg")
     figure.savefig(target / "rd.png", dpi=120)
     pyplot.close(figure)
 
 
-def _panel(axes, curves: list[Curve], published: list[Curve], figure: str) -> None:
+def _panel(axes, curves: list[Curve], published: list[Curve], figure: str, right: float) -> None:
+    """Draw one figure of merit up to `right` bits per pixel."""
     for curve in published:
-        values = _values(curve, figure)
-        axes.plot(curve.bpp, values, color=PUBLISHED_COLOUR, linewidth=0.7)
-        axes.annotate(
-            curve.codec, (curve.bpp[-1], values[-1]), fontsize=5, color="#888888", clip_on=True
-        )
+        axes.plot(curve.bpp, _values(curve, figure), color=PUBLISHED_COLOUR, linewidth=0.7)
+    tops = []
     for curve in curves:
         colour = COLOURS.get(curve.codec, OTHER_COLOUR)
         width = 2.2 if curve.codec == CODEC else 1.4
-        axes.plot(
-            curve.bpp, _values(curve, figure), "o-", color=colour, linewidth=width, markersize=3.5,
-            label=curve.codec,
-        )  # fmt: skip
-    axes.set_xlabel("bits per pixel, whole files")
+        values = _values(curve, figure)
+        tops.append(values[curve.bpp <= right].max(initial=0))
+        axes.plot(curve.bpp, values, "o-", c=colour, lw=width, ms=3.5, label=curve.codec)
+    axes.set(xlabel="bits per pixel, whole files", xlim=(0, right), ylim=(None, max(tops) + MARGIN))
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower right")
+
+
+def _name(axes, published: list[Curve]) -> None:
+    """Write the names of published curves where they leave the panel."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    for curve in published:
+        seen = (curve.bpp > left) & (curve.bpp < right) & (curve.psnr > low) & (curve.psnr < high)
+        if seen.any():
+            last = np.flatnonzero(seen)[-1]
+            name = curve.codec.removesuffix(" (published)")
+            axes.annotate(name, (curve.bpp[last], curve.psnr[last]), fontsize=4, color="#888888")
 
 
 def _values(curve: Curve, figure: str) -> np.ndarray:

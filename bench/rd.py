@@ -52,9 +52,7 @@ def run(options: Options) -> None:
     curves.write_details(options.out / "details.csv", points)
     plots.plot(measured, others, options.within, options.out)
     own = points.get(ours.CODEC, [])
-    report.write(
-        options.out, table, meta, pictures, own, ours.model_arguments(options.model)
-    )
+    report.write(options.out, table, meta, pictures, own, ours.model_arguments(options.model))
     show(table)
 
 

@@ -91,8 +91,8 @@ def run(
     codec = Codec.load(model or None, "cpu")
     size = len(codec.encode(rgb, quality))
     height, width = rgb.shape[:2]
-    passes = len(codec.model.config.prior.passes)
-    print(f"{width}x{height}, {size} bytes at quality {quality:g}, {passes} passes, median of {runs}")
+    print(f"{width}x{height}, {size} bytes at quality {quality:g}, median of {runs} runs")
+    print(f"the prior has {len(codec.model.config.prior.passes)} passes")
     for count in threads:
         print(f"\n{count} thread{'s' if count > 1 else ''}, milliseconds, and the ratio to AVIF")
         show(_with_threads(codec, rgb, quality, count, runs))

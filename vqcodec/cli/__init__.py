@@ -44,7 +44,9 @@ class Commands(click.Group):
         "max_content_width": 100,
     },
 )
-@click.version_option(__version__, "-V", "--version", prog_name="vqcodec", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, "-V", "--version", prog_name="vqcodec", message="%(prog)s %(version)s"
+)
 def main() -> None:
     """Code images with a VQ-VAE: pictures to small .vqc files, and back.
 

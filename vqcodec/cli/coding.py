@@ -100,7 +100,7 @@ def _decode_file(
     data = read(job.source)
     header = unpack(data).header  # before the model: a damaged file is told at once
     check_target(job, force)
-    _check_format(job, image_format)
+    check_format(job, image_format)
     codec = options.load_codec(model or shipped.name_of(header.model_id), device)
     start = time.perf_counter()
     rgb = np.asarray(codec.decode(data))
@@ -118,8 +118,11 @@ def _decode_file(
     report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
 
 
-def _check_format(job: Job, image_format: str | None) -> None:
-    """Find out before the work, on one pixel, that the format cannot be written: OutputError."""
+def check_format(job: Job, image_format: str | None = None) -> None:
+    """Find out before the work, on one pixel, that the format cannot be written.
+
+    image_format: None leaves it to the extension. Raises OutputError.
+    """
     extension = "png" if job.target == STREAM else Path(job.target).suffix[1:]
     pixel = np.zeros((1, 1, 3), np.uint8)
     pixels.save(pixel, io.BytesIO(), image_format or extension or "without extension")
@@ -135,7 +138,9 @@ def _check_format(job: Job, image_format: str | None) -> None:
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
 @options.force
-@click.option("--model", metavar="DIR", help="Model folder, for files whose model is not installed.")
+@click.option(
+    "--model", metavar="DIR", help="Model folder, for files whose model is not installed."
+)
 @options.device
 @options.quiet
 @options.verbose

@@ -51,7 +51,7 @@ class Failures:
     """Turns failures into lines on stderr and remembers their exit codes."""
 
     def __init__(self):
-        self.codes: list[int] = []
+        self.codes: list[int] = []  # one a failure
 
     @contextmanager
     def of(self, name: str | None) -> Iterator[None]:
@@ -70,7 +70,9 @@ class Failures:
 
     def exit_code(self) -> int:
         """0 without failures, their code if they have one in common, else 1."""
-        return max({*self.codes} or {0}) if len({*self.codes}) < 2 else 1
+        if not self.codes:
+            return 0
+        return self.codes[0] if len(set(self.codes)) == 1 else 1
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
@@ -148,7 +150,8 @@ def _full_disk_is_an_error(to_stderr: bool) -> Iterator[None]:
         with suppress(OSError, ValueError):
             # What is left in the buffer would fail once more when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise OutputError(f"cannot write to {stream.name}: {exc.strerror or exc}") from exc
+        name = "stderr" if to_stderr else "stdout"
+        raise OutputError(f"cannot write to {name}: {exc.strerror or exc}") from exc
 
 
 def shown(path: str) -> str:
@@ -170,4 +173,5 @@ def ratio(pixels: int, size: int) -> str:
 def speed(pixels: int, seconds: float) -> str:
     """'1.9 MP/s'."""
     rate = pixels / 1e6 / max(seconds, 1e-9)
-    return f"{rate:.0f} MP/s" if rate >= 10 else f"{rate:.2g} MP/s"
+    digits = 0 if rate >= 10 else 1 if rate >= 0.1 else 3
+    return f"{rate:.{digits}f} MP/s"

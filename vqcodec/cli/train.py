@@ -87,8 +87,8 @@ def _check_paths(data: tuple[str, ...], folder: Path, may_exist: bool) -> None:
     for path in data:
         if not Path(path).exists():
             raise InputError(f"there is no {path} to train on")
-    if folder.exists() and (not folder.is_dir() or not may_exist and any(folder.iterdir())):
-        raise OutputError(f"{folder} exists already")
+    if folder.exists() and (not folder.is_dir() or (not may_exist and any(folder.iterdir()))):
+        raise OutputError(f"the folder {folder} exists already and is not empty")
 
 
 def _trainer(

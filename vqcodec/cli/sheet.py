@@ -1,0 +1,107 @@
+"""A sheet that shows versions of a picture side by side: whole, and a detail at twice its size."""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+CELL = 288  # pixels a side, of a whole picture and of a detail
+ZOOM = 2
+GAP = 10  # between cells
+GROUP_GAP = 30  # between the whole pictures and the details
+MARGIN = 24
+TITLE, TEXT = 19, 15  # font sizes
+HEADING_HEIGHT, CAPTION_HEIGHT, ROW_GAP = 40, 48, 18
+PAPER, INK, PALE, FRAME = (255, 255, 255), (24, 24, 28), (96, 96, 104), (0, 220, 255)
+
+
+class Cell(NamedTuple):
+    """A version of the picture, and its caption in two lines."""
+
+    name: str
+    figures: str
+    rgb: np.ndarray  # uint8 [H, W, 3]
+
+
+class Box(NamedTuple):
+    """The detail: a rectangle of the picture, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def draw_sheet(rows: list[list[Cell]]) -> np.ndarray:
+    """Draw a row of cells for each quality; all pictures have one size. Returns uint8 [H, W, 3]."""
+    box = busiest_box(rows[0][0].rgb, CELL // ZOOM)
+    height, width = rows[0][0].rgb.shape[:2]
+    scale = min(CELL / width, CELL / height)
+    whole = max(1, round(width * scale)), max(1, round(height * scale))
+    columns = len(rows[0])
+    group = columns * (CELL + GAP) - GAP
+    pitch = CAPTION_HEIGHT + CELL + ROW_GAP
+    size = (2 * MARGIN + 2 * group + GROUP_GAP, 2 * MARGIN + HEADING_HEIGHT + len(rows) * pitch)
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for x, heading in (
+        (MARGIN, "whole picture"),
+        (MARGIN + group + GROUP_GAP, f"detail, {ZOOM} times its size"),
+    ):
+        draw.text((x, MARGIN - 6), heading, INK, ImageFont.load_default(size=TITLE + 5))
+    for number, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            place = MARGIN + column * (CELL + GAP), MARGIN + HEADING_HEIGHT + number * pitch
+            _draw_whole(sheet, place, cell, whole, box)
+            _draw_detail(sheet, (place[0] + group + GROUP_GAP, place[1]), cell, box)
+    return np.asarray(sheet)
+
+
+def busiest_box(rgb: np.ndarray, side: int) -> Box:
+    """The place with the most detail, a little nearer to the middle than to the edges."""
+    height, width = rgb.shape[:2]
+    box_width, box_height = min(side, width), min(side, height)
+    grey = rgb.astype(np.float64).mean(2)
+    slopes = np.zeros_like(grey)
+    slopes[:, 1:] += abs(np.diff(grey, axis=1))
+    slopes[1:] += abs(np.diff(grey, axis=0))
+    # The root keeps a few hard edges from outweighing a face.
+    total = np.pad(np.sqrt(slopes), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    low, high = total[: height - box_height + 1], total[box_height:]
+    right, left = slice(box_width, None), slice(None, width - box_width + 1)
+    sums = high[:, right] - high[:, left] - low[:, right] + low[:, left]
+    y, x = (np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in sums.shape)
+    sums = sums * (1 - 0.3 * (y[:, None] ** 2 + x**2))
+    top, start = np.unravel_index(sums.argmax(), sums.shape)
+    return Box(int(start), int(top), box_width, box_height)
+
+
+def _draw_whole(
+    sheet: Image.Image, place: tuple[int, int], cell: Cell, size: tuple[int, int], box: Box
+) -> None:
+    """Draw the scaled picture, with a frame around the detail, and its caption."""
+    picture = Image.fromarray(cell.rgb).resize(size, Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(picture)
+    x_scale, y_scale = size[0] / cell.rgb.shape[1], size[1] / cell.rgb.shape[0]
+    corners = [
+        (round(box.x * x_scale), round(box.y * y_scale)),
+        (round((box.x + box.width) * x_scale) - 1, round((box.y + box.height) * y_scale) - 1),
+    ]
+    if cell.name == "original" and corners[0] < corners[1]:
+        draw.rectangle(corners, outline=FRAME, width=2)
+    _draw(sheet, place, cell, picture)
+
+
+def _draw_detail(sheet: Image.Image, place: tuple[int, int], cell: Cell, box: Box) -> None:
+    detail = cell.rgb[box.y : box.y + box.height, box.x : box.x + box.width]
+    size = box.width * ZOOM, box.height * ZOOM
+    _draw(sheet, place, cell, Image.fromarray(detail).resize(size, Image.Resampling.NEAREST))
+
+
+def _draw(sheet: Image.Image, place: tuple[int, int], cell: Cell, picture: Image.Image) -> None:
+    """Draw a caption at `place` and the picture below it."""
+    x, y = place
+    draw = ImageDraw.Draw(sheet)
+    draw.text((x, y), cell.name, INK, ImageFont.load_default(size=TITLE))
+    draw.text((x, y + TITLE + 5), cell.figures, PALE, ImageFont.load_default(size=TEXT))
+    sheet.paste(picture, (x, y + CAPTION_HEIGHT))
