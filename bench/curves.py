@@ -129,7 +129,7 @@ def write_results(path: Path, rows: list[Row], meta: dict) -> None:
         results = {"bpp": curve.bpp, "psnr-rgb": curve.psnr, "ms-ssim-rgb": curve.ms_ssim}
         results |= {"bpp-total": curve.bpp_total, "quality": curve.qualities}
         results = {name: values.tolist() for name, values in results.items()}
-        known = {name: v for name, v in results.items() if v and not any(map(math.isnan, v))}
+        known = {name: v for name, v in results.items() if v and all(map(math.isfinite, v))}
         entry = {"name": curve.codec, "description": curve.description, "results": known}
         content["codecs"].append(entry)
         if not math.isnan(row.ours.percent):

@@ -57,10 +57,10 @@ PEERS = {
         "avif",
         (0, 5, 9, 13, 17, 21, 25, 29, 33, 37, 42, 47, 52, 58, 64, 70),
     ),
-    "jp2": Peer(  # the quality is the ratio of sizes
+    "jp2": Peer(  # the quality is the ratio of sizes; without `mct` RGB is coded as it is: 3 dB
         "JPEG 2000",
         "JPEG2000",
-        {"quality_mode": "rates", "irreversible": True},
+        {"quality_mode": "rates", "irreversible": True, "mct": 1},
         "jpg_2000",
         (600, 400, 300, 220, 160, 120, 90, 68, 52, 40, 31, 24, 18, 13, 10),
     ),

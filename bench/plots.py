@@ -50,7 +50,7 @@ def _panel(axes, curves: list[Curve], published: list[Curve], figure: str, right
         colour = COLOURS.get(curve.codec, OTHER_COLOUR)
         width = 2.2 if curve.codec == CODEC else 1.4
         values = _values(curve, figure)
-        tops.append(values[curve.bpp <= right].max(initial=0))
+        tops.append(values[(curve.bpp <= right) & np.isfinite(values)].max(initial=0))
         axes.plot(curve.bpp, values, "o-", c=colour, lw=width, ms=3.5, label=curve.codec)
     axes.set(xlabel="bits per pixel, whole files", xlim=(0, right), ylim=(None, max(tops) + MARGIN))
     axes.grid(alpha=0.3)

@@ -53,7 +53,7 @@ def run(options: Options) -> None:
     plots.plot(measured, others, options.within, options.out)
     own = points.get(ours.CODEC, [])
     report.write(options.out, table, meta, pictures, own, ours.model_arguments(options.model))
-    show(table)
+    show(table[: 1 + len(measured)])  # published codecs are in the files
 
 
 def show(table: list[list[str]]) -> None:

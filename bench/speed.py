@@ -3,6 +3,7 @@
 The split is taken by wrapping calls of the loaded codec; the product has no clocks.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -92,13 +93,20 @@ def run(
     size = len(codec.encode(rgb, quality))
     height, width = rgb.shape[:2]
     print(f"{width}x{height}, {size} bytes at quality {quality:g}, median of {runs} runs")
-    print(f"the prior has {len(codec.model.config.prior.passes)} passes")
+    print(f"the prior has {len(codec.model.config.prior.passes)} passes; {_load()}")
     for count in threads:
         print(f"\n{count} thread{'s' if count > 1 else ''}, milliseconds, and the ratio to AVIF")
         show(_with_threads(codec, rgb, quality, count, runs))
     if processes:
         print(f"\nwhole processes, seconds, median of {processes}")
         show(_processes(rgb, model, quality, processes))
+
+
+def _load() -> str:
+    """How busy the machine was before: on a busy one the figures mean little."""
+    if not hasattr(os, "getloadavg"):
+        return "load unknown"
+    return f"load {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
 
 
 def _with_threads(

@@ -14,6 +14,7 @@ from vqcodec import container
 from vqcodec.codec import Codec
 from vqcodec.errors import CorruptError, FormatError, ImageTooLargeError, UnknownModelError
 
+
 @contextlib.contextmanager
 def without_onednn():
     """torch.backends.mkldnn.flags warns about TF32 on every use, so only its switch is used."""
@@ -28,7 +29,7 @@ def without_onednn():
 SIZES = [(1, 1), (500, 1), (31, 17), (256, 256), (1023, 511)]
 
 
-@pytest.mark.parametrize("height, width", SIZES)
+@pytest.mark.parametrize(("height", "width"), SIZES)
 def test_indices_survive_the_file(codec, height, width):
     rgb = smooth_picture(height, width)
     data = codec.encode(rgb, 60)
@@ -168,7 +169,7 @@ def test_engines_threads_and_backends_decode_the_same_indices(codec, quality):
 
 def test_payload_is_as_short_as_the_prior_says(codec):
     rgb = smooth_picture(512, 512)
-    header, tiles = codec._encode(rgb, 60, 10**9)
+    _header, tiles = codec._encode(rgb, 60, 10**9)
     spent = 8 * sum(len(part) for part in tiles[0].segments)
 
     assert spent <= 1.01 * tiles[0].bits + 128
@@ -176,7 +177,7 @@ def test_payload_is_as_short_as_the_prior_says(codec):
 
 
 def test_package_exports_are_lazy_and_complete():
-    assert set(vqcodec.__all__) <= {name for name in dir(vqcodec)} | {"Codec", "Header", "Indices"}
+    assert set(vqcodec.__all__) <= set(dir(vqcodec)) | {"Codec", "Header", "Indices"}
     assert vqcodec.Codec is Codec
     with pytest.raises(AttributeError):
         vqcodec.nonesuch  # noqa: B018

@@ -39,7 +39,7 @@ def test_activation_clips_to_its_range():
     assert (activation(x, 0, RELU_MAX) * 32).tolist() == [0, 96, RELU_MAX]
 
 
-@pytest.mark.parametrize("kernel, depthwise", [(1, False), (3, False), (5, True)])
+@pytest.mark.parametrize(("kernel", "depthwise"), [(1, False), (3, False), (5, True)])
 def test_a_layer_is_exact_integer_arithmetic(kernel, depthwise):
     """Against a convolution of int64 tensors written with shifts and sums."""
     torch.manual_seed(kernel)

@@ -36,6 +36,7 @@ class Commands(click.Group):
 
 
 @click.group(
+    name="vqcodec",
     cls=Commands,
     epilog=EXIT_CODES,
     context_settings={
@@ -44,9 +45,7 @@ class Commands(click.Group):
         "max_content_width": 100,
     },
 )
-@click.version_option(
-    __version__, "-V", "--version", prog_name="vqcodec", message="%(prog)s %(version)s"
-)
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def main() -> None:
     """Code images with a VQ-VAE: pictures to small .vqc files, and back.
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from .. import DEFAULT_QUALITY, pixels, shipped
+from .. import pixels, shipped
 from ..container import unpack
 from ..files import write_atomically
+from ..rate_control import DEFAULT_QUALITY
 from . import options
 from .info import anatomy, facts
 from .paths import STREAM, Job, check_stdout, check_target, plan, read

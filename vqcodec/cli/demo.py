@@ -39,10 +39,10 @@ class Version(NamedTuple):
 
 def jpeg_of_size(rgb: np.ndarray, size: int) -> tuple[int, bytes]:
     """Quality and bytes of the best JPEG of at most `size` bytes; quality 1 if none is so small."""
-    low, high, best = 1, BEST_JPEG, _jpeg(rgb, 1)
+    low, high, best = 1, BEST_JPEG, encode_jpeg(rgb, 1)
     while low < high:
         middle = (low + high + 1) // 2
-        data = _jpeg(rgb, middle)
+        data = encode_jpeg(rgb, middle)
         if len(data) <= size:
             low, best = middle, data
         else:
@@ -50,7 +50,7 @@ def jpeg_of_size(rgb: np.ndarray, size: int) -> tuple[int, bytes]:
     return low, best
 
 
-def _jpeg(rgb: np.ndarray, quality: int) -> bytes:
+def encode_jpeg(rgb: np.ndarray, quality: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "JPEG", quality=quality, optimize=True)
     return file.getvalue()

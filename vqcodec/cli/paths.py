@@ -1,6 +1,7 @@
 """Which file is written for which: targets, collisions, and reading a source."""
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,14 +71,11 @@ def _refuse_collisions(jobs: list[Job]) -> None:
     for job in jobs:
         if job.target != STREAM:
             writers[_same(job.target)].append(job)
-    lines = []
-    for place, found in writers.items():
-        if len(found) > 1:
-            names = ", ".join(job.name for job in found)
-            lines.append(f"{found[0].target_name} would be written for {names}")
-        inputs = [job for job in jobs if job.source != STREAM and job not in found]
-        if place in {_same(job.source) for job in inputs}:
-            lines.append(f"{found[0].target_name} is an input and the output of another")
+    lines = [
+        f"{found[0].target_name} would be written for {', '.join(job.name for job in found)}"
+        for found in writers.values()
+        if len(found) > 1
+    ]
     if lines:
         raise click.UsageError("\n  ".join(["nothing was done, since outputs collide:", *lines]))
 
@@ -112,7 +110,7 @@ def check_target(job: Job, force: bool) -> None:
 
 def check_stdout(jobs: list[Job], force: bool) -> None:
     """Raise click.UsageError for binary data on a terminal, unless `force`."""
-    stdout = click.get_binary_stream("stdout")
+    stdout = sys.stdout.buffer
     if not force and any(job.target == STREAM for job in jobs) and stdout.isatty():
         raise click.UsageError("binary data would go to the terminal: use -o, a pipe, or -f")
 
@@ -121,7 +119,7 @@ def read(source: str) -> bytes:
     """All bytes of a file or of stdin. Raises InputError."""
     try:
         if source == STREAM:
-            return click.get_binary_stream("stdin").read()
+            return sys.stdin.buffer.read()
         return Path(source).read_bytes()
     except IsADirectoryError as exc:
         raise InputError("is a directory, expected a file") from exc

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -106,11 +107,12 @@ def run(tasks: Sequence[Task], report: Report) -> None:
 @contextmanager
 def _clock(name: str, visible: bool) -> Iterator[None]:
     """Show the elapsed time of a single piece of work that takes long."""
-    done = threading.Event()
+    done, start = threading.Event(), time.time()
 
     def tick() -> None:
         if not done.wait(BAR_DELAY):
             with tqdm(desc=name, bar_format="{desc}: {elapsed}", leave=False) as bar:
+                bar.start_t = start
                 while not done.wait(0.5):
                     bar.refresh()
 
@@ -134,7 +136,7 @@ def say(text: str, to_stderr: bool = False) -> None:
 def write_stdout(data: bytes) -> None:
     """Write binary data to stdout, all of it. Raises OutputError."""
     with _full_disk_is_an_error(False):
-        stream = click.get_binary_stream("stdout")
+        stream = sys.stdout.buffer
         stream.write(data)
         stream.flush()
 

@@ -81,6 +81,7 @@ class Trainer:
         self._build_optimisers()
         self.ema = {k: p.detach().clone() for k, p in self.network.named_parameters()}
         self.step, self.elapsed, self.norm = 0, 0.0, 0.0
+        self.mark = time.monotonic()  # up to when `elapsed` counts
         self.log: list[dict] = []
         self.stopping = False  # set from outside, a signal handler say: `run` ends after the step
 
@@ -125,6 +126,8 @@ class Trainer:
         for p in self.network.parameters():
             p.grad = None
         losses.objective.backward()
+        now = time.monotonic()
+        self.elapsed, self.mark = self.elapsed + now - self.mark, now
         params = [p for p in self.network.parameters() if p.grad is not None]
         counts = self._reduce(params, losses.counts) if self.world > 1 else losses.counts
         limit = CLIP * self.norm if self.step > WARM_UP else 1e9
@@ -145,29 +148,29 @@ class Trainer:
         return losses
 
     def _reduce(self, params: list[Tensor], counts: Tensor) -> Tensor:
-        """Average gradients and elapsed time over the processes; returns the summed counts."""
+        """Average gradients over the processes; returns the summed counts.
+
+        The processes also agree on the time and on stopping, or one would wait for another.
+        """
         flat = torch.cat([p.grad.flatten() for p in params] + [counts.flatten()])
-        flat = torch.cat([flat, flat.new_tensor([self.elapsed])])
+        flat = torch.cat([flat, flat.new_tensor([self.elapsed, float(self.stopping)])])
         dist.all_reduce(flat)
-        parts = flat.split([*(p.numel() for p in params), counts.numel(), 1])
+        parts = flat.split([*(p.numel() for p in params), counts.numel(), 1, 1])
         for p, part in zip(params, parts, strict=False):
             p.grad.copy_(part.view_as(p) / self.world)
-        self.elapsed = float(parts[-1]) / self.world
-        return parts[-2].view_as(counts)
+        self.elapsed, self.stopping = float(parts[-2]) / self.world, bool(parts[-1] > 0)
+        return parts[-3].view_as(counts)
 
     def run(self) -> None:
-        """Train to the end of the schedule. All processes take the same decisions, since they
-        agree on the elapsed time in each step."""
-        saved = self.elapsed
+        """Train to the end of the schedule, or until `stopping`."""
+        saved, self.mark = self.elapsed, time.monotonic()
         batch: list[Losses] = []
         while self.progress() < 1 and not self.stopping:
             if self.elapsed - saved > 60 * self.config.save_minutes:
                 self.save()
-                saved = self.elapsed
-            began = time.monotonic()
+                saved, self.mark = self.elapsed, time.monotonic()
             batch.append(self.train_step())
             self.step += 1
-            self.elapsed += time.monotonic() - began
             if self.step % LOG_STEPS == 0:
                 self._log(batch)
                 batch = []

@@ -28,7 +28,7 @@ class TrainConfig:
     ema: float = 0.9995
     fidelity: float = 3.0  # weight of the error in the assignment; 1 is the plain optimum
     scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's
-    save_minutes: float = 4.0
+    save_minutes: float = 6.0
     seed: int = 0
 
 

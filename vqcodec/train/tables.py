@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from ..nn.quantizer import Codebooks, gaussian_probabilities, table_sizes
+from ..nn.quantizer import Codebooks, table_sizes
 
-PRIOR_COUNT = 3000.0  # weight of the starting Gaussian, in symbols
+PRIOR_COUNT = 3000.0  # weight of the tables to start with, in symbols
 MEMORY = 1e6  # symbols of a class that its table remembers
 FLOOR = 1e-7  # least probability of a word
 
@@ -16,9 +16,7 @@ class TableCounts:
     def __init__(self, codebooks: Codebooks):
         self.codebooks = codebooks
         self.sizes = table_sizes(codebooks.config)
-        self.counts = torch.zeros(codebooks.bits.shape, dtype=torch.float64)
-        for row, p in enumerate(gaussian_probabilities(codebooks.config)):
-            self.counts[row, : len(p)] = PRIOR_COUNT * p
+        self.counts = PRIOR_COUNT * 2.0 ** -codebooks.bits.cpu().double()
 
     def add(self, counts: Tensor) -> None:
         self.counts += counts.cpu()

@@ -1,0 +1,87 @@
+"""Write the golden files of a shipped model: `python tests/golden/make.py MODEL`.
+
+Run once when a model ships; afterwards the files are never changed. `valid` holds files with
+the SHA-256 of their indices, and one painted picture; `invalid` files are named after the
+error that they must raise.
+"""
+
+import hashlib
+import json
+import struct
+import sys
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from conftest import smooth_picture  # noqa: E402
+from vqcodec import container  # noqa: E402
+from vqcodec.codec import Codec  # noqa: E402
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    """Black and white dots: residuals far outside the codebooks, so that escapes occur."""
+    dots = np.random.default_rng(1).integers(0, 2, (height, width, 1), dtype=np.uint8)
+    return np.repeat(dots * 255, 3, 2)
+
+
+def write_valid(name: str) -> bytes:
+    codec = Codec.load(name, "cpu")
+    pictures = {
+        "pixel": (np.full((1, 1, 3), 200, np.uint8), 50),
+        "grey": (np.full((16, 16, 3), 128, np.uint8), 50),
+        "waves": (smooth_picture(70, 150), 25),
+        "fine": (smooth_picture(48, 40, 3), 100),
+        "dots": (noise(40, 64), 90),
+        "tiled": (smooth_picture(1100, 2000, 4)[:, ::-1], 0),
+    }
+    folder = HERE / "valid"
+    folder.mkdir(exist_ok=True)
+    index = folder / "index.json"
+    rows = json.loads(index.read_text()) if index.exists() else {}
+    for key, (rgb, quality) in pictures.items():
+        data = codec.encode(np.ascontiguousarray(rgb), quality)
+        file = f"{name}-{key}.vqc"
+        (folder / file).write_bytes(data)
+        words = codec.read_indices(data).words.astype("<i4")
+        rows[file] = {
+            "size": [rgb.shape[1], rgb.shape[0]],
+            "words": hashlib.sha256(words.tobytes()).hexdigest(),
+        }
+    index.write_text(json.dumps(rows, indent=1) + "\n")
+    waves = (folder / f"{name}-waves.vqc").read_bytes()
+    codec.decode(waves).save(folder / f"{name}-waves.png")
+    return waves
+
+
+def write_invalid(data: bytes, name: str) -> None:
+    header, (tile,), _ = container.unpack(data)
+    foreign = replace(header, model_id=b"unknown!")
+    rest = struct.pack("<4s", b"aBcD") + b"\x00"
+    optional = rest + struct.pack("<I", crc32(rest))
+    swapped = container.Segments(tile.fine, tile.coarse)
+    cases = {
+        "empty.TruncatedError": b"",
+        "png.NotVqcError": b"\x89PNG\r\n\x1a\n",
+        "version-2.UnsupportedVersionError": data[:4] + b"\x20" + data[5:],
+        "cut-in-header.TruncatedError": data[:12],
+        "cut-in-words.TruncatedError": data[: len(data) // 2],
+        "flipped-header.CorruptError": data[:7] + bytes([data[7] ^ 1]) + data[8:],
+        "flipped-word.CorruptError": data[:-20] + bytes([data[-20] ^ 16]) + data[-19:],
+        "bytes-behind-the-end.CorruptError": data + optional,
+        "foreign-model.UnknownModelError": container.pack(foreign, [tile]),
+        "swapped-segments.CorruptError": container.pack(header, [swapped]),
+        "no-words.CorruptError": container.pack(header, [container.Segments(b"", b"")]),
+    }
+    folder = HERE / "invalid"
+    folder.mkdir(exist_ok=True)
+    for case, content in cases.items():
+        (folder / f"{name}-{case}.vqc").write_bytes(content)
+
+
+if __name__ == "__main__":
+    write_invalid(write_valid(sys.argv[1]), sys.argv[1])

@@ -1,0 +1,457 @@
+"""The command line: targets, reports, one line and one exit code for every failure."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from vqcodec import shipped, weights
+from vqcodec.cli import main, options, report
+from vqcodec.codec import Codec
+from vqcodec.container import Chunk, pack, unpack
+from vqcodec.errors import CorruptError, InputError, OutputError
+
+ROOT = Path(__file__).parents[1]
+PRECIOUS = b"what was there before"
+
+
+@pytest.fixture(scope="module")
+def coded(codec) -> bytes:
+    """A .vqc file of 48x32 pixels."""
+    return codec.encode(np.full((32, 48, 3), 90, np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, coded, picture) -> Path:
+    """The working folder: pictures, files that are none, and damaged ones."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture).save("a.png")
+    Image.fromarray(picture[:40]).save("b.jpg")
+    Path("text.png").write_text("not a picture")
+    Path("folder").mkdir()
+    Path("good.vqc").write_bytes(coded)
+    Path("cut.vqc").write_bytes(coded[:-9])
+    Path("damaged.vqc").write_bytes(coded[:-1] + bytes([coded[-1] ^ 1]))
+    Path("foreign.vqc").write_bytes(Path("a.png").read_bytes())
+    Path("kept.vqc").write_bytes(PRECIOUS)
+    Path("kept.png").write_bytes(PRECIOUS)
+    return tmp_path
+
+
+@pytest.fixture
+def installed(monkeypatch, model_folder, codec):
+    """The tests' model as the only and default one that is installed."""
+    entry = shipped.Entry("random", codec.model.id, {})
+    monkeypatch.setattr(shipped, "entries", lambda: (entry,))
+    monkeypatch.setattr(shipped, "default_name", lambda: "random")
+    monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
+    yield
+    options.load_codec.cache_clear()
+    weights.load_shipped.cache_clear()
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch):
+    monkeypatch.setattr(shipped, "entries", lambda: ())
+
+
+def call(*args: object, data: bytes | None = None) -> Result:
+    result = CliRunner().invoke(main, [str(arg) for arg in args], input=data)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture
+def coding(model_folder):
+    """Call a command with the tests' model."""
+    return lambda command, *args, data=None: call(
+        command, *args, "--model", model_folder, data=data
+    )
+
+
+def image(path: str) -> tuple[str, tuple[int, int]]:
+    """Format and size of an image file."""
+    with Image.open(path) as opened:
+        return opened.format, opened.size
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+# Encoding and decoding
+
+
+def test_encode_puts_the_file_beside_its_source_and_says_so(folder, coding):
+    result = coding("encode", "a.png")
+
+    size = len(Path("a.vqc").read_bytes())
+    figures = f"{report.spaced(size)} B, {8 * size / 8960:.3f} bpp, {report.ratio(8960, size)}, "
+    assert result.stdout.startswith(f"a.png 112x80 -> a.vqc {figures}")
+    assert result.stdout.endswith(" MP/s\n")
+    assert result.stderr == ""
+
+
+def test_decode_undoes_encode(folder, coding, codec):
+    assert coding("encode", "a.png", "-o", "x.vqc", "-q", "70").exit_code == 0
+    assert coding("decode", "x.vqc").stdout.count("x.png 112x80") == 1
+
+    expected = np.asarray(codec.decode(codec.encode("a.png", 70)))
+    with Image.open("x.png") as painted:
+        np.testing.assert_array_equal(np.asarray(painted), expected)
+
+
+def test_several_files_go_to_a_folder(folder, coding):
+    assert coding("encode", "a.png", "b.jpg", "-o", "folder").exit_code == 0
+    assert coding("decode", "folder/a.vqc", "folder/b.vqc", "-o", "new/").exit_code == 0
+
+    assert image("new/a.png") == ("PNG", (112, 80))
+    assert image("new/b.png") == ("PNG", (112, 40))
+
+
+def test_the_extension_or_format_decides_what_decode_writes(folder, coding):
+    coding("decode", "good.vqc", "-o", "x.webp")
+    coding("decode", "good.vqc", "--format", "bmp")
+    coding("decode", "good.vqc", "-o", "odd.name", "--format", "jpeg")
+
+    assert image("x.webp")[0] == "WEBP"
+    assert image("good.bmp")[0] == "BMP"
+    assert image("odd.name")[0] == "JPEG"
+
+
+def test_streams_carry_data_on_stdout_and_the_report_on_stderr(folder, coding):
+    result = coding("encode", "-", data=Path("a.png").read_bytes())
+    decoded = coding("decode", "-", "-o", "-", data=result.stdout_bytes)
+    as_bmp = coding("decode", "-", "--format", "bmp", data=result.stdout_bytes)
+
+    assert unpack(result.stdout_bytes).header.width == 112
+    assert result.stderr.startswith("stdin 112x80 -> stdout ")
+    assert Image.open(io.BytesIO(decoded.stdout_bytes)).format == "PNG"
+    assert Image.open(io.BytesIO(as_bmp.stdout_bytes)).format == "BMP"
+
+
+def test_notices_are_told_on_stderr(folder, coding, picture):
+    Image.fromarray(np.dstack([picture, picture[..., 0]])).save("alpha.png")
+
+    assert coding("encode", "alpha.png").stderr == "alpha.png: alpha dropped\n"
+
+
+def test_quiet_says_nothing_and_verbose_more(folder, coding):
+    quiet = coding("encode", "a.png", "-Q")
+    verbose = coding("encode", "a.png", "-f", "-v")
+
+    assert quiet.output == ""
+    assert " coarse + " in verbose.stdout.splitlines()[1]
+
+
+def test_force_overwrites(folder, coding):
+    assert coding("encode", "a.png", "-o", "kept.vqc", "-f").exit_code == 0
+    assert coding("decode", "good.vqc", "-o", "kept.png", "-f").exit_code == 0
+
+    assert unpack(Path("kept.vqc").read_bytes()).header.width == 112
+    assert image("kept.png")[1] == (48, 32)
+
+
+def test_options_are_read_from_the_environment(folder, coding, monkeypatch):
+    coding("encode", "a.png", "-q", "0", "-o", "small.vqc")
+    monkeypatch.setenv("VQCODEC_ENCODE_QUALITY", "0")
+    coding("encode", "a.png")
+
+    assert Path("a.vqc").read_bytes() == Path("small.vqc").read_bytes()
+
+
+def test_decode_finds_the_model_that_the_file_names(folder, installed):
+    result = call("decode", "good.vqc", "-v")
+
+    assert result.exit_code == 0
+    assert "model random, level" in result.stdout
+
+
+def test_encode_takes_an_installed_model_by_name_and_by_default(folder, installed):
+    assert call("encode", "a.png", "--model", "random").exit_code == 0
+    assert call("encode", "a.png", "-o", "b.vqc").exit_code == 0
+
+    assert Path("a.vqc").read_bytes() == Path("b.vqc").read_bytes()
+
+
+# Failures
+
+
+FAILURES = {
+    "text": ("encode text.png", 3, "text.png: input is not an image"),
+    "directory": ("encode folder", 3, "folder: is a directory"),
+    "missing": ("encode none.png", 3, "none.png: cannot be read: No such file"),
+    "nothing": ("encode - -o x.vqc", 3, "stdin: input is not an image"),
+    "exists": ("encode a.png -o kept.vqc", 7, "kept.vqc exists already; -f"),
+    "no folder": ("encode a.png -o none/x.vqc", 7, "no folder none"),
+    "own input": ("encode a.png -o a.png -f", 7, "own input"),
+    "no image": ("decode foreign.vqc", 3, "starts with 89 50 4e 47"),
+    "text as vqc": ("decode text.png", 3, "starts with 6e"),
+    "cut": ("decode cut.vqc", 4, "file ends"),
+    "damaged": ("decode damaged.vqc", 4, "checksum"),
+    "missing vqc": ("decode none.vqc", 3, "No such file"),
+    "directory as vqc": ("decode folder", 3, "is a directory"),
+    "image exists": ("decode good.vqc -o kept.png", 7, "kept.png exists already; -f"),
+    "extension": ("decode good.vqc -o x.doc", 7, "format doc cannot be written"),
+    "no extension": ("decode good.vqc -o x", 7, "cannot be written"),
+    "format": ("decode good.vqc --format doc", 7, "format doc cannot be written"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_is_one_line_and_its_exit_code_and_changes_nothing(folder, coding, name):
+    line, code, text = FAILURES[name]
+    before = contents(folder)
+    result = coding(*line.split())
+
+    assert result.exit_code == code
+    assert result.stderr.startswith("vqcodec: ")
+    assert result.stderr.count("\n") == 1
+    assert text in result.stderr
+    assert result.stdout == ""
+    assert contents(folder) == before
+
+
+def test_too_large_a_picture_is_refused(folder, coding, coded):
+    header, _, _ = unpack(coded)
+    Path("huge.vqc").write_bytes(_huge_header(header))
+    result = coding("decode", "huge.vqc")
+
+    assert result.exit_code == 6
+    assert "the limit is" in result.stderr
+
+
+def _huge_header(header) -> bytes:
+    """The start of a file of 100 000 x 100 000 pixels."""
+    from dataclasses import replace
+
+    from vqcodec.container import _pack_header
+
+    return _pack_header(replace(header, width=100_000, height=100_000, tile_log2=8), chunked=False)
+
+
+@pytest.mark.parametrize("command", ["encode a.png", "demo a.png"])
+def test_an_unknown_model_is_told_before_any_work(folder, nothing_installed, command):
+    named = call(*command.split(), "--model", "mine")
+    default = call(*command.split())
+
+    assert (named.exit_code, default.exit_code) == (5, 5)
+    assert named.stderr == "vqcodec: no model or model folder named 'mine'; installed: none\n"
+    assert "no model is installed" in default.stderr
+
+
+def test_decode_of_a_file_of_another_model_fails(folder, nothing_installed):
+    result = call("decode", "good.vqc")
+
+    assert result.exit_code == 5
+    assert result.stderr.startswith("vqcodec: good.vqc: the file needs model ")
+
+
+def test_a_folder_that_is_no_model_is_refused(folder):
+    result = call("encode", "a.png", "--model", "folder")
+
+    assert result.exit_code == 5
+    assert "cannot read the model in folder" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("encode a.png ./a.jpg", "a.vqc would be written for a.png, ./a.jpg"),
+        ("encode a.png a.png -o new/", "would be written for a.png, a.png"),
+        ("encode a.png b.jpg -o x.vqc", "several inputs need a folder"),
+        ("encode a.png b.jpg -o -", "several inputs need a folder"),
+        ("encode a.png -", "stdin can only be the single input"),
+        ("encode - -o folder", "stdin has no name"),
+        ("decode b.vqc b.png", "b.png would be written for b.vqc, b.png"),
+        ("encode", "Missing argument"),
+        ("encode a.png -q 101", "not in the range"),
+        ("encode a.png -q nan", "nan is not a number"),
+    ],
+)
+def test_wrong_usage_is_told_before_any_work(folder, coding, line, text):
+    before = contents(folder)
+    result = coding(*line.split())
+
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert contents(folder) == before
+
+
+def test_the_files_after_a_failure_are_still_done(folder, coding):
+    same = coding("encode", "text.png", "a.png", "folder")
+    mixed = coding("encode", "text.png", "a.png", "b.jpg")
+
+    assert (same.exit_code, mixed.exit_code) == (3, 1)
+    assert same.stderr.splitlines()[-1] == "vqcodec: 2 of 3 files failed"
+    assert "a.vqc exists already" in mixed.stderr
+    assert unpack(Path("b.vqc").read_bytes()).header.height == 40
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (PermissionError(13, "Permission denied", "x"), "x: Permission denied"),
+    ],
+)
+def test_the_unexpected_is_one_line_too(folder, coding, monkeypatch, error, text):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(Codec, "encode", fail)
+    result = coding("encode", "a.png")
+
+    assert result.exit_code == 1
+    assert result.stderr == f"vqcodec: a.png: {text}\n"
+    assert not Path("a.vqc").exists()
+
+
+def test_a_bug_keeps_its_traceback(folder, model_folder, monkeypatch):
+    monkeypatch.setattr(Codec, "encode", lambda *args: [][0])
+    result = CliRunner().invoke(main, ["encode", "a.png", "--model", str(model_folder)])
+
+    assert isinstance(result.exception, IndexError)
+
+
+def test_one_line_whatever_the_message():
+    assert report.explain(InputError("a\n  b")) == ("a b", 3)
+
+
+def test_cuda_without_a_gpu_is_told(folder, coding, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = coding("encode", "a.png", "--device", "cuda")
+
+    assert result.exit_code == 2
+    assert "finds no GPU" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [([], 0), ([CorruptError], 4), ([CorruptError, OutputError], 1)]
+)
+def test_exit_code_is_the_common_one(codes, expected, capsys):
+    failures = report.Failures()
+    for error in codes:
+        with failures.of("x"):
+            raise error("found this")
+
+    assert failures.exit_code() == expected
+
+
+def test_numbers_are_written_for_people():
+    assert report.spaced(1234567) == "1 234 567"
+    assert report.ratio(768 * 512, 9834) == "1:120"
+    assert report.ratio(100, 40) == "1:7.5"
+    assert report.speed(1_900_000, 1) == "1.9 MP/s"
+    assert report.speed(1_900, 1) == "0.002 MP/s"
+
+
+# Info
+
+
+def test_info_describes_a_file(folder, nothing_installed, coded):
+    result = call("info", "good.vqc")
+
+    assert result.stdout.startswith(f"good.vqc: 48x32, {len(coded)} B, ")
+    assert "(not installed)" in result.stdout
+
+
+def test_info_as_json_adds_up(folder, installed, coded):
+    header, tiles, _ = unpack(coded)
+    Path("chunk.vqc").write_bytes(pack(header, tiles, [Chunk(b"note", b"hello")]))
+    lines = call("info", "good.vqc", "chunk.vqc", "--json").stdout.splitlines()
+    first, second = map(json.loads, lines)
+
+    assert first["model"] == "random"
+    assert first["bytes"] == sum(first[f"{part}_bytes"] for part in ("coarse", "fine", "overhead"))
+    assert first["bits_per_pixel"] == 8 * len(coded) / (48 * 32)
+    assert (first["chunks"], second["chunks"]) == ([], [{"kind": "note", "bytes": 5}])
+
+
+def test_info_goes_on_after_a_failure(folder):
+    result = call("info", "cut.vqc", "good.vqc", "-", data=b"PNG")
+
+    assert result.exit_code == 1
+    assert "good.vqc: 48x32" in result.stdout
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()[:2]] == ["cut.vqc", "stdin"]
+
+
+# Real processes
+
+
+def start(*args: object, **options) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "vqcodec", *map(str, args)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen(command, env=environment, **pipes)
+
+
+def test_help_version_info_and_early_failures_do_not_import_torch(folder, model_folder):
+    code = """if True:
+        import sys
+        from vqcodec.cli import main
+        for args in (["--help"], ["--version"], ["encode", "-h"], ["train", "-h"],
+                     ["info", "good.vqc"], ["encode", "none.png", "--model", sys.argv[1]],
+                     ["decode", "cut.vqc"]):
+            main(args, standalone_mode=False)
+            assert "torch" not in sys.modules, args
+        print("done")
+    """
+    command = [sys.executable, "-c", code, str(model_folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    assert result.stdout.endswith("done\n"), result.stderr
+
+
+def test_pipes_join_the_commands(folder, model_folder):
+    with open("a.png", "rb") as source:
+        encode = start("encode", "-", "--model", model_folder, stdin=source)
+    info = start("info", "-", "--json", stdin=encode.stdout)
+    encode.stdout.close()
+    out, _ = info.communicate()
+
+    assert json.loads(out)["width"] == 112
+    assert b"stdin 112x80 -> stdout" in encode.stderr.read()
+    assert (encode.wait(), info.wait()) == (0, 0)
+    encode.stderr.close()
+
+
+def test_a_closed_pipe_ends_quietly(folder):
+    with start("info", *["good.vqc"] * 50) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line(folder):
+    with open("/dev/full", "wb") as full:
+        process = start("info", "good.vqc", stdout=full)
+    _, errors = process.communicate()
+
+    assert process.returncode == 7
+    assert errors == b"vqcodec: good.vqc: cannot write to stdout: No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_binary_data_does_not_go_to_a_terminal(folder, model_folder):
+    control, terminal = os.openpty()
+    process = start("encode", "a.png", "-o", "-", "--model", model_folder, stdout=terminal)
+    _, errors = process.communicate()
+    os.close(terminal)
+    os.close(control)
+
+    assert process.returncode == 2
+    assert b"binary data would go to the terminal" in errors

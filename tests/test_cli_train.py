@@ -1,0 +1,148 @@
+"""`vqcodec train`: what it hands to the training loop, and how it ends."""
+
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from vqcodec.cli import main
+from vqcodec.codec import Codec
+from vqcodec.train import loop
+from vqcodec.train.presets import base, tiny
+
+
+class FakeTrainer:
+    """Remembers what it was given; a run can be made to receive Ctrl-C."""
+
+    made: ClassVar[list["FakeTrainer"]] = []
+    interrupted = False
+
+    def __init__(self, config, data, out, init):
+        self.config, self.data, self.out, self.init = config, data, out, init
+        self.rank, self.stopping, self.elapsed = 0, False, 90.0
+        self.resumed = self.exported = None
+        self.made.append(self)
+
+    def run(self):
+        if self.interrupted:
+            signal.raise_signal(signal.SIGINT)
+
+    def resume(self, path):
+        self.resumed = path
+
+    def export(self, folder):
+        self.exported = folder
+        return SimpleNamespace(id=b"\1" * 8)
+
+
+@pytest.fixture
+def trainers(monkeypatch, tmp_path):
+    """The trainers that a command makes; the working folder has one of pictures."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "Trainer", FakeTrainer)
+    monkeypatch.setattr(FakeTrainer, "made", [])
+    Path("photos").mkdir()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save("photos/a.png")
+    return FakeTrainer.made
+
+
+def call(*args):
+    result = CliRunner().invoke(main, ["train", *map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_a_run_ends_with_a_model(trainers):
+    result = call("--data", "photos", "--data", "photos/a.png", "--out", "run", "--minutes", 5)
+
+    (trainer,) = trainers
+    assert result.exit_code == 0
+    assert result.stdout == f"model {'01' * 8} written to {Path('run/model')}\n"
+    assert (trainer.config.minutes, trainer.config.model) == (5, base().model)
+    assert (trainer.data, trainer.out) == ([Path("photos"), Path("photos/a.png")], Path("run"))
+    assert (trainer.init, trainer.resumed, trainer.exported) == (None, None, Path("run/model"))
+
+
+def test_a_run_can_start_from_a_model(trainers, model_folder):
+    call("--data", "photos", "--out", "run", "--init", model_folder, "--export", "mine")
+
+    (trainer,) = trainers
+    assert trainer.config.model == trainer.init.config
+    assert trainer.init.config.transform.knots == trainer.init.config.transform.levels
+    assert trainer.init.fixed_tables is None
+    assert all(p.requires_grad for p in trainer.init.parameters())
+    assert trainer.exported == Path("mine")
+
+
+def test_resume_takes_the_network_of_the_checkpoint(trainers):
+    Path("run").mkdir()
+    torch.save({"model": tiny().model.to_json()}, "run/checkpoint.pt")
+    call("--data", "photos", "--out", "run", "--resume")
+
+    (trainer,) = trainers
+    assert trainer.config.model == tiny().model
+    assert trainer.resumed == Path("run/checkpoint.pt")
+
+
+def test_an_interrupt_stops_with_one_line_and_no_model(trainers, monkeypatch):
+    monkeypatch.setattr(FakeTrainer, "interrupted", True)
+    before = signal.getsignal(signal.SIGINT)
+    result = call("--data", "photos", "--out", "run")
+
+    assert result.exit_code == 130
+    assert result.stderr == "stopped and saved at 1.5 minutes; --resume goes on\n"
+    assert trainers[0].exported is None
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_matplotlib_is_asked_for_before_the_training(trainers, monkeypatch):
+    monkeypatch.setattr(sys.modules["vqcodec.cli.train"], "find_spec", lambda name: None)
+    result = call("--data", "photos", "--out", "run")
+
+    assert result.exit_code == 1
+    assert result.stderr == "vqcodec: training needs matplotlib: pip install 'vqcodec[train]'\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "text"),
+    [
+        ("--data none --out run", 3, "there is no none to train on"),
+        ("--data photos --out run --resume", 3, "there is no run/checkpoint.pt"),
+        ("--data photos --out bad --resume", 5, "is not a checkpoint"),
+        ("--data photos --out run --export photos", 7, "photos exists already"),
+        ("--data photos --out run --init none", 5, "no model or model folder named 'none'"),
+        ("--data photos --out run --init x --resume", 2, "give either"),
+        ("--data photos --out run --minutes nan", 2, "not a number"),
+    ],
+)
+def test_a_failure_is_told_before_the_training(trainers, line, code, text):
+    Path("bad").mkdir()
+    Path("bad/checkpoint.pt").write_bytes(b"garbage")
+    result = call(*line.split())
+
+    assert result.exit_code == code
+    assert text in result.stderr
+    assert trainers == []
+
+
+@pytest.mark.slow
+def test_a_trained_model_codes_pictures(tmp_path, picture):
+    """The real loop, for a moment."""
+    pytest.importorskip("matplotlib")
+    for number in range(3):
+        Image.fromarray(np.roll(picture, number, 0)).save(tmp_path / f"{number}.png")
+    out = tmp_path / "run"
+    options = ["--data", tmp_path, "--out", out, "--preset", "tiny", "--minutes", 0.01]
+
+    assert call(*options).exit_code == 0
+    assert call(*options, "--resume").exit_code == 0
+    data = Codec.load(out / "model", "cpu").encode(picture)
+    assert Codec.load(out / "model", "cpu").decode(data).size == (112, 80)

@@ -1,0 +1,26 @@
+"""Quality -> level and fidelity."""
+
+import itertools
+
+import pytest
+
+from vqcodec.rate_control import FIDELITY, setting
+
+
+def test_the_ends_are_the_first_and_last_level():
+    assert setting(0, 48) == (0, FIDELITY)
+    assert setting(100, 48) == (47, FIDELITY)
+
+
+def test_within_a_level_quality_raises_fidelity():
+    settings = [setting(quality / 10, 8) for quality in range(1001)]
+
+    for before, after in itertools.pairwise(settings):
+        assert after.level > before.level or after.fidelity > before.fidelity
+    assert {item.level for item in settings} == set(range(8))
+
+
+@pytest.mark.parametrize("quality", [-0.1, 101, float("inf"), float("nan")])
+def test_a_quality_out_of_range_is_refused(quality):
+    with pytest.raises(ValueError, match=r"0\.\.100"):
+        setting(quality, 8)

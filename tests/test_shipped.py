@@ -1,0 +1,53 @@
+"""The index of the models that come with the package."""
+
+import json
+
+import pytest
+
+from vqcodec import shipped
+from vqcodec.errors import UnknownModelError
+
+ROWS = [
+    {"name": "old", "id": "00" * 8, "sha256": {"prior": "aa"}},
+    {"name": "new", "id": "01" * 8, "sha256": {"prior": "bb"}},
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache():
+    shipped.entries.cache_clear()
+    yield
+    shipped.entries.cache_clear()
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A folder of models with an index of two."""
+    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
+    (tmp_path / "index.json").write_text(json.dumps({"default": "new", "models": ROWS}))
+    return tmp_path
+
+
+def test_models_are_found_by_name_and_by_id(index):
+    assert shipped.default_name() == "new"
+    assert shipped.find("old") == shipped.Entry("old", bytes(8), {"prior": "aa"})
+    assert shipped.name_of(b"\1" * 8) == "new"
+    assert shipped.folder_of("old") == index / "old"
+
+
+def test_an_unknown_name_is_told_with_the_known_ones(index):
+    with pytest.raises(UnknownModelError, match="'mine'; installed: old, new"):
+        shipped.find("mine")
+
+
+def test_an_unknown_id_is_told(index):
+    with pytest.raises(UnknownModelError, match="needs model ffffffffffffffff"):
+        shipped.name_of(b"\xff" * 8)
+
+
+def test_without_an_index_no_model_is_installed(index):
+    (index / "index.json").unlink()
+
+    assert shipped.entries() == ()
+    with pytest.raises(UnknownModelError, match="no model is installed"):
+        shipped.default_name()

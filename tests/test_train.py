@@ -1,0 +1,215 @@
+"""Training: data, optimiser, loop, checkpoints and export, with a tiny network."""
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import smooth_picture
+from vqcodec.codec import Codec
+from vqcodec.errors import InputError
+from vqcodec.train import data as train_data
+from vqcodec.train.presets import tiny
+from vqcodec.train.soap import Soap
+
+pytest.importorskip("matplotlib")
+from vqcodec.train.loop import Trainer, spread_levels
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed in range(12):
+        Image.fromarray(smooth_picture(96, 128, seed)).save(folder / f"{seed}.png")
+    return folder
+
+
+def config(steps_minutes=10.0, **changes):
+    return dataclasses.replace(tiny(), minutes=steps_minutes, batch=2, **changes)
+
+
+def test_pictures_of_folders_and_shards_are_found(pictures, tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(smooth_picture(80, 80)).save(buffer, "JPEG")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for name in ("a.jpg", "b.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = len(buffer.getvalue())
+            shard.addfile(info, io.BytesIO(buffer.getvalue()))
+
+    names = [s.name for s in train_data.read_sources([pictures, tmp_path / "shard.tar"])]
+    assert len(names) == 13
+    assert "a.jpg" in names
+
+
+def test_a_cache_of_no_pictures_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no pictures"):
+        train_data.build_cache([tmp_path], tmp_path / "cache")
+
+
+def test_crops_are_cut_from_the_pictures(pictures, tmp_path):
+    train_data.build_cache([pictures], tmp_path)
+    crops = train_data.Crops(tmp_path, torch.device("cpu"), False, 0)
+    sample = crops.sample(8, 64)
+    stored = np.concatenate([np.asarray(Image.open(p)).reshape(-1, 3) for p in pictures.iterdir()])
+
+    for corner in (sample[:, :, 0, 0] * 255).round().byte().numpy():
+        assert (stored == corner).all(1).any()
+
+
+def test_held_out_pictures_are_never_trained_on(pictures, tmp_path):
+    train_data.build_cache([pictures], tmp_path)
+    rows = json.loads((tmp_path / "index.json").read_text())["pictures"]
+    held = {row[1] for row in rows if train_data.is_held_out(row[0])}
+    crops = train_data.Crops(tmp_path, torch.device("cpu"), False, 0)
+
+    assert held.isdisjoint(crops.where[:, 0].tolist())
+
+
+def test_levels_of_a_batch_are_spread_over_the_range():
+    levels = spread_levels(8, 48, torch.Generator().manual_seed(0))
+
+    assert sorted(level // 6 for level in levels.tolist()) == list(range(8))
+
+
+def test_soap_solves_an_ill_conditioned_problem_that_defeats_adam():
+    """|A W B - Y|^2 with condition numbers of 1000: the eigenbasis makes it easy."""
+    torch.manual_seed(0)
+
+    def skewed(n):
+        q = torch.linalg.qr(torch.randn(n, n)).Q
+        return q * torch.logspace(0, -1.5, n) @ torch.linalg.qr(torch.randn(n, n)).Q
+
+    a, b, goal = skewed(12), skewed(20), torch.randn(12, 20)
+
+    def loss(w):
+        return ((a @ (w - goal) @ b) ** 2).sum()
+
+    ends = []
+    for name in ("soap", "adam"):
+        w = torch.nn.Parameter(torch.zeros(12, 20))
+        soap, adam = Soap([w], every=5), torch.optim.Adam([w], 1e-2)
+        for _ in range(400):
+            w.grad = None
+            loss(w).backward()
+            soap.step(1e-2) if name == "soap" else adam.step()
+        ends.append(float(loss(w).detach()))
+    assert ends[0] < 0.7 * ends[1]
+
+
+def test_soap_keeps_still_where_no_gradient_has_been_seen():
+    w = torch.nn.Parameter(torch.ones(8, 16))
+    soap = Soap([w], every=1)
+    for _ in range(3):
+        w.grad = torch.zeros_like(w)
+        soap.step(0.1)
+
+    assert torch.equal(w, torch.ones(8, 16))
+    assert all(bool(torch.isfinite(side[1]).all()) for side in soap.stacks[0].sides)
+
+
+def run_steps(trainer, count):
+    for _ in range(count):
+        trainer.train_step()
+        trainer.step += 1
+
+
+def test_training_lowers_the_cost(pictures, tmp_path):
+    trainer = Trainer(config(), [pictures], tmp_path, None)
+    before = trainer.validation.measure(trainer.averaged())["valid_cost"]
+    run_steps(trainer, 40)
+    after = trainer.validation.measure(trainer.averaged())["valid_cost"]
+
+    assert after < before
+
+
+def test_a_resumed_run_goes_on_exactly_where_it_was(pictures, tmp_path):
+    first = Trainer(config(), [pictures], tmp_path / "a", None)
+    run_steps(first, 5)
+    first.save()
+    second = Trainer(config(), [pictures], tmp_path / "b", None)
+    second.resume(tmp_path / "a" / "checkpoint.pt")
+    for trainer in (first, second):  # the same crops and noise from here on
+        trainer.crops.generator.manual_seed(7)
+        trainer.generator.manual_seed(7)
+        torch.manual_seed(7)
+        run_steps(trainer, 2)
+
+    assert second.step == first.step
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_run_leaves_a_log_curves_and_a_model_that_codes(pictures, tmp_path):
+    trainer = Trainer(config(0.03, save_minutes=0.01), [pictures], tmp_path, None)
+    trainer.run()
+    model = trainer.export(tmp_path / "model")
+    codec = Codec(model, "cpu")
+    rgb = smooth_picture(64, 64, 50)
+
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert any("valid_cost" in row for row in rows)
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    words = codec.encode_indices(rgb, 50).words
+    assert np.array_equal(codec.read_indices(codec.encode(rgb, 50)).words, words)
+
+
+def test_training_goes_on_from_an_exported_model(pictures, tmp_path, codec):
+    network = codec.model.network.__class__(codec.model.config)
+    network.load_state_dict(codec.model.network.state_dict())
+    network.codebooks.bits.copy_(codec.model.network.codebooks.bits)
+    trainer = Trainer(config(model=codec.model.config), [pictures], tmp_path, network)
+    run_steps(trainer, 2)
+
+    assert trainer.export(tmp_path / "model").id != codec.model.id
+
+
+STEP_SCRIPT = """
+import sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from test_train import config
+from vqcodec.train.loop import Trainer
+import vqcodec.train.loop as loop
+
+trainer = Trainer(config(fidelity=2.0), [Path(sys.argv[2])], Path(sys.argv[3]), None)
+crops = trainer.crops.sample(4, 64) if trainer.world == 1 else None
+trainer.crops.generator.manual_seed(1)
+x = trainer.crops.sample(4, 64)
+levels = torch.tensor([0, 2, 4, 6])
+share = slice(trainer.rank * 2, trainer.rank * 2 + 2) if trainer.world == 2 else slice(None)
+trainer.batch = lambda: (x[share], levels[share])
+torch.rand_like = lambda t: torch.full_like(t, 0.5)  # no noise: both see the same
+for _ in range(3):
+    trainer.train_step()
+    trainer.step += 1
+if trainer.rank == 0:
+    torch.save([p.detach() for p in trainer.network.parameters()], sys.argv[4])
+"""
+
+
+def test_two_processes_take_the_steps_of_one_with_twice_the_batch(pictures, tmp_path):
+    """torchrun with gloo, gradients averaged and SOAP's work shared."""
+    (tmp_path / "steps.py").write_text(STEP_SCRIPT)
+    results = []
+    for count in (1, 2):
+        out = tmp_path / f"{count}.pt"
+        arguments = [str(Path(__file__).parent), str(pictures), str(tmp_path / f"run{count}")]
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        launch += ["--nproc-per-node", str(count), str(tmp_path / "steps.py")]
+        subprocess.run(
+            [*launch, *arguments, str(out)], check=True, capture_output=True, timeout=240
+        )
+        results.append(torch.load(out, weights_only=True))
+
+    for one, two in zip(*results, strict=True):
+        assert torch.allclose(one, two, atol=2e-3)

@@ -1,0 +1,68 @@
+"""The transforms: local, sized right, conditioned on the level."""
+
+import pytest
+import torch
+
+from conftest import random_network
+from vqcodec.nn.blocks import LevelVector
+
+REACH = 48  # pixels that the tiny preset's receptive fields reach, rounded up to latents
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network().eval().requires_grad_(False)
+
+
+def test_shapes_follow_the_stride(network):
+    x = torch.rand(2, 3, 48, 80)
+    levels = torch.tensor([0, 7])
+    y = network.analyse(x, levels)
+
+    assert y.shape == (2, 32, 3, 5)
+    assert network.synthesise(y, levels).shape == x.shape
+
+
+def test_a_cut_with_a_halo_gives_exactly_the_latents_of_the_whole(network):
+    """No global statistics: what tiling of large pictures will rest on."""
+    x = torch.rand(1, 3, 160, 160)
+    whole = network.analyse(x, torch.tensor([3]))
+    part = network.analyse(
+        x[..., 64 - REACH : 96 + REACH, 64 - REACH : 96 + REACH], torch.tensor([3])
+    )
+
+    inner = slice(REACH // 16, REACH // 16 + 2)
+    assert torch.allclose(part[..., inner, inner], whole[..., 4:6, 4:6], atol=1e-4)
+
+
+def test_painting_a_cut_with_a_halo_gives_the_pixels_of_the_whole(network):
+    y = torch.randn(1, 32, 10, 10)
+    whole = network.synthesise(y, torch.tensor([3]))
+    part = network.synthesise(y[..., 1:9, 1:9], torch.tensor([3]))
+
+    inner = slice(REACH, REACH + 32)
+    assert torch.allclose(part[..., inner, inner], whole[..., 64:96, 64:96], atol=1e-5)
+
+
+def test_level_vectors_are_interpolated_between_knots():
+    vector = LevelVector(2, levels=9, knots=3)
+    with torch.no_grad():
+        vector.knots.copy_(torch.tensor([[0.0, 0], [1, 10], [2, 0]]))
+
+    assert vector.table()[:, 0].tolist() == [i / 4 for i in range(9)]
+    assert vector.table()[:, 1].tolist() == [0, 2.5, 5, 7.5, 10, 7.5, 5, 2.5, 0]
+
+
+def test_as_many_knots_as_levels_are_the_table_itself():
+    """What an exported model has: the table must not be changed by interpolation."""
+    vector = LevelVector(3, levels=48, knots=48)
+    with torch.no_grad():
+        vector.knots.normal_()
+
+    assert torch.equal(vector.table(), vector.knots)
+
+
+def test_finer_levels_have_finer_steps(network):
+    steps = network.gains.to_steps()
+
+    assert bool((steps.diff(dim=0) > 0).all())
