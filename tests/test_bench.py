@@ -146,7 +146,7 @@ def test_rd_of_a_peer_alone_writes_everything(folder, tmp_path, plotting):
     assert result.exit_code == 0, result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == OUTPUTS | {"cache"}
     assert "jpeg" in result.output
-    assert "x (published)" in result.output
+    assert "x (published)" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
 def test_rd_refuses_unknown_codecs(folder):

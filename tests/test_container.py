@@ -152,7 +152,7 @@ def test_arbitrary_bytes_never_raise_anything_but_our_errors(data, start_well):
 
 
 def test_other_files_are_told_apart_by_their_first_bytes():
-    with pytest.raises(NotVqcError, match="starts with 89 50 4e 47, expected 89 56 51 43"):
+    with pytest.raises(NotVqcError, match="starts with 89 50 4e 47, not 89 56 51 43"):
         unpack(b"\x89PNG\r\n\x1a\n")
 
 

@@ -228,7 +228,8 @@ def _read_header(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
     """Return the header and whether chunks follow the tiles."""
     magic = cursor.data[: len(MAGIC)]
     if not MAGIC.startswith(magic):
-        raise NotVqcError(f"starts with {magic.hex(' ')}, expected {MAGIC.hex(' ')}", 0)
+        found = magic.hex(" ")
+        raise NotVqcError(f"not a .vqc file: starts with {found}, not {MAGIC.hex(' ')}", 0)
     cursor.take(len(MAGIC), "magic")
     version, flags = divmod(cursor.number(1, "version"), 16)
     if version != VERSION:

@@ -75,7 +75,6 @@ def write_invalid(data: bytes, name: str) -> None:
         "bytes-behind-the-end.CorruptError": data + optional,
         "foreign-model.UnknownModelError": container.pack(foreign, [tile]),
         "swapped-segments.CorruptError": container.pack(header, [swapped]),
-        "no-words.CorruptError": container.pack(header, [container.Segments(b"", b"")]),
     }
     folder = HERE / "invalid"
     folder.mkdir(exist_ok=True)

@@ -1,0 +1,74 @@
+"""What README and FORMAT.md show is what happens."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conftest import smooth_picture
+from vqcodec import container, shipped
+from vqcodec.codec import Codec
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FORMAT = (ROOT / "vqcodec" / "FORMAT.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def folder_with_a_photo(tmp_path, monkeypatch):
+    Image.fromarray(smooth_picture(64, 96)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    scripts = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_the_shell_lines_run(folder_with_a_photo):
+    lines = blocks("shell")[0].strip().splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, (line, done.stderr)
+
+
+def test_the_python_lines_run(folder_with_a_photo):
+    names: dict = {}
+    exec(blocks("python")[0], names)
+
+    assert names["image"].size == (96, 64)
+    assert names["tokens"].shape == (4, 6, 256)
+
+
+def test_the_set_up_command_of_the_tests_is_what_ci_runs():
+    command = next(block for block in blocks("shell") if "pytest" in block).strip()
+
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_example_of_the_format_is_a_real_file():
+    """The hex of FORMAT.md is the golden file of its name, byte for byte."""
+    name = re.search(r"`(\S+-grey\.vqc)`", FORMAT)[1]
+    rows = re.findall(r"^    ((?:[0-9a-f]{2} )*[0-9a-f]{2})\b", FORMAT, re.MULTILINE)
+    data = bytes.fromhex(" ".join(rows))
+
+    assert data == (ROOT / "tests" / "golden" / "valid" / name).read_bytes()
+    header, tiles, _ = container.unpack(data)
+    assert (header.width, header.height) == (16, 16)
+    assert len(tiles) == 1
+
+
+def test_every_shipped_model_has_a_card_and_loads_with_its_hashes():
+    assert shipped.entries()
+    for entry in shipped.entries():
+        assert (shipped.folder_of(entry.name) / "CARD.md").is_file()
+        assert Codec.load(entry.name, "cpu").model.id == entry.id

@@ -1,0 +1,30 @@
+"""Ship a trained model: `python tools/ship.py RUN/model NAME`.
+
+Copies its files to models/NAME, appends it to models/index.json as the default, and writes its
+golden files. Then write models/NAME/CARD.md and the figures of README. Nothing that shipped
+earlier is changed.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from vqcodec.train.export import append_to_index, index_entry
+from vqcodec.weights import PARTS, load_folder
+
+ROOT = Path(__file__).parents[1]
+
+
+def ship(source: Path, name: str) -> None:
+    folder = ROOT / "models" / name
+    folder.mkdir()
+    for file in ("config.json", *(f"{part}.safetensors" for part in PARTS)):
+        shutil.copyfile(source / file, folder / file)
+    append_to_index(ROOT / "models" / "index.json", index_entry(folder, load_folder(folder)))
+    make = ROOT / "tests" / "golden" / "make.py"
+    subprocess.run([sys.executable, str(make), name], check=True)
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]), sys.argv[2])
