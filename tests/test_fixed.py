@@ -89,3 +89,18 @@ def test_exact_arithmetic_restores_the_precision_even_after_an_error():
         raise RuntimeError
 
     assert torch.get_float32_matmul_precision() == before
+
+
+def test_exact_arithmetic_lasts_until_its_last_user_leaves():
+    """One thread that leaves must not take the exactness from another."""
+    torch.set_float32_matmul_precision("medium")
+    try:
+        first, second = exact_arithmetic(), exact_arithmetic()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert torch.get_float32_matmul_precision() == "highest"
+        second.__exit__(None, None, None)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")

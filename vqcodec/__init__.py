@@ -5,6 +5,8 @@ Torch is imported when a picture is first encoded or decoded, not by `import vqc
 
 from typing import TYPE_CHECKING
 
+from .rate_control import DEFAULT_QUALITY
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "Header", "Indices", "decode", "encode", "read_header"]
-DEFAULT_QUALITY = 50
 
 _LAZY = {"Codec": ".codec", "Indices": ".codec", "Header": ".container"}
 

@@ -8,6 +8,7 @@ the rounded parameters have a straight-through gradient.
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -27,21 +28,41 @@ WEIGHT_SUM = 3 * 2**22  # bound of sum |weight| * max |input|, in sum units
 BIAS_MAX = 2**20  # bound of each of the up to three biases, in sum units
 
 
+class _Precision:
+    """The process's settings for sums, saved while any thread computes exactly."""
+
+    lock = threading.Lock()
+    users = 0
+    saved: tuple[str, bool] = ("highest", True)
+
+    @classmethod
+    def enter(cls) -> None:
+        with cls.lock:
+            if not cls.users:
+                cls.saved = torch.get_float32_matmul_precision(), torch.backends.cudnn.enabled
+                torch.set_float32_matmul_precision("highest")
+                torch.backends.cudnn.enabled = False
+            cls.users += 1
+
+    @classmethod
+    def leave(cls) -> None:
+        with cls.lock:
+            cls.users -= 1
+            if not cls.users:
+                torch.set_float32_matmul_precision(cls.saved[0])
+                torch.backends.cudnn.enabled = cls.saved[1]
+
+
 @contextlib.contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Switch off what computes sums in less than the type's precision or by transforms:
     cuDNN's Winograd and FFT, TF32 and bfloat16 matrix products, autocast."""
-    precision = torch.get_float32_matmul_precision()
+    _Precision.enter()
     try:
-        torch.set_float32_matmul_precision("highest")
-        with (
-            torch.backends.cudnn.flags(enabled=False),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-        ):
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        _Precision.leave()
 
 
 class RoundTo(torch.autograd.Function):
