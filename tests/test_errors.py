@@ -24,6 +24,7 @@ EXIT_CODES = {
     "ImageTooLargeError": 6,
     "InputError": 3,
     "OutputError": 7,
+    "OutOfReachError": 8,
 }
 
 

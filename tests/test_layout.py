@@ -22,7 +22,7 @@ LAYERS = [
     {"symbols", "weights"},
     {"rate_control", "tile_coder", "tiling"},
     {"codec"},
-    {"pillow_plugin", "train"},
+    {"pillow_plugin", "targets", "train"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -39,6 +39,7 @@ ALLOWED = {
     "tile_coder": {"numpy", "torch"},
     "tiling": {"numpy", "torch"},
     "rate_control": {"numpy", "torch"},
+    "targets": {"numpy"},
     "pillow_plugin": {"numpy", "PIL"},
     "train": {"numpy", "torch", "PIL", "safetensors", "tqdm", "matplotlib"},
     "cli": {"PIL", "click", "numpy", "skimage", "torch", "tqdm"},

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 
-from vqcodec.rate_control import FIDELITY, setting
+from vqcodec.rate_control import BELOW, FIDELITY, FIDELITY_PER_LEVEL, setting
 
 
 def test_the_ends_are_the_first_and_last_level():
-    assert setting(0, 48) == (0, FIDELITY)
+    assert setting(0, 48) == (0, FIDELITY / FIDELITY_PER_LEVEL**BELOW)
     assert setting(100, 48) == (47, FIDELITY)
 
 

@@ -11,6 +11,7 @@ VqcodecError(Exception)              1  some file failed
   ImageTooLargeError(ValueError)     6  above a size limit, found before anything is allocated
   InputError(ValueError)             3  a source that cannot be read as a picture
   OutputError(OSError)               7  a target that exists or cannot be written
+  OutOfReachError(ValueError)        8  a size or PSNR that no quality has
 
 Exit code 0 is success and 2 is wrong usage, as click has it. A message is one line: what was
 found, what was expected, and where. Misuse by a program (a wrong dtype, an index out of range)
@@ -92,3 +93,9 @@ class OutputError(VqcodecError, OSError):
     """A target exists already or cannot be written."""
 
     exit_code = 7
+
+
+class OutOfReachError(VqcodecError, ValueError):
+    """A size or a PSNR that was asked for, and that no quality has for this picture."""
+
+    exit_code = 8

@@ -4,10 +4,13 @@ import math
 from typing import NamedTuple
 
 DEFAULT_QUALITY = 50
-FIDELITY = 3.0  # what the networks are trained with
+# Networks are trained with a fidelity of 3; on held-out photographs 2 gives 0.5 % fewer bits
+# at equal PSNR, since it is closer to the plain optimum of 1.
+FIDELITY = 2.0
 # Between two levels the fidelity moves the rate. A level costs at least as many bits as this
 # factor on the fidelity (measured: 7 to 11 % at low rates), so that size grows with quality.
 FIDELITY_PER_LEVEL = 1.5
+BELOW = 3  # levels' worth of quality below level 0, reached by its fidelity alone
 
 
 class Setting(NamedTuple):
@@ -22,6 +25,6 @@ def setting(quality: float, levels: int) -> Setting:
     """
     if not 0 <= quality <= 100 or not math.isfinite(quality):
         raise ValueError(f"quality is {quality}, expected 0..100")
-    place = quality / 100 * (levels - 1)
-    level = min(int(place + 0.5), levels - 1)
+    place = quality / 100 * (levels - 1 + BELOW) - BELOW
+    level = max(0, min(math.floor(place + 0.5), levels - 1))
     return Setting(level, FIDELITY * FIDELITY_PER_LEVEL ** (place - level))

@@ -1,0 +1,85 @@
+"""Encode to a size or to a PSNR: bisection over quality.
+
+Size grows with quality, and PSNR practically does; each trial is a whole encode, so that the
+target is met by real bytes and, for PSNR, by the decoded 8-bit picture.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .codec import Codec
+from .errors import OutOfReachError
+from .metrics import bits_per_pixel, psnr
+
+TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size
+CLOSE = 0.995  # of a target size: near enough to stop
+
+
+class Reached(NamedTuple):
+    data: bytes  # the .vqc file
+    quality: float
+    value: float  # bytes, bits per pixel or dB, as the target
+
+
+def to_size(codec: Codec, rgb: np.ndarray, most: float) -> Reached:
+    """The best quality in at most `most` bytes. rgb: uint8 [H, W, 3].
+
+    Raises OutOfReachError if quality 0 takes more.
+    """
+    return _largest(codec, rgb, most, len, "bytes")
+
+
+def to_bpp(codec: Codec, rgb: np.ndarray, most: float) -> Reached:
+    """The best quality in at most `most` bits per pixel. Raises OutOfReachError."""
+    height, width = rgb.shape[:2]
+    return _largest(codec, rgb, most, lambda d: bits_per_pixel(len(d), width, height), "bpp")
+
+
+def to_psnr(codec: Codec, rgb: np.ndarray, least: float) -> Reached:
+    """The smallest file of at least `least` dB. Raises OutOfReachError if quality 100 is less."""
+
+    def trial(quality: float) -> Reached:
+        data = codec.encode(rgb, quality)
+        return Reached(data, quality, psnr(np.asarray(codec.decode(data)), rgb))
+
+    best = trial(100)
+    if best.value < least:
+        raise OutOfReachError(f"{least:g} dB is out of reach: quality 100 has {best.value:.2f} dB")
+    low, high = 0.0, 100.0
+    lowest = trial(low)
+    if lowest.value >= least:
+        return lowest
+    for _ in range(TRIALS):
+        middle = trial((low + high) / 2)
+        if middle.value >= least:
+            best, high = middle, middle.quality
+        else:
+            low = middle.quality
+    return best
+
+
+def _largest(
+    codec: Codec, rgb: np.ndarray, most: float, measure: Callable[[bytes], float], unit: str
+) -> Reached:
+    def trial(quality: float) -> Reached:
+        data = codec.encode(rgb, quality)
+        return Reached(data, quality, measure(data))
+
+    best = trial(0)
+    if best.value > most:
+        raise OutOfReachError(f"{most:g} {unit} is out of reach: quality 0 has {best.value:.4g}")
+    low, high = 0.0, 100.0
+    highest = trial(high)
+    if highest.value <= most:
+        return highest
+    for _ in range(TRIALS):
+        middle = trial((low + high) / 2)
+        if middle.value <= most:
+            best, low = max(best, middle, key=lambda item: item.value), middle.quality
+            if best.value >= CLOSE * most:
+                break
+        else:
+            high = middle.quality
+    return best
