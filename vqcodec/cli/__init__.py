@@ -1,4 +1,4 @@
-"""The command line: `vqcodec encode|decode|info|train|demo`. The only part that prints.
+"""The command line, `vqcodec COMMAND`: the only part of the package that prints.
 
 A command plans and reports; the library does the work. Torch is imported inside the commands
 that need it: `--help`, `--version` and `info` start without.
@@ -10,8 +10,11 @@ from .. import __version__
 from .coding import decode, encode
 from .demo import demo
 from .info import info
+from .models import models
 from .report import Failures
+from .tokens import tokens
 from .train import train
+from .verify import verify
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 wrong usage, 3 the input is not an image or not a .vqc file,
@@ -56,5 +59,5 @@ def main() -> None:
     """
 
 
-for _command in (encode, decode, info, train, demo):
+for _command in (encode, decode, info, verify, tokens, train, demo, models):
     main.add_command(_command)

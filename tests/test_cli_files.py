@@ -1,0 +1,89 @@
+"""The commands that look at files and models: verify, tokens, models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from vqcodec import shipped
+from vqcodec.cli import main
+from vqcodec.metrics import psnr
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, codec, picture) -> Path:
+    monkeypatch.chdir(tmp_path)
+    data = codec.encode(picture)
+    Image.fromarray(picture).save("a.png")
+    Path("good.vqc").write_bytes(data)
+    Path("cut.vqc").write_bytes(data[:-9])
+    return tmp_path
+
+
+def call(*args: object):
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_verify_passes_a_whole_file(folder, model_folder):
+    result = call("verify", "good.vqc", "--model", model_folder)
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("good.vqc: ok, ")
+
+
+def test_verify_fails_a_damaged_one_and_goes_on(folder, model_folder):
+    result = call("verify", "cut.vqc", "good.vqc", "--model", model_folder)
+
+    assert result.exit_code == 4
+    assert "good.vqc: ok" in result.stdout
+    assert "cut.vqc" in result.stderr
+
+
+def test_verify_measures_against_the_source(folder, model_folder, codec, picture):
+    arguments = ("verify", "good.vqc", "--against", "a.png", "--json", "--model", model_folder)
+    found = json.loads(call(*arguments).stdout)
+    painted = np.asarray(codec.decode(Path("good.vqc").read_bytes()))
+
+    assert found["psnr"] == psnr(painted, picture)
+    assert found["bits_per_pixel"] == 8 * Path("good.vqc").stat().st_size / (80 * 112)
+
+
+def test_verify_against_a_picture_of_another_size_is_wrong_usage(folder, model_folder, picture):
+    Image.fromarray(picture[:9]).save("b.png")
+    result = call("verify", "good.vqc", "--against", "b.png", "--model", model_folder)
+
+    assert result.exit_code == 2
+    assert "112x9" in result.stderr
+
+
+def test_tokens_are_those_of_the_library(folder, model_folder, codec):
+    result = call("tokens", "good.vqc", "--model", model_folder)
+    indices = codec.read_indices(Path("good.vqc").read_bytes())
+
+    assert result.exit_code == 0
+    with np.load("good.npz", allow_pickle=False) as archive:
+        assert np.array_equal(archive["words"], indices.words)
+        assert archive["size"].tolist() == [112, 80]
+        assert int(archive["level"]) == indices.level
+        assert str(archive["model_id"]) == indices.model_id.hex()
+
+
+def test_tokens_do_not_overwrite_without_force(folder, model_folder):
+    Path("good.npz").write_bytes(b"kept")
+
+    assert call("tokens", "good.vqc", "--model", model_folder).exit_code == 7
+    assert Path("good.npz").read_bytes() == b"kept"
+    assert call("tokens", "good.vqc", "-f", "--model", model_folder).exit_code == 0
+
+
+def test_models_lists_what_is_shipped():
+    rows = [json.loads(line) for line in call("models", "--json").stdout.splitlines()]
+
+    assert [row["name"] for row in rows] == [entry.name for entry in shipped.entries()]
+    assert [row["name"] for row in rows if row["default"]] == [shipped.default_name()]
+    assert all(row["name"] in call("models").stdout for row in rows)

@@ -1,0 +1,78 @@
+"""`vqcodec verify`: is a file whole, and how close is it to its source?"""
+
+import json
+from functools import partial
+
+import click
+import numpy as np
+
+from .. import container, pixels, shipped
+from . import options
+from .paths import STREAM, read
+from .report import Report, run, shown
+
+
+def _verify_file(
+    source: str, against: str | None, model: str | None, device: str, as_json: bool, report: Report
+) -> None:
+    from ..metrics import bits_per_pixel, psnr
+
+    data = read(source)
+    header = container.unpack(data).header
+    codec = options.load_codec(model or shipped.name_of(header.model_id), device)
+    indices = codec.read_indices(data)
+    found = {
+        "file": source,
+        "ok": True,
+        "indices": int((indices.words >= 0).sum()),
+        "bits_per_pixel": bits_per_pixel(len(data), header.width, header.height),
+    }
+    if against is not None:
+        original = pixels.load(read(against)).rgb
+        painted = np.asarray(codec.decode_indices(indices))
+        if painted.shape != original.shape:
+            raise click.UsageError(f"{against} is {original.shape[1]}x{original.shape[0]} pixels")
+        found["psnr"] = psnr(painted, original)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    name = "stdin" if source == STREAM else shown(source)
+    close = f", PSNR {found['psnr']:.2f} dB" if against is not None else ""
+    report.line(f"{name}: ok, {found['indices']} indices, {found['bits_per_pixel']:.3f} bpp{close}")
+
+
+@click.command()
+@options.sources
+@click.option("--against", metavar="SRC", help="Print the PSNR against this image, too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
+@click.option(
+    "--model", metavar="DIR", help="Model folder, for files whose model is not installed."
+)
+@options.device
+@options.quiet
+def verify(
+    sources: tuple[str, ...],
+    against: str | None,
+    as_json: bool,
+    model: str | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Check .vqc files: every checksum, and that the indices decode to the last word.
+
+    Nothing is written. The exit code is 0 if all files are whole.
+
+    \b
+    Examples:
+      vqcodec verify *.vqc
+      vqcodec verify photo.vqc --against photo.png
+    """
+    if against is not None and len(sources) > 1:
+        raise click.UsageError("--against compares one file with its source")
+    if model is not None:
+        options.check_model(model)
+    report = Report(quiet)
+    work = partial(
+        _verify_file, against=against, model=model, device=device, as_json=as_json, report=report
+    )
+    run([(shown(source), partial(work, source)) for source in sources], report)
