@@ -75,9 +75,16 @@ def test_held_out_pictures_are_never_trained_on(pictures, tmp_path):
 
 
 def test_levels_of_a_batch_are_spread_over_the_range():
-    levels = spread_levels(8, 48, torch.Generator().manual_seed(0))
+    levels = spread_levels(8, 48, 0.6, torch.Generator().manual_seed(0))
 
     assert sorted(level // 6 for level in levels.tolist()) == list(range(8))
+
+
+def test_low_levels_get_their_share_of_the_crops():
+    levels = spread_levels(1000, 50, 0.75, torch.Generator().manual_seed(0))
+
+    assert int((levels < 30).sum()) == 750
+    assert {int(levels.min()), int(levels.max())} == {0, 49}
 
 
 def test_soap_solves_an_ill_conditioned_problem_that_defeats_adam():

@@ -25,6 +25,7 @@ from .validation import Validation
 
 WARM_UP = 100  # steps
 LOG_STEPS = 50
+LOW = 0.6  # of the levels are low ones: below about 0.7 bits a pixel on photographs
 CLIP = 3.0  # times the running gradient norm
 
 
@@ -46,10 +47,13 @@ def fit_linear(network: Network, crops: Crops) -> None:
         network.gains.scale.copy_(scale[:latents])
 
 
-def spread_levels(count: int, levels: int, generator: torch.Generator) -> Tensor:
-    """int64 [count]: one level of each of `count` equal parts of the range, shuffled."""
-    part = torch.randperm(count, generator=generator)
-    return ((part + torch.rand(count, generator=generator)) / count * levels).long()
+def spread_levels(count: int, levels: int, low_share: float, generator: torch.Generator) -> Tensor:
+    """int64 [count]: levels spread evenly, but the lower LOW of them get `low_share`."""
+    place = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
+    place = place / count
+    low = place / low_share * LOW
+    high = LOW + (place - low_share) / (1 - low_share) * (1 - LOW)
+    return (torch.where(place < low_share, low, high) * levels).long()
 
 
 class Trainer:
@@ -118,7 +122,8 @@ class Trainer:
             late = self.config.late_crop
             size, count = late, max(1, count * size * size // (late * late))
         x = self.crops.sample(count, size).to(memory_format=torch.channels_last)
-        levels = spread_levels(count, self.config.model.transform.levels, self.generator)
+        total = self.config.model.transform.levels
+        levels = spread_levels(count, total, self.config.low_share, self.generator)
         return x, levels.to(self.device)
 
     def train_step(self) -> Losses:
