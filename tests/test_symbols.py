@@ -56,6 +56,20 @@ def test_numbers_that_no_encoder_writes_are_refused(tables):
         symbols.read(reader, rows, tables.sizes, PAIR_ROW)
 
 
+def test_a_number_that_is_spelled_longer_than_needed_is_refused(tables):
+    rows = np.zeros((1, 1), dtype=np.int64)
+    escape = int(tables.sizes[0]) - 1
+    digits = np.array([len(tables.sizes) - 1])
+    passes = [
+        (np.array([value], dtype=np.int32), row)
+        for value, row in ((escape, rows[0]), (130, digits), (0, digits))
+    ]
+    reader = Reader(symbols.write(passes, tables), tables)
+
+    with pytest.raises(CorruptError, match="longer than needed"):
+        symbols.read(reader, rows, tables.sizes, PAIR_ROW)
+
+
 def test_check_refuses_words_that_do_not_fit(tables):
     index, rows = some_words(2, 1.0)
     symbols.check(index, rows, tables.sizes, PAIR_ROW)

@@ -56,8 +56,9 @@ def test_a_prior_that_could_overflow_is_refused(folder):
         weights.load_folder(folder)
 
 
-def test_an_overflowing_bias_is_refused(folder):
-    name = "prior.passes.1.blocks.0.expand.bias"
+@pytest.mark.parametrize("name", ["expand.bias", "level.knots"])
+def test_an_overflowing_bias_is_refused(folder, name):
+    name = f"prior.passes.1.blocks.0.{name}"
     edit(folder / "prior.safetensors", name, lambda t: t.int() + 2**23)
 
     with pytest.raises(ModelError, match="exceed their bound"):

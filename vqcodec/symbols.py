@@ -88,6 +88,8 @@ def _read_numbers(reader: Reader, count: int, row: int) -> np.ndarray:
     for round_ in range(MAX_ROUNDS):
         digits = reader.pull(np.full(open_.size, row)).astype(np.int64)
         numbers[open_] |= (digits & 127) << (7 * round_)
+        if round_ and not digits.all():
+            raise CorruptError("an escape spells a number longer than needed")
         open_ = open_[digits >= 128]
         if not open_.size:
             break

@@ -21,6 +21,7 @@ from . import shipped
 from .config import PRECISION, ModelConfig
 from .errors import ModelError
 from .freqs import bits
+from .nn.blocks import LevelVector
 from .nn.fixed import SUM_BITS, WEIGHT_BITS, FixedConv, bias_grid
 from .nn.model import Network
 from .nn.prior import TABLE_BITS, LevelTables, is_exact
@@ -103,11 +104,13 @@ def _check(network: Network, config: ModelConfig) -> None:
     for words in network.codebooks.parameters():
         if words.numel() and not bool(words.abs().max() <= WORD_MAX):
             raise ModelError(f"a word is {float(words.abs().max())} steps, limit {WORD_MAX}")
-    for name, conv in network.prior.named_modules():
-        if isinstance(conv, FixedConv) and not (
-            torch.equal(conv.weight, conv.fixed_weight())
-            and torch.equal(conv.bias, bias_grid(conv.bias))
-        ):
+    for name, layer in network.prior.named_modules():
+        biases, exact = (), True
+        if isinstance(layer, FixedConv):
+            biases, exact = layer.bias, torch.equal(layer.weight, layer.fixed_weight())
+        elif isinstance(layer, LevelVector):
+            biases = layer.knots
+        if not exact or (len(biases) and not torch.equal(biases, bias_grid(biases))):
             raise ModelError(f"prior layer {name}: the weights or a bias exceed their bound")
     if not is_exact(network.prior):
         raise ModelError(f"prior overflows: sums up to {network.prior.worst_sum()}, limit 2**24")

@@ -29,6 +29,15 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.repeat(dots * 255, 3, 2)
 
 
+def sparks(height: int, width: int) -> np.ndarray:
+    """A few white dots on grey: large residuals where small ones are expected, so that the
+    escapes of pairs occur as well."""
+    rgb = np.full((height, width, 3), 128, np.uint8)
+    rng = np.random.default_rng(2)
+    rgb[rng.integers(0, height, 12), rng.integers(0, width, 12)] = 255
+    return rgb
+
+
 def write_valid(name: str) -> bytes:
     codec = Codec.load(name, "cpu")
     pictures = {
@@ -37,6 +46,7 @@ def write_valid(name: str) -> bytes:
         "waves": (smooth_picture(70, 150), 25),
         "fine": (smooth_picture(48, 40, 3), 100),
         "dots": (noise(40, 64), 90),
+        "sparks": (sparks(160, 160), 100),
         "tiled": (smooth_picture(1100, 2000, 4)[:, ::-1], 0),
     }
     folder = HERE / "valid"

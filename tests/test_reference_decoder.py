@@ -1,0 +1,117 @@
+"""FORMAT.md is complete: a decoder written from it alone finds the golden files' indices."""
+
+import binascii
+import hashlib
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reference_decoder import Reader, decode_indices, read_header, read_tile
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "valid"
+INDEX = json.loads((GOLDEN / "index.json").read_text())
+SMALLEST = min(INDEX, key=lambda name: (GOLDEN / name).stat().st_size)
+
+
+def parameter(name: str):
+    width, height = INDEX[name]["size"]
+    return pytest.param(name, marks=[pytest.mark.slow] if width * height > 2**20 else [])
+
+
+def decode(data: bytes, model_id: bytes) -> np.ndarray:
+    models = json.loads((ROOT / "models" / "index.json").read_text())["models"]
+    (name,) = [model["name"] for model in models if model["id"] == model_id.hex()]
+    return decode_indices(data, ROOT / "models" / name)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    content = kind + bytes([len(data)]) + data
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def altered(data: bytes, *, edit=lambda words: None, chunks: bytes = b"") -> bytes:
+    """A file of one tile and fewer than 128 words a segment, altered, with all checks right."""
+    reader = Reader(data)
+    header = read_header(reader)
+    assert len(header.tiles) == 1
+    segments = read_tile(reader, header, 0)
+    edit(segments)
+    start = bytearray(header.data[:-2])
+    start[4] |= 2 * bool(chunks)
+    start += binascii.crc_hqx(start, 0xFFFF).to_bytes(2, "little")
+    context = bytes(start) + bytes(4)  # the number of the tile
+    counts = bytes(map(len, segments))
+    coarse, fine = (np.array(words, "<u4").tobytes() for words in segments)
+    tile = counts + binascii.crc_hqx(context + counts + coarse, 0xFFFF).to_bytes(2, "little")
+    tile += coarse + fine
+    return bytes(start) + tile + zlib.crc32(context + tile).to_bytes(4, "little") + chunks
+
+
+def test_there_are_golden_files():
+    assert INDEX
+
+
+@pytest.mark.parametrize("name", [parameter(name) for name in INDEX])
+def test_the_reference_decoder_finds_the_indices_of_a_golden_file(name):
+    data = (GOLDEN / name).read_bytes()
+    indices = decode(data, data[6:14])
+    width, height = INDEX[name]["size"]
+    assert indices.shape[:2] == (-(-height // 16), -(-width // 16))
+    assert hashlib.sha256(indices.astype("<i4").tobytes()).hexdigest() == INDEX[name]["words"]
+
+
+@pytest.mark.parametrize("name", INDEX)
+@pytest.mark.parametrize("part", ["magic", "level", "middle", "last word", "tile check"])
+def test_the_reference_decoder_refuses_a_file_with_a_flipped_bit(name, part):
+    data = bytearray((GOLDEN / name).read_bytes())
+    places = {"magic": 0, "level": 5, "middle": len(data) // 2, "last word": -5, "tile check": -1}
+    data[places[part]] ^= 4
+    with pytest.raises(ValueError, match=r"damaged|not a \.vqc file|too many|cut short"):
+        decode(bytes(data), bytes(data[6:14]))
+
+
+@pytest.mark.parametrize("name", INDEX)
+@pytest.mark.parametrize("part", ["nothing", "header", "half", "all but a byte"])
+def test_the_reference_decoder_refuses_a_truncated_file(name, part):
+    data = (GOLDEN / name).read_bytes()
+    sizes = {"nothing": 0, "header": 15, "half": len(data) // 2, "all but a byte": len(data) - 1}
+    with pytest.raises(ValueError, match=r"cut short|damaged"):
+        decode(data[: sizes[part]], data[6:14])
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_the_reference_decoder_refuses_a_file_with_a_byte_behind_its_end(name):
+    data = (GOLDEN / name).read_bytes()
+    with pytest.raises(ValueError, match="bytes follow"):
+        decode(data + b"\0", data[6:14])
+
+
+def test_the_reference_decoder_refuses_words_that_do_not_end_in_state_0():
+    data = (GOLDEN / SMALLEST).read_bytes()
+    assert altered(data) == data
+
+    def flip(segments):
+        segments[0][0] ^= 1
+
+    with pytest.raises(ValueError, match="does not end where it should"):
+        decode(altered(data, edit=flip), data[6:14])
+
+    def add(segments):
+        segments[1].append(0)
+
+    with pytest.raises(ValueError, match="last word is zero"):
+        decode(altered(data, edit=add), data[6:14])
+
+
+def test_the_reference_decoder_skips_optional_chunks_only():
+    data = (GOLDEN / SMALLEST).read_bytes()
+    with_chunk = altered(data, chunks=chunk(b"noTE", b"text") + chunk(b"VEND"))
+    assert (decode(with_chunk, data[6:14]) == decode(data, data[6:14])).all()
+    with pytest.raises(ValueError, match="critical"):
+        decode(altered(data, chunks=chunk(b"NOTE") + chunk(b"VEND")), data[6:14])
+    with pytest.raises(ValueError, match="bad last chunk"):
+        decode(altered(data, chunks=chunk(b"VEND")), data[6:14])
