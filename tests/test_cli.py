@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageCms
 
-from vqcodec import shipped, weights
+from vqcodec import pixels, shipped, weights
 from vqcodec.cli import main, options, report
 from vqcodec.codec import Codec
 from vqcodec.container import Chunk, pack, unpack
 from vqcodec.errors import CorruptError, InputError, OutputError
+from vqcodec.metadata import Metadata
 
 ROOT = Path(__file__).parents[1]
 PRECIOUS = b"what was there before"
@@ -144,6 +145,61 @@ def test_notices_are_told_on_stderr(folder, coding, picture):
     Image.fromarray(np.dstack([picture, picture[..., 0]])).save("alpha.png")
 
     assert coding("encode", "alpha.png").stderr == "alpha.png: alpha dropped\n"
+
+
+@pytest.fixture
+def metadata() -> Metadata:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return Metadata(profile, b"MM\0*\0\0\0\x08\0\0\0\0\0\0", b"<x:xmpmeta/>")
+
+
+def write_jpeg(path: str, picture: np.ndarray, metadata: Metadata) -> None:
+    pixels.save(pixels.Picture(picture, metadata), path)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_metadata_goes_through_files_into_images(folder, coding, picture, metadata, format):
+    write_jpeg("m.jpg", picture, metadata)
+    encoded = coding("encode", "m.jpg")
+    decoded = coding("decode", "m.vqc", "--format", format)
+
+    assert (encoded.stderr, decoded.stderr) == ("", "")
+    assert pixels.load(f"m.{format}").metadata == metadata
+
+
+@pytest.mark.parametrize(
+    ("strip", "kept"),
+    [
+        (["exif"], ["icc", "xmp"]),
+        (["icc", "xmp"], ["exif"]),
+        (["all"], []),
+        (["all", "exif"], []),
+    ],
+)
+def test_metadata_can_be_stripped(folder, coding, picture, metadata, strip, kept):
+    write_jpeg("m.jpg", picture, metadata)
+    coding("encode", "m.jpg", *(word for kind in strip for word in ("--strip", kind)))
+    coding("decode", "m.vqc")
+
+    expected = metadata.without(set(Metadata._fields) - set(kept))
+    assert pixels.load("m.png").metadata == expected
+
+
+def test_a_stripped_file_is_the_one_of_the_bare_pixels(folder, coding, picture, metadata):
+    write_jpeg("m.jpg", picture, metadata)
+    pixels.save(pixels.load("m.jpg").rgb, "bare.png")
+    coding("encode", "m.jpg", "--strip", "all")
+    coding("encode", "bare.png")
+
+    assert Path("m.vqc").read_bytes() == Path("bare.vqc").read_bytes()
+
+
+def test_decode_names_the_metadata_that_the_format_does_not_take(folder, coding, picture, metadata):
+    write_jpeg("m.jpg", picture, metadata)
+    coding("encode", "m.jpg")
+    result = coding("decode", "m.vqc", "-o", "m.bmp")
+
+    assert result.stderr == "m.vqc: ICC, EXIF, XMP dropped: BMP cannot hold it\n"
 
 
 def test_quiet_says_nothing_and_verbose_more(folder, coding):

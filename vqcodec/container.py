@@ -18,7 +18,8 @@ from .geometry import MAX_DIMENSION, MAX_PIXELS, check_size, latents_across
 
 MAGIC = b"\x89VQC"  # the first byte is not ASCII: a transfer as 7-bit text breaks it visibly
 VERSION = 1
-TILED, CHUNKED = 1, 2  # flags, low nibble of byte 4; the other two are reserved and zero
+FLAGS_AT = 4  # the byte of the version, high nibble, and the flags, low nibble
+TILED, CHUNKED = 1, 2  # flags; the other two are reserved and zero
 MODEL_ID_BYTES = 8
 MAX_LEVEL = 63
 MIN_TILE_LOG2, MAX_TILE_LOG2 = 2, 8  # tile side 2**tile_log2 latents: 64 to 4096 pixels

@@ -1,19 +1,22 @@
 """The Pillow plugin: Image.open and Image.save of .vqc files. Importing it registers it.
 
-Opening reads the header and no more; pixels are painted in `load`, where torch is imported.
+Opening reads the header and no more, unless the header says that chunks follow: then the whole
+file is read for its metadata. Pixels are painted in `load`, where torch is imported.
 Bytes of another format raise SyntaxError, which makes Pillow try its other plugins. What is
 ours and damaged, or needs a model that is not installed, raises OSError.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from PIL import Image, ImageFile
 
-from . import container
-from .errors import VqcodecError
+from . import container, pixels
+from .chunks import read_metadata
+from .errors import FormatError, VqcodecError
 from .geometry import MAX_DIMENSION
+from .metadata import to_info
 from .rate_control import DEFAULT_QUALITY
 
 FORMAT = "VQC"
@@ -37,6 +40,8 @@ class VqcImageFile(ImageFile.ImageFile):
             header = container.read_header(start, MAX_PIXELS)
         self._size = header.width, header.height
         self._mode = "RGB"
+        if start[container.FLAGS_AT] & container.CHUNKED:
+            self._read_chunks()
         # Never read: a tile tells Pillow that pixels are to be loaded yet.
         self.tile = [ImageFile._Tile("vqc", (0, 0, *self._size), 0, self._mode)]
 
@@ -56,6 +61,12 @@ class VqcImageFile(ImageFile.ImageFile):
         with _os_error():
             container.unpack(self._bytes(), MAX_PIXELS)
         super().verify()
+
+    def _read_chunks(self) -> None:
+        """Fill `info`; if the file is damaged leave it empty, since `load` will tell."""
+        with suppress(FormatError):
+            found = read_metadata(container.unpack(self._bytes(), MAX_PIXELS).chunks)
+            self.info.update(to_info(found.upright()))
 
     def _paint(self) -> Image.Image:
         from .codec import Codec
@@ -84,13 +95,33 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: BinaryIO, filename: str | bytes) -> None:
-    """Encode with the default model; the option `quality` is 0..100, ValueError outside."""
+    """Encode with the default model.
+
+    Options: `quality`, 0..100, ValueError outside; `icc_profile`, by default the image's own;
+    `exif` and `xmp`, by default none, as with Pillow's own formats.
+    """
     from .codec import Codec
 
     quality = image.encoderinfo.get("quality", DEFAULT_QUALITY)
     with _os_error():
-        data = Codec.shared().encode(image, quality, max_pixels=MAX_PIXELS)
+        data = Codec.shared().encode(_picture(image), quality, max_pixels=MAX_PIXELS)
     file.write(data)
+
+
+def _picture(image: Image.Image) -> pixels.Picture:
+    """The image with the metadata of its save options; an orientation is applied in any case."""
+    given = {
+        name: image.encoderinfo[name]
+        for name in ("icc_profile", "exif", "xmp")
+        if name in image.encoderinfo
+    }
+    if isinstance(given.get("exif"), Image.Exif):
+        given["exif"] = given["exif"].tobytes()
+    copy = image.copy()
+    copy.info.update(given)
+    picture = pixels.load(copy, MAX_PIXELS)
+    unasked = {"exif", "xmp"} - given.keys()
+    return picture._replace(metadata=picture.metadata.without(unasked))
 
 
 @contextmanager

@@ -1,23 +1,22 @@
 """Pictures as 8-bit RGB pixels: from files, bytes, Pillow images and arrays, and back to files.
 
 What leaves `load` is what a viewer shows: orientation is applied, and every loss on the way to
-8-bit RGB without metadata is named in a notice. Sizes are checked before pixels are decoded.
+8-bit RGB is named in a notice. Metadata comes along. Sizes are checked before pixels are decoded.
 """
 
 import io
 import os
 import warnings
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from . import formats
 from .errors import ImageTooLargeError, InputError, OutputError, VqcodecError
 from .files import write_atomically
 from .geometry import MAX_PIXELS, STRIDE, check_size
-
-Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
+from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, from_info
 
 # EXIF orientation -> how to turn the stored pixels upright.
 _UPRIGHT = {
@@ -32,33 +31,36 @@ _UPRIGHT = {
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
 _RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
-# A decoded picture was lossy once: saved by Pillow's defaults it would lose as much again.
-_SAVE_OPTIONS = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-}
 
 
 class Picture(NamedTuple):
     """A picture as the codec sees it."""
 
     rgb: np.ndarray  # uint8 [H, W, 3]
-    notices: tuple[str, ...]  # what the source had and `rgb` has not, one phrase each
+    metadata: Metadata = Metadata()
+    notices: tuple[str, ...] = ()  # what the source had and this has not, one phrase each
+
+
+Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | Picture
 
 
 def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture.
 
     source: a path, the bytes of an image file, a binary file object, a Pillow image, or a uint8
-    array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]. The pixels of an array may be shared.
+    array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], which has no metadata; a Picture is returned
+    as it is. The pixels of an array may be shared.
     16-bit grey levels are rounded to 8 bits; alpha is dropped, not blended; of an animation the
-    first frame is taken. Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
+    first frame is taken. Colours are left as they are: with a profile they are not sRGB.
+    Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
 
     Raises InputError if the source is no picture, is cut short or holds pixels that have no
     8-bit meaning (float outside 0..1, integers outside 0..65535), and ImageTooLargeError above
     `max_pixels`.
     """
+    if isinstance(source, Picture):
+        check_size(source.rgb.shape[1], source.rgb.shape[0], max_pixels)
+        return source
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
     try:
@@ -83,28 +85,31 @@ def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def save(
-    rgb: np.ndarray,
+    picture: Picture | np.ndarray,
     target: str | os.PathLike | BinaryIO,
     format: str | None = None,
     overwrite: bool = False,
-) -> None:
-    """Write `rgb`, uint8 [H, W, 3], as an image file.
+) -> tuple[str, ...]:
+    """Write a picture, or the pixels of one, uint8 [H, W, 3], as an image file.
 
     target: a path, written whole or not at all, or a binary file object.
     format: a Pillow format name such as "PNG"; needed for a file object, else the extension
     of the path decides. JPEG and AVIF are written at high quality, WebP without loss.
+    Returns notices: what of the metadata the format does not take, one phrase each.
 
     Raises OutputError if the target exists (without `overwrite`), cannot be written, or has an
     unknown format; ValueError for a wrong array.
     """
+    rgb, metadata, _ = picture if isinstance(picture, Picture) else Picture(picture)
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
     is_path = isinstance(target, str | os.PathLike)
-    name = _format_of(target if is_path else "", format)
+    name = formats.name_of(target if is_path else "", format)
+    options, notices = formats.saving(name, metadata)
 
     def write(file: BinaryIO) -> None:
         try:
-            Image.fromarray(rgb).save(file, format=name, **_SAVE_OPTIONS.get(name, {}))
+            Image.fromarray(rgb).save(file, format=name, **options)
         except (ValueError, KeyError) as exc:  # a side above the format's limit, for example
             raise OutputError(f"cannot write this picture as {name}: {exc}") from exc
 
@@ -112,6 +117,7 @@ def save(
         write_atomically(target, write, overwrite)
     else:
         write(target)
+    return notices
 
 
 def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
@@ -140,9 +146,9 @@ def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
     height, width = pixels.shape[:2]
     check_size(width, height, max_pixels)
     if channels == 1:
-        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2), ())
+        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2))
     notices = _alpha_notice(pixels[..., 3]) if channels == 4 else ()
-    return Picture(np.ascontiguousarray(pixels[..., :3]), notices)
+    return Picture(np.ascontiguousarray(pixels[..., :3]), notices=notices)
 
 
 def _from_image(image: Image.Image, max_pixels: int) -> Picture:
@@ -153,31 +159,33 @@ def _from_image(image: Image.Image, max_pixels: int) -> Picture:
     if image.mode not in _SIXTEEN_BIT and ";16" in str(getattr(image, "tile", "")):
         notices.append("16 bits reduced to 8")  # Pillow keeps the high byte of 16-bit colour
     image.load()
-    notices += _metadata_notices(image.info)
+    metadata, dropped = _metadata(image)
     orientation = _orientation(image)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     rgb, lost = _to_rgb(image)
-    return Picture(rgb, (*lost, *notices))
+    return Picture(rgb, metadata, (*lost, *notices, *dropped))
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        return image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF must not keep a picture from being read
         return 1
 
 
-def _metadata_notices(info: dict) -> list[str]:
-    notices = []
-    profile = info.get("icc_profile") or b""
-    # The description is ASCII in version 2 profiles and UTF-16 in version 4.
-    if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
-        notices.append("colour profile dropped: not sRGB, colours may shift")
-    names = [name for name, key in (("EXIF", "exif"), ("XMP", "xmp")) if info.get(key)]
-    if names:
-        notices.append(f"metadata dropped: {', '.join(names)}")
-    return notices
+def _metadata(image: Image.Image) -> tuple[Metadata, list[str]]:
+    """What a .vqc file keeps of the image's metadata, and notices of what it does not."""
+    found = from_info(image.info).upright()
+    reasons = {}
+    if found.icc and found.icc[16:20] != b"RGB ":  # the profile's "data colour space"
+        reasons["icc"] = "colour profile dropped: not one of RGB pixels"
+    if found.exif and formats.orientation(found.exif) in _UPRIGHT:
+        reasons["exif"] = "EXIF dropped: its orientation cannot be reset"
+    for kind, data in found._asdict().items():
+        if data and len(data) > MAX_METADATA_BYTES:
+            reasons[kind] = f"{kind.upper()} dropped: larger than {MAX_METADATA_BYTES} bytes"
+    return found.without(reasons), list(reasons.values())
 
 
 def _to_rgb(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -223,13 +231,3 @@ def _grey_from_float(grey: np.ndarray) -> np.ndarray:
 def _name(source: Source) -> str:
     """Return what an error message calls `source`."""
     return str(source) if isinstance(source, str | os.PathLike) else "input"
-
-
-def _format_of(path: str | os.PathLike, format: str | None) -> str:
-    """Return the Pillow name of `format`, a name or an extension, or else of the path's."""
-    extension = Path(path).suffix if format is None else f".{format}"
-    name = Image.registered_extensions().get(extension.lower(), (format or "").upper())
-    if name not in Image.SAVE:
-        what = f"image format {format}" if format else f"image extension {extension or 'none'}"
-        raise OutputError(f"{what} cannot be written")
-    return name
