@@ -40,8 +40,8 @@ def points(
     sources = _stage(pictures, work / "pictures")
 
     def measure_all(quality: float) -> list[Point]:
-        # Without metadata: the peers are given bare pixels as well.
-        bare = ("--strip", "all")
+        # Without alpha and metadata: the peers are given bare pixels as well.
+        bare = ("--alpha", "drop", "--strip", "all")
         out = f"{work / str(quality)}/"
         run("encode", *sources, "-o", out, "-q", quality, "-f", *bare, *model)
         written = files(work, quality, len(pictures))

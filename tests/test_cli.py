@@ -142,9 +142,62 @@ def test_streams_carry_data_on_stdout_and_the_report_on_stderr(folder, coding):
 
 
 def test_notices_are_told_on_stderr(folder, coding, picture):
-    Image.fromarray(np.dstack([picture, picture[..., 0]])).save("alpha.png")
+    Image.fromarray(picture).convert("CMYK").save("print.jpg")
 
-    assert coding("encode", "alpha.png").stderr == "alpha.png: alpha dropped\n"
+    assert coding("encode", "print.jpg").stderr == "print.jpg: CMYK converted to RGB\n"
+
+
+@pytest.fixture
+def alpha(folder, picture) -> np.ndarray:
+    """uint8 [H, W], the alpha of alpha.png."""
+    Image.fromarray(np.dstack([picture, picture[..., 0]])).save("alpha.png")
+    return picture[..., 0]
+
+
+def test_alpha_goes_through_files_into_images(folder, coding, alpha):
+    encoded = coding("encode", "alpha.png")
+    decoded = (
+        coding("decode", "alpha.vqc", "-o", "x.png"),
+        coding("decode", "alpha.vqc", "-o", "x.webp"),
+    )
+
+    assert encoded.stderr == decoded[0].stderr == decoded[1].stderr == ""
+    for path in ("x.png", "x.webp"):
+        assert np.array_equal(pixels.load(path).alpha, alpha)
+
+
+def test_decoding_alpha_to_jpeg_drops_it_with_a_notice(folder, coding, alpha):
+    coding("encode", "alpha.png")
+    result = coding("decode", "alpha.vqc", "-o", "x.jpg")
+
+    assert result.stderr == "alpha.vqc: alpha dropped: JPEG cannot hold it\n"
+    assert image("x.jpg") == ("JPEG", (112, 80))
+
+
+def test_alpha_can_be_dropped_or_blended(folder, coding, alpha, picture):
+    ground = Image.new("RGBA", (112, 80), "#336699")
+    ground.alpha_composite(Image.open("alpha.png"))
+    ground.convert("RGB").save("ground.png")
+    for name in ("a.png", "ground.png"):
+        coding("encode", name)
+    coding("encode", "alpha.png", "--alpha", "drop", "-o", "drop.vqc")
+    coding("encode", "alpha.png", "--alpha", "blend:#336699", "-o", "blend.vqc")
+    coding("encode", "alpha.png", "--alpha", "blend:white", "-o", "white.vqc")
+    coding("encode", "a.png", "--alpha", "blend:white", "-o", "opaque.vqc")
+
+    files = {path.stem: path.read_bytes() for path in folder.glob("*.vqc")}
+    assert files["drop"] == files["opaque"] == files["a"]
+    assert files["white"] != files["blend"]
+    assert not unpack(files["blend"]).chunks
+    coding("decode", "blend.vqc", "ground.vqc", "-o", "new/")
+    found, expected = (pixels.load(f"new/{name}.png").rgb for name in ("blend", "ground"))
+    assert np.abs(found.astype(int) - expected).mean() < 2  # the two round in their own ways
+
+
+def test_info_lists_alpha_and_metadata(folder, coding, alpha):
+    coding("encode", "alpha.png")
+
+    assert "chunks    ALPH " in call("info", "alpha.vqc").stdout
 
 
 @pytest.fixture
@@ -154,7 +207,7 @@ def metadata() -> Metadata:
 
 
 def write_jpeg(path: str, picture: np.ndarray, metadata: Metadata) -> None:
-    pixels.save(pixels.Picture(picture, metadata), path)
+    pixels.save(pixels.Picture(picture, None, metadata), path)
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
@@ -334,6 +387,10 @@ def test_a_folder_that_is_no_model_is_refused(folder):
         ("encode", "Missing argument"),
         ("encode a.png -q 101", "not in the range"),
         ("encode a.png -q nan", "nan is not a number"),
+        ("encode a.png --alpha keep", "expected lossless, drop or blend:COLOR"),
+        ("encode a.png --alpha blend:reddish", "expected lossless, drop or blend:COLOR"),
+        ("encode a.png --alpha blend:#11223344", "expected lossless, drop or blend:COLOR"),
+        ("encode a.png --strip gps", "'gps' is not one of"),
     ],
 )
 def test_wrong_usage_is_told_before_any_work(folder, coding, line, text):

@@ -28,6 +28,7 @@ LAYERS = [
 ]
 # What a unit may import besides the standard library; the others may import nothing.
 ALLOWED = {
+    "chunks": {"numpy", "PIL"},
     "formats": {"PIL"},
     "pixels": {"numpy", "PIL"},
     "freqs": {"numpy"},

@@ -123,7 +123,7 @@ def test_pictures_are_upright_and_say_so_only_once(codec, orientation):
 
 def test_a_foreign_file_that_tells_an_orientation_is_shown_as_it_is(codec, picture):
     """The pixels of a .vqc file are upright, whatever its metadata says."""
-    data = codec.encode(pixels.Picture(picture, Metadata(exif=exif(6))))
+    data = codec.encode(pixels.Picture(picture, None, Metadata(exif=exif(6))))
 
     assert len(unpack(data).chunks) == 1
     assert codec.decode(data).info["exif"] == b"Exif\0\0" + exif(1)

@@ -107,11 +107,29 @@ def test_the_pixels_survive_the_end_of_the_file(coded, tmp_path):
     assert image.copy().tobytes() == image.tobytes()
 
 
-# Metadata
+# Alpha and metadata
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0%c\0\0\0\0\0\0"  # with an orientation
 XMP = b"<x:xmpmeta/>"
+
+
+def test_alpha_goes_through(picture):
+    source = Image.fromarray(np.dstack([picture, picture[..., 0]]))
+    image = opened(saved(source))
+
+    assert image.mode == "RGBA"
+    assert np.array_equal(np.asarray(image.getchannel("A")), picture[..., 0])
+    assert image.mode == "RGBA"
+    assert opened(saved(source.convert("LA"))).mode == "RGBA"
+
+
+def test_damaged_alpha_is_an_os_error_on_loading(codec, coded):
+    header, tiles, _ = container.unpack(coded)
+    image = opened(container.pack(header, tiles, [container.Chunk(container.ALPHA, b"text")]))
+
+    with pytest.raises(OSError, match="ALPH"):
+        image.load()
 
 
 def test_metadata_is_there_on_opening(picture):

@@ -1,13 +1,18 @@
-"""Metadata <-> the optional chunks of a .vqc file: FORMAT.md section 2.
+"""Alpha and metadata <-> the chunks of a .vqc file: FORMAT.md section 2.
 
 Nothing read is trusted: what is compressed is inflated up to the format's limit and no further.
 """
 
+import io
+import struct
 import zlib
 from collections.abc import Sequence
 
-from .container import Chunk
-from .errors import CorruptError
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from .container import ALPHA, MAX_CHUNK_BYTES, Chunk
+from .errors import CorruptError, InputError
 from .metadata import MAX_METADATA_BYTES, Metadata
 
 METADATA_KINDS = {"icc": b"iccp", "exif": b"exif", "xmp": b"xmpp"}  # field -> kind of chunk
@@ -37,6 +42,45 @@ def read_metadata(chunks: Sequence[Chunk]) -> Metadata:
             raise CorruptError(f"two chunks {kind.decode()}, expected at most one")
         found[fields[kind]] = _inflate(kind.decode(), data)
     return Metadata(**found)
+
+
+def alpha_chunks(alpha: np.ndarray | None) -> list[Chunk]:
+    """The chunk of a plane, uint8 [H, W], without loss; none for None.
+
+    Raises InputError if the plane takes more than a chunk may.
+    """
+    if alpha is None:
+        return []
+    out = io.BytesIO()
+    Image.fromarray(alpha).save(out, "PNG", optimize=True)
+    if out.tell() > MAX_CHUNK_BYTES:
+        raise InputError(f"alpha takes {out.tell()} bytes, expected at most {MAX_CHUNK_BYTES}")
+    return [Chunk(ALPHA, out.getvalue())]
+
+
+def read_alpha(chunks: Sequence[Chunk], width: int, height: int) -> np.ndarray | None:
+    """Undo `alpha_chunks` for a picture of this size. Raises CorruptError."""
+    found = [data for kind, data in chunks if kind == ALPHA]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise CorruptError("two chunks ALPH, expected at most one")
+    if not found[0].startswith(_png_start(width, height)):
+        raise CorruptError(f"chunk ALPH is not a grey 8-bit PNG of {width}x{height} pixels")
+    try:
+        # Not Image.open, which would compare a size that is known with a limit of its own.
+        with PngImagePlugin.PngImageFile(io.BytesIO(found[0])) as image:
+            return np.array(image)
+    except MemoryError:
+        raise
+    except Exception as exc:  # Pillow raises almost anything on a damaged file
+        raise CorruptError(f"chunk ALPH cannot be read: {exc}") from exc
+
+
+def _png_start(width: int, height: int) -> bytes:
+    """How a PNG of 8-bit grey without interlacing starts: its signature and header."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + b"IHDR" + header
 
 
 def _deflate(data: bytes) -> bytes:

@@ -91,15 +91,15 @@ class Codec:
     ) -> bytes:
         """Compress a picture (path, file object, bytes, PIL image or uint8 array) to .vqc bytes.
 
-        image: its ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which may
-        be encoded as well, to take them away from.
+        image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
+        may be encoded as well, to take them away from.
         quality: 0 (smallest) to 100 (closest), need not be whole.
         Raises InputError, ImageTooLargeError; ValueError for a quality out of range.
         """
         picture = pixels.load(image, max_pixels)
         header, tiles = self._encode(picture, quality, max_pixels)
-        segments = [tile.segments for tile in tiles]
-        return container.pack(header, segments, chunks.metadata_chunks(picture.metadata))
+        beside = chunks.alpha_chunks(picture.alpha) + chunks.metadata_chunks(picture.metadata)
+        return container.pack(header, [tile.segments for tile in tiles], beside)
 
     def encode_indices(
         self, image: Source, quality: float = DEFAULT_QUALITY, *, max_pixels: int = MAX_PIXELS
@@ -109,15 +109,18 @@ class Codec:
         return self._indices(header, tiles)
 
     def decode(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-        """Paint the picture of a .vqc file; its metadata goes to the image's `info`, under the
-        names of Pillow: `icc_profile`, `exif` and `xmp`.
+        """Paint the picture of a .vqc file: RGB, or RGBA if it has alpha. Its metadata goes to
+        the image's `info`, under the names of Pillow: `icc_profile`, `exif` and `xmp`.
 
         Raises FormatError if the bytes are not a whole, undamaged file, UnknownModelError if
         it was made with another model than this one, ImageTooLargeError.
         """
         file = container.unpack(data, max_pixels)
         metadata = chunks.read_metadata(file.chunks).upright()
+        alpha = chunks.read_alpha(file.chunks, file.header.width, file.header.height)
         image = self._paint(*self._read(file))
+        if alpha is not None:
+            image.putalpha(Image.fromarray(alpha))
         image.info.update(to_info(metadata))
         return image
 
@@ -126,8 +129,8 @@ class Codec:
         return self._indices(*self._read(container.unpack(data, max_pixels)))
 
     def decode_indices(self, indices: Indices) -> Image.Image:
-        """Paint tokens. Raises UnknownModelError for those of another model, ValueError if
-        their shape or a word does not fit."""
+        """Paint tokens, which have no alpha. Raises UnknownModelError for those of another model,
+        ValueError if their shape or a word does not fit."""
         return self._paint(*self._replay(indices))
 
     def write_indices(self, indices: Indices) -> bytes:

@@ -30,7 +30,10 @@ HEADER_BYTES_MAX = 23  # enough bytes of a file for `read_header`
 MAX_WORDS_PER_LATENT = 2048  # 256 bits a pixel; 320 channels of 48 bits would be 480 words
 MAX_CHUNK_BYTES = 2**26
 END = b"VEND"
-CRITICAL_KINDS = frozenset({END})  # capital first letter: a reader that does not know it refuses
+ALPHA = b"ALPH"
+CRITICAL_KINDS = frozenset(
+    {ALPHA, END}
+)  # capital first letter: a reader that does not know it refuses
 WORD_BYTES, CRC16_BYTES, CRC32_BYTES = 4, 2, 4
 
 

@@ -1,4 +1,4 @@
-"""Image formats by name or extension, how they are written, and what metadata they take."""
+"""Image formats by name or extension, how they are written, and what they take beside RGB."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, to_info
 # A decoded picture was lossy once: saved by Pillow's defaults it would lose as much again.
 _OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
+    "WEBP": {"lossless": True, "exact": True},  # exact: the colours under transparent pixels
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
 }
 _ANY = MAX_METADATA_BYTES
@@ -24,6 +24,7 @@ _METADATA_LIMITS = {
     "AVIF": {"icc": _ANY, "exif": _ANY, "xmp": _ANY},
     "TIFF": {"icc": _ANY},
 }
+_WITH_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "TGA"}
 
 
 class Saving(NamedTuple):
@@ -44,6 +45,11 @@ def name_of(path: str | Path, format: str | None) -> str:
         what = f"image format {format}" if format else f"image extension {extension or 'none'}"
         raise OutputError(f"{what} cannot be written")
     return name
+
+
+def takes_alpha(name: str) -> bool:
+    """Tell whether the format of this Pillow name is written with alpha."""
+    return name in _WITH_ALPHA
 
 
 def saving(name: str, metadata: Metadata) -> Saving:

@@ -1,7 +1,7 @@
 """The Pillow plugin: Image.open and Image.save of .vqc files. Importing it registers it.
 
 Opening reads the header and no more, unless the header says that chunks follow: then the whole
-file is read for its metadata. Pixels are painted in `load`, where torch is imported.
+file is read for its mode and metadata. Pixels are painted in `load`, where torch is imported.
 Bytes of another format raise SyntaxError, which makes Pillow try its other plugins. What is
 ours and damaged, or needs a model that is not installed, raises OSError.
 """
@@ -63,10 +63,12 @@ class VqcImageFile(ImageFile.ImageFile):
         super().verify()
 
     def _read_chunks(self) -> None:
-        """Fill `info`; if the file is damaged leave it empty, since `load` will tell."""
+        """Set the mode and fill `info`; not if the file is damaged, since `load` will tell."""
         with suppress(FormatError):
-            found = read_metadata(container.unpack(self._bytes(), MAX_PIXELS).chunks)
-            self.info.update(to_info(found.upright()))
+            chunks = container.unpack(self._bytes(), MAX_PIXELS).chunks
+            self.info.update(to_info(read_metadata(chunks).upright()))
+            if any(chunk.kind == container.ALPHA for chunk in chunks):
+                self._mode = "RGBA"
 
     def _paint(self) -> Image.Image:
         from .codec import Codec

@@ -1,7 +1,8 @@
 """Pictures as 8-bit RGB pixels: from files, bytes, Pillow images and arrays, and back to files.
 
 What leaves `load` is what a viewer shows: orientation is applied, and every loss on the way to
-8-bit RGB is named in a notice. Metadata comes along. Sizes are checked before pixels are decoded.
+8-bit RGB and alpha is named in a notice. Metadata comes along. Sizes are checked before pixels
+are decoded.
 """
 
 import io
@@ -36,7 +37,8 @@ _RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
 class Picture(NamedTuple):
     """A picture as the codec sees it."""
 
-    rgb: np.ndarray  # uint8 [H, W, 3]
+    rgb: np.ndarray  # uint8 [H, W, 3]; of any value where alpha is 0
+    alpha: np.ndarray | None = None  # uint8 [H, W], 0 is transparent; None if all is opaque
     metadata: Metadata = Metadata()
     notices: tuple[str, ...] = ()  # what the source had and this has not, one phrase each
 
@@ -50,8 +52,8 @@ def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     source: a path, the bytes of an image file, a binary file object, a Pillow image, or a uint8
     array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], which has no metadata; a Picture is returned
     as it is. The pixels of an array may be shared.
-    16-bit grey levels are rounded to 8 bits; alpha is dropped, not blended; of an animation the
-    first frame is taken. Colours are left as they are: with a profile they are not sRGB.
+    16-bit grey levels are rounded to 8 bits; alpha is not blended; of an animation the first
+    frame is taken. Colours are left as they are: with a profile they are not sRGB.
     Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
 
     Raises InputError if the source is no picture, is cut short or holds pixels that have no
@@ -90,26 +92,32 @@ def save(
     format: str | None = None,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Write a picture, or the pixels of one, uint8 [H, W, 3], as an image file.
+    """Write a picture, or bare pixels, uint8 [H, W, 3], as an image file.
 
     target: a path, written whole or not at all, or a binary file object.
     format: a Pillow format name such as "PNG"; needed for a file object, else the extension
     of the path decides. JPEG and AVIF are written at high quality, WebP without loss.
-    Returns notices: what of the metadata the format does not take, one phrase each.
+    Returns notices: what alpha and metadata the format does not take, one phrase each.
 
     Raises OutputError if the target exists (without `overwrite`), cannot be written, or has an
     unknown format; ValueError for a wrong array.
     """
-    rgb, metadata, _ = picture if isinstance(picture, Picture) else Picture(picture)
+    picture = picture if isinstance(picture, Picture) else Picture(picture)
+    rgb = picture.rgb
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
     is_path = isinstance(target, str | os.PathLike)
     name = formats.name_of(target if is_path else "", format)
-    options, notices = formats.saving(name, metadata)
+    options, notices = formats.saving(name, picture.metadata)
+    image = Image.fromarray(rgb)
+    if picture.alpha is not None and formats.takes_alpha(name):
+        image.putalpha(Image.fromarray(picture.alpha))
+    elif picture.alpha is not None:
+        notices = (f"alpha dropped: {name} cannot hold it", *notices)
 
     def write(file: BinaryIO) -> None:
         try:
-            Image.fromarray(rgb).save(file, format=name, **options)
+            image.save(file, format=name, **options)
         except (ValueError, KeyError) as exc:  # a side above the format's limit, for example
             raise OutputError(f"cannot write this picture as {name}: {exc}") from exc
 
@@ -118,6 +126,15 @@ def save(
     else:
         write(target)
     return notices
+
+
+def blend(picture: Picture, colour: tuple[int, int, int]) -> Picture:
+    """Put a picture on a ground of one colour, RGB 0..255 each: it has no alpha then."""
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha[..., None].astype(np.uint16)  # [H, W, 1]
+    mixed = picture.rgb * alpha + np.array(colour, np.uint16) * (255 - alpha)  # at most 255**2
+    return picture._replace(rgb=((mixed + 127) // 255).astype(np.uint8), alpha=None)
 
 
 def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
@@ -147,8 +164,7 @@ def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
     check_size(width, height, max_pixels)
     if channels == 1:
         return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2))
-    notices = _alpha_notice(pixels[..., 3]) if channels == 4 else ()
-    return Picture(np.ascontiguousarray(pixels[..., :3]), notices=notices)
+    return _with_alpha(pixels) if channels == 4 else Picture(np.ascontiguousarray(pixels))
 
 
 def _from_image(image: Image.Image, max_pixels: int) -> Picture:
@@ -163,8 +179,8 @@ def _from_image(image: Image.Image, max_pixels: int) -> Picture:
     orientation = _orientation(image)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    rgb, lost = _to_rgb(image)
-    return Picture(rgb, metadata, (*lost, *notices, *dropped))
+    picture = _convert(image)
+    return picture._replace(metadata=metadata, notices=(*picture.notices, *notices, *dropped))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -188,18 +204,19 @@ def _metadata(image: Image.Image) -> tuple[Metadata, list[str]]:
     return found.without(reasons), list(reasons.values())
 
 
-def _to_rgb(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert to uint8 [H, W, 3]; return the notices of what that lost as well."""
+def _convert(image: Image.Image) -> Picture:
+    """Convert to 8-bit RGB and alpha, with notices of what that lost."""
     if image.mode in _SIXTEEN_BIT:
-        lost = ("alpha dropped",) if "transparency" in image.info else ()
-        return _grey_from_16_bits(np.asarray(image)), ("16 bits reduced to 8", *lost)
+        levels, clear = np.asarray(image), image.info.get("transparency")
+        alpha = None if clear is None else np.where(levels == clear, 0, 255).astype(np.uint8)
+        picture = _with_alpha(_grey_from_16_bits(levels), alpha)
+        return picture._replace(notices=("16 bits reduced to 8",))
     if image.mode == "F":
-        return _grey_from_float(np.asarray(image)), ("float reduced to 8 bits",)
+        return Picture(_grey_from_float(np.asarray(image)), notices=("float reduced to 8 bits",))
     if image.mode in _ALPHA or "transparency" in image.info:
-        rgba = np.asarray(_to_rgba(image))  # uint8 [H, W, 4]
-        return np.ascontiguousarray(rgba[..., :3]), _alpha_notice(rgba[..., 3])
+        return _with_alpha(np.asarray(_to_rgba(image)))
     lost = () if image.mode in _RGB_FAMILY else (f"{image.mode} converted to RGB",)
-    return np.array(image.convert("RGB")), lost
+    return Picture(np.array(image.convert("RGB")), notices=lost)
 
 
 def _to_rgba(image: Image.Image) -> Image.Image:
@@ -208,8 +225,13 @@ def _to_rgba(image: Image.Image) -> Image.Image:
     return (image.convert(plain) if plain else image).convert("RGBA")
 
 
-def _alpha_notice(alpha: np.ndarray) -> tuple[str, ...]:
-    return ("alpha dropped",) if alpha.min() < 255 else ()
+def _with_alpha(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Picture:
+    """A picture of uint8 [H, W, 3] and alpha, or of [H, W, 4]; opaque alpha is none."""
+    if pixels.shape[2] == 4:
+        alpha = np.ascontiguousarray(pixels[..., 3])
+    if alpha is not None and alpha.min() == 255:
+        alpha = None
+    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha)
 
 
 def _grey_from_16_bits(grey: np.ndarray) -> np.ndarray:

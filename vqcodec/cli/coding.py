@@ -12,8 +12,6 @@ from PIL import Image
 from .. import pixels, shipped
 from ..container import unpack
 from ..files import write_atomically
-from ..metadata import Metadata
-from ..pixels import Picture
 from ..rate_control import DEFAULT_QUALITY
 from . import options
 from .info import anatomy, facts
@@ -25,26 +23,20 @@ def _report(jobs: list[Job], quiet: bool, verbose: bool) -> Report:
     return Report(quiet, verbose, to_stderr=any(job.target == STREAM for job in jobs))
 
 
-def _load(job: Job, strip: tuple[str, ...], report: Report) -> Picture:
-    """Read a source and take away what is not to be kept."""
-    picture = pixels.load(read(job.source))
-    for notice in picture.notices:
-        report.notice(job.name, notice)
-    kinds = Metadata._fields if "all" in strip else strip
-    return picture._replace(metadata=picture.metadata.without(kinds))
-
-
 def _encode_file(
     job: Job,
     quality: float,
-    strip: tuple[str, ...],
+    keep: options.Keep,
     model: str | None,
     device: str,
     force: bool,
     report: Report,
 ) -> None:
     check_target(job, force)
-    picture = _load(job, strip, report)
+    picture = pixels.load(read(job.source))
+    for notice in picture.notices:
+        report.notice(job.name, notice)
+    picture = keep.of(picture)
     codec = options.load_codec(model, device)
     start = time.perf_counter()
     data = codec.encode(picture, quality)
@@ -74,12 +66,8 @@ def _encode_file(
     show_default=True,
     help="0 is the smallest file, 100 the closest picture; 62.5 is possible.",
 )
-@click.option(
-    "--strip",
-    type=click.Choice(["all", *Metadata._fields]),
-    multiple=True,
-    help="Metadata not to keep; may be repeated.",
-)
+@options.alpha
+@options.strip
 @options.force
 @click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
 @options.device
@@ -89,6 +77,7 @@ def encode(
     sources: tuple[str, ...],
     out: str | None,
     quality: float,
+    alpha: str | tuple[int, int, int],
     strip: tuple[str, ...],
     force: bool,
     model: str | None,
@@ -99,8 +88,8 @@ def encode(
     """Compress images to .vqc files.
 
     IN is any image that Pillow reads, or - for stdin. Without -o, photo.jpg becomes photo.vqc
-    beside it. ICC profile, EXIF and XMP are kept, and orientation is applied to the pixels. What a
-    .vqc file cannot keep, such as alpha, is named on stderr.
+    beside it. Alpha, ICC profile, EXIF and XMP are kept, and orientation is applied to the pixels.
+    What a .vqc file cannot keep, such as 16 bits, is named on stderr.
 
     \b
     Examples:
@@ -108,6 +97,7 @@ def encode(
       vqcodec encode photo.jpg -q 20 -o small.vqc
       vqcodec encode *.png -o coded/
       vqcodec encode photo.jpg --strip exif --strip xmp
+      vqcodec encode logo.png --alpha blend:white
       curl -s https://example.org/a.png | vqcodec encode - > a.vqc
     """
     jobs = plan(sources, out, ".vqc")
@@ -117,7 +107,7 @@ def encode(
     work = partial(
         _encode_file,
         quality=quality,
-        strip=strip,
+        keep=options.Keep(strip, alpha),
         model=model,
         device=device,
         force=force,
