@@ -63,6 +63,7 @@ def test_info_of_pillow_and_back():
     assert from_info({}) == from_info({"exif": b"Exif\0\0", "xmp": ""}) == Metadata()
     assert from_info({"exif": b"Exif\0\0Exif\0\0MM"}).exif == b"MM"
     assert from_info({"XML:com.adobe.xmp": "é"}).xmp == "é".encode()
+    assert from_info({"Raw profile type exif": "\nexif\n4\nnot hex"}) == Metadata()
     assert to_info(Metadata()) == {}
 
 

@@ -103,6 +103,8 @@ def test_the_pixels_survive_the_end_of_the_file(coded, tmp_path):
         image.load()
     path.unlink()
 
+    image.load()[0, 0] = (1, 2, 3)
+    assert image.getpixel((0, 0)) == (1, 2, 3)
     assert image.resize((7, 5)).size == (7, 5)
     assert image.copy().tobytes() == image.tobytes()
 

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from vqcodec import formats
 from vqcodec.errors import ImageTooLargeError, InputError, OutputError
@@ -285,6 +285,25 @@ def test_exif_whose_orientation_cannot_be_reset_is_dropped():
     assert np.array_equal(found.rgb, RGB[::-1, ::-1])
     assert found.metadata == Metadata()
     assert found.notices == ("EXIF dropped: its orientation cannot be reset",)
+
+
+def test_exif_of_a_tiff_file_is_named_as_lost():
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2026:01:01 00:00:00"
+    exif[0x8769] = exif.get_ifd(0x8769)
+    found = load(image_bytes(Image.fromarray(RGB), "TIFF", exif=exif))
+
+    assert found.notices == ("EXIF dropped: that of TIFF files is not kept",)
+    assert load(image_bytes(Image.fromarray(RGB), "TIFF")).notices == ()
+
+
+def test_exif_in_a_png_text_is_kept():
+    text = PngImagePlugin.PngInfo()
+    hexed = EXIF.hex()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(EXIF):8}\n{hexed[:72]}\n{hexed[72:]}\n")
+    found = load(image_bytes(Image.fromarray(RGB), pnginfo=text))
+
+    assert found.metadata == Metadata(exif=EXIF)
 
 
 def test_metadata_above_the_limit_of_the_format_is_dropped():

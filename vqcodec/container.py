@@ -238,7 +238,7 @@ def _read_header(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
     version, flags = divmod(cursor.number(1, "version"), 16)
     if version != VERSION:
         # Before the checksum: another version may lay out its header in another way.
-        raise UnsupportedVersionError(f"format version {version}, expected {VERSION}", 4)
+        raise UnsupportedVersionError(f"format version {version}, expected {VERSION}", FLAGS_AT)
     level = cursor.number(1, "level")
     model_id = cursor.take(MODEL_ID_BYTES, "model id")
     width, height = cursor.varint("width"), cursor.varint("height")
@@ -246,12 +246,12 @@ def _read_header(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
     found = _crc16(cursor.since(0))
     cursor.check(found, cursor.number(CRC16_BYTES, "header checksum"), "header", 0)
     if flags & ~(TILED | CHUNKED):
-        raise UnsupportedVersionError(f"flags {flags:#06b}, expected only bits 0 and 1", 4)
+        raise UnsupportedVersionError(f"flags {flags:#06b}, expected only bits 0 and 1", FLAGS_AT)
     check_size(width, height, max_pixels)
     try:
         header = Header(model_id, level, width, height, tile_log2)
     except ValueError as exc:
-        raise CorruptError(f"bad header: {exc}", 4) from exc
+        raise CorruptError(f"bad header: {exc}", FLAGS_AT) from exc
     return header, bool(flags & CHUNKED)
 
 

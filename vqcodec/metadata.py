@@ -14,6 +14,7 @@ ORIENTATION = 0x0112  # the tag of TIFF and EXIF; 1 is upright
 EXIF_PREFIX = b"Exif\0\0"  # what JPEG puts before the TIFF stream; Pillow often leaves it there
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF types in which an orientation may be written
+_TEXT_EXIF = "Raw profile type exif"  # keyword of a PNG text
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:=["']|>))[0-9]""")
 
 
@@ -37,12 +38,20 @@ class Metadata(NamedTuple):
 
 def from_info(info: dict) -> Metadata:
     """Take the metadata out of the `info` of a Pillow image."""
-    exif = info.get("exif") or b""
+    exif = info.get("exif") or _exif_of_text(info.get(_TEXT_EXIF, ""))
     while exif.startswith(EXIF_PREFIX):
         exif = exif[len(EXIF_PREFIX) :]
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     return Metadata(info.get("icc_profile") or None, exif or None, xmp or None)
+
+
+def _exif_of_text(text: str) -> bytes:
+    """EXIF as ImageMagick wrote it before PNG had a chunk for it: three lines, then hex."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def to_info(metadata: Metadata) -> dict[str, bytes]:

@@ -49,7 +49,7 @@ class VqcImageFile(ImageFile.ImageFile):
         """Paint the pixels, once. Raises OSError if the file is damaged or its model unknown."""
         if self.tile:
             image = self._paint()
-            self.im = image.im
+            self.im, self.readonly = image.im, 0
             self.tile = []
             if self._exclusive_fp:
                 self.fp.close()

@@ -11,7 +11,7 @@ import warnings
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from . import formats
 from .errors import ImageTooLargeError, InputError, OutputError, VqcodecError
@@ -29,6 +29,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_EXIF_DIRECTORIES = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}  # tags of TIFF
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
 _RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
@@ -198,6 +199,8 @@ def _metadata(image: Image.Image) -> tuple[Metadata, list[str]]:
         reasons["icc"] = "colour profile dropped: not one of RGB pixels"
     if found.exif and formats.orientation(found.exif) in _UPRIGHT:
         reasons["exif"] = "EXIF dropped: its orientation cannot be reset"
+    if not _EXIF_DIRECTORIES.isdisjoint(getattr(image, "tag_v2", ())):
+        reasons["exif"] = "EXIF dropped: that of TIFF files is not kept"
     for kind, data in found._asdict().items():
         if data and len(data) > MAX_METADATA_BYTES:
             reasons[kind] = f"{kind.upper()} dropped: larger than {MAX_METADATA_BYTES} bytes"
