@@ -43,7 +43,7 @@ class VqcImageFile(ImageFile.ImageFile):
         if start[container.FLAGS_AT] & container.CHUNKED:
             self._read_chunks()
         # Never read: a tile tells Pillow that pixels are to be loaded yet.
-        self.tile = [ImageFile._Tile("vqc", (0, 0, *self._size), 0, self._mode)]
+        self.tile = [("vqc", (0, 0, *self._size), 0, self._mode)]
 
     def load(self) -> object:
         """Paint the pixels, once. Raises OSError if the file is damaged or its model unknown."""
