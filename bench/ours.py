@@ -40,7 +40,10 @@ def points(
     sources = _stage(pictures, work / "pictures")
 
     def measure_all(quality: float) -> list[Point]:
-        run("encode", *sources, "-o", f"{work / str(quality)}/", "-q", quality, "-f", *model)
+        # Without alpha and metadata: the peers are given bare pixels as well.
+        bare = ("--alpha", "drop", "--strip", "all")
+        out = f"{work / str(quality)}/"
+        run("encode", *sources, "-o", out, "-q", quality, "-f", *bare, *model)
         written = files(work, quality, len(pictures))
         decoded = decode(written, model)
         return [

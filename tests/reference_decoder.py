@@ -137,7 +137,7 @@ def read_tile(reader: Reader, header: Header, number: int) -> list[list[int]]:
 
 
 def read_chunks(reader: Reader) -> None:
-    """Skip optional chunks; version 1 knows no critical one but VEND."""
+    """Skip chunks: none of them changes the indices, and ALPH is the one critical type."""
     kind, is_first = b"", True
     while kind != b"VEND":
         start = reader.at
@@ -148,7 +148,7 @@ def read_chunks(reader: Reader) -> None:
         reader.take(size)
         found = zlib.crc32(reader.data[start : reader.at])
         check(reader.integer(4) == found, "a chunk is damaged")
-        check(kind == b"VEND" or kind[:1].islower(), "an unknown critical chunk")
+        check(kind in (b"VEND", b"ALPH") or kind[:1].islower(), "an unknown critical chunk")
         check(kind != b"VEND" or (size == 0 and not is_first), "a bad last chunk")
         is_first = False
 

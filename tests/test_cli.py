@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageCms
 
-from vqcodec import shipped, weights
+from vqcodec import pixels, shipped, weights
 from vqcodec.cli import main, options, report
 from vqcodec.codec import Codec
 from vqcodec.container import Chunk, pack, unpack
 from vqcodec.errors import CorruptError, InputError, OutputError
+from vqcodec.metadata import Metadata
 
 ROOT = Path(__file__).parents[1]
 PRECIOUS = b"what was there before"
@@ -141,9 +142,117 @@ def test_streams_carry_data_on_stdout_and_the_report_on_stderr(folder, coding):
 
 
 def test_notices_are_told_on_stderr(folder, coding, picture):
-    Image.fromarray(np.dstack([picture, picture[..., 0]])).save("alpha.png")
+    Image.fromarray(picture).convert("CMYK").save("print.jpg")
 
-    assert coding("encode", "alpha.png").stderr == "alpha.png: alpha dropped\n"
+    assert coding("encode", "print.jpg").stderr == "print.jpg: CMYK converted to RGB\n"
+
+
+@pytest.fixture
+def alpha(folder, picture) -> np.ndarray:
+    """uint8 [H, W], the alpha of alpha.png."""
+    Image.fromarray(np.dstack([picture, picture[..., 0]])).save("alpha.png")
+    return picture[..., 0]
+
+
+def test_alpha_goes_through_files_into_images(folder, coding, alpha):
+    encoded = coding("encode", "alpha.png")
+    decoded = (
+        coding("decode", "alpha.vqc", "-o", "x.png"),
+        coding("decode", "alpha.vqc", "-o", "x.webp"),
+    )
+
+    assert encoded.stderr == decoded[0].stderr == decoded[1].stderr == ""
+    for path in ("x.png", "x.webp"):
+        assert np.array_equal(pixels.load(path).alpha, alpha)
+
+
+def test_decoding_alpha_to_jpeg_drops_it_with_a_notice(folder, coding, alpha):
+    coding("encode", "alpha.png")
+    result = coding("decode", "alpha.vqc", "-o", "x.jpg")
+
+    assert result.stderr == "alpha.vqc: alpha dropped: JPEG cannot hold it\n"
+    assert image("x.jpg") == ("JPEG", (112, 80))
+
+
+def test_alpha_can_be_dropped_or_blended(folder, coding, alpha, picture):
+    ground = Image.new("RGBA", (112, 80), "#336699")
+    ground.alpha_composite(Image.open("alpha.png"))
+    ground.convert("RGB").save("ground.png")
+    for name in ("a.png", "ground.png"):
+        coding("encode", name)
+    coding("encode", "alpha.png", "--alpha", "drop", "-o", "drop.vqc")
+    coding("encode", "alpha.png", "--alpha", "blend:#336699", "-o", "blend.vqc")
+    coding("encode", "alpha.png", "--alpha", "blend:white", "-o", "white.vqc")
+    coding("encode", "a.png", "--alpha", "blend:white", "-o", "opaque.vqc")
+
+    files = {path.stem: path.read_bytes() for path in folder.glob("*.vqc")}
+    assert files["drop"] == files["opaque"] == files["a"]
+    assert files["white"] != files["blend"]
+    assert not unpack(files["blend"]).chunks
+    coding("decode", "blend.vqc", "ground.vqc", "-o", "new/")
+    found, expected = (pixels.load(f"new/{name}.png").rgb for name in ("blend", "ground"))
+    assert np.abs(found.astype(int) - expected).mean() < 2  # the two round in their own ways
+
+
+def test_info_lists_alpha_and_metadata(folder, coding, alpha):
+    coding("encode", "alpha.png")
+
+    assert "chunks    ALPH " in call("info", "alpha.vqc").stdout
+
+
+@pytest.fixture
+def metadata() -> Metadata:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return Metadata(profile, b"MM\0*\0\0\0\x08\0\0\0\0\0\0", b"<x:xmpmeta/>")
+
+
+def write_jpeg(path: str, picture: np.ndarray, metadata: Metadata) -> None:
+    pixels.save(pixels.Picture(picture, None, metadata), path)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_metadata_goes_through_files_into_images(folder, coding, picture, metadata, format):
+    write_jpeg("m.jpg", picture, metadata)
+    encoded = coding("encode", "m.jpg")
+    decoded = coding("decode", "m.vqc", "--format", format)
+
+    assert (encoded.stderr, decoded.stderr) == ("", "")
+    assert pixels.load(f"m.{format}").metadata == metadata
+
+
+@pytest.mark.parametrize(
+    ("strip", "kept"),
+    [
+        (["exif"], ["icc", "xmp"]),
+        (["icc", "xmp"], ["exif"]),
+        (["all"], []),
+        (["all", "exif"], []),
+    ],
+)
+def test_metadata_can_be_stripped(folder, coding, picture, metadata, strip, kept):
+    write_jpeg("m.jpg", picture, metadata)
+    coding("encode", "m.jpg", *(word for kind in strip for word in ("--strip", kind)))
+    coding("decode", "m.vqc")
+
+    expected = metadata.without(set(Metadata._fields) - set(kept))
+    assert pixels.load("m.png").metadata == expected
+
+
+def test_a_stripped_file_is_the_one_of_the_bare_pixels(folder, coding, picture, metadata):
+    write_jpeg("m.jpg", picture, metadata)
+    pixels.save(pixels.load("m.jpg").rgb, "bare.png")
+    coding("encode", "m.jpg", "--strip", "all")
+    coding("encode", "bare.png")
+
+    assert Path("m.vqc").read_bytes() == Path("bare.vqc").read_bytes()
+
+
+def test_decode_names_the_metadata_that_the_format_does_not_take(folder, coding, picture, metadata):
+    write_jpeg("m.jpg", picture, metadata)
+    coding("encode", "m.jpg")
+    result = coding("decode", "m.vqc", "-o", "m.bmp")
+
+    assert result.stderr == "m.vqc: ICC, EXIF, XMP dropped: BMP cannot hold it\n"
 
 
 def test_quiet_says_nothing_and_verbose_more(folder, coding):
@@ -278,6 +387,10 @@ def test_a_folder_that_is_no_model_is_refused(folder):
         ("encode", "Missing argument"),
         ("encode a.png -q 101", "not in the range"),
         ("encode a.png -q nan", "nan is not a number"),
+        ("encode a.png --alpha keep", "expected lossless, drop or blend:COLOR"),
+        ("encode a.png --alpha blend:reddish", "expected lossless, drop or blend:COLOR"),
+        ("encode a.png --alpha blend:#11223344", "expected lossless, drop or blend:COLOR"),
+        ("encode a.png --strip gps", "'gps' is not one of"),
     ],
 )
 def test_wrong_usage_is_told_before_any_work(folder, coding, line, text):

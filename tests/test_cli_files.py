@@ -81,6 +81,36 @@ def test_tokens_do_not_overwrite_without_force(folder, model_folder):
     assert call("tokens", "good.vqc", "-f", "--model", model_folder).exit_code == 0
 
 
+def test_a_target_size_is_kept_and_its_quality_told(folder, model_folder):
+    most = Path("good.vqc").stat().st_size
+    result = call("encode", "a.png", "--target-size", most, "--model", model_folder)
+
+    assert result.exit_code == 0
+    assert Path("a.vqc").stat().st_size <= most
+    assert ", quality " in result.stdout
+
+
+def test_a_target_psnr_is_reached(folder, model_folder):
+    call("encode", "a.png", "--target-psnr", 15, "--model", model_folder)
+    found = call("verify", "a.vqc", "--against", "a.png", "--json", "--model", model_folder)
+
+    assert json.loads(found.stdout)["psnr"] >= 15
+
+
+def test_a_target_out_of_reach_has_its_exit_code_and_writes_nothing(folder, model_folder):
+    result = call("encode", "a.png", "--target-bpp", 0.001, "--model", model_folder)
+
+    assert result.exit_code == 8
+    assert "out of reach" in result.stderr
+    assert not Path("a.vqc").exists()
+
+
+def test_two_targets_are_wrong_usage(folder, model_folder):
+    arguments = ("--target-bpp", 1, "--target-size", 900, "--model", model_folder)
+
+    assert call("encode", "a.png", *arguments).exit_code == 2
+
+
 def test_models_lists_what_is_shipped():
     rows = [json.loads(line) for line in call("models", "--json").stdout.splitlines()]
 

@@ -10,9 +10,10 @@ from PIL import Image
 
 import vqcodec
 from conftest import smooth_picture
-from vqcodec import container
+from vqcodec import container, pixels
 from vqcodec.codec import Codec
 from vqcodec.errors import CorruptError, FormatError, ImageTooLargeError, UnknownModelError
+from vqcodec.metadata import Metadata
 
 
 @contextlib.contextmanager
@@ -84,6 +85,66 @@ def test_the_same_picture_gives_the_same_bytes_from_any_kind_of_source(codec, tm
         assert codec.encode(source) == expected
         if hasattr(source, "close"):
             source.close()
+
+
+def with_alpha(picture: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 4]: transparent, opaque and all between."""
+    height, width = picture.shape[:2]
+    ramp = np.linspace(-100, 400, height * width).clip(0, 255).astype(np.uint8)
+    return np.dstack([picture, ramp.reshape(height, width)])
+
+
+def test_alpha_survives_the_file_pixel_for_pixel(codec, picture):
+    rgba = with_alpha(picture)
+    data = codec.encode(rgba, 40)
+    painted = codec.decode(data)
+
+    assert painted.mode == "RGBA"
+    assert np.array_equal(np.asarray(painted)[..., 3], rgba[..., 3])
+    bare = codec.decode(codec.encode(picture, 40))
+    assert np.array_equal(np.asarray(painted)[..., :3], np.asarray(bare))
+    assert np.array_equal(codec.read_indices(data).words, codec.encode_indices(rgba, 40).words)
+
+
+def test_opaque_alpha_is_not_stored(codec, picture):
+    opaque = np.dstack([picture, np.full_like(picture[..., 0], 255)])
+
+    assert codec.encode(opaque) == codec.encode(picture)
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "P", "La", "RGBa"])
+def test_every_mode_with_transparency_keeps_it(codec, picture, mode):
+    rgba = Image.fromarray(with_alpha(picture))
+    if mode == "P":
+        image = rgba.convert("RGB").convert("P")
+        image.info["transparency"] = bytes(range(256))
+    else:
+        image = (rgba if mode == "RGBa" else rgba.convert("LA")).convert(mode)
+    if mode == "PA":
+        image.putalpha(rgba.getchannel("A"))
+    expected = np.asarray(pixels.load(image).alpha)
+
+    assert len(np.unique(expected)) > 10
+    assert np.array_equal(np.asarray(codec.decode(codec.encode(image)))[..., 3], expected)
+
+
+def test_alpha_of_another_size_is_refused(codec, picture):
+    small = container.unpack(codec.encode(with_alpha(picture[:40])))
+    header, tiles, _ = container.unpack(codec.encode(picture))
+
+    with pytest.raises(CorruptError, match="112x80"):
+        codec.decode(container.pack(header, tiles, small.chunks))
+
+
+def test_every_byte_flipped_behind_the_tiles_is_an_error(codec):
+    rgb = smooth_picture(20, 30)
+    start = len(codec.encode(rgb))
+    data = codec.encode(pixels.Picture(rgb, rgb[..., 0], Metadata(xmp=b"<x:xmpmeta/>")))
+    for place in range(start, len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        with pytest.raises(FormatError):
+            codec.decode(bytes(damaged))
 
 
 def test_tiles_are_coded_apart_and_joined(codec, monkeypatch):

@@ -16,10 +16,10 @@ MAX_FUNCTION_LINES = 40  # without the docstring
 # Lowest layer first: a module may import only from layers below its own.
 LAYERS = [
     {"errors"},
-    {"config"},
-    {"cursor", "files", "geometry"},
+    {"config", "metadata"},
+    {"cursor", "files", "formats", "geometry"},
     {"container", "freqs", "metrics", "nn", "pixels", "rans", "shipped"},
-    {"symbols", "weights"},
+    {"chunks", "symbols", "weights"},
     {"rate_control", "tile_coder", "tiling"},
     {"codec"},
     {"pillow_plugin", "targets", "train"},
@@ -28,6 +28,8 @@ LAYERS = [
 ]
 # What a unit may import besides the standard library; the others may import nothing.
 ALLOWED = {
+    "chunks": {"numpy", "PIL"},
+    "formats": {"PIL"},
     "pixels": {"numpy", "PIL"},
     "freqs": {"numpy"},
     "rans": {"numpy", "constriction"},
@@ -48,7 +50,7 @@ ALLOWED = {
 # Importing these must not cost the seconds that torch takes.
 LIGHT = [
     *("errors", "config", "cursor", "files", "geometry", "container", "freqs", "pixels", "rans"),
-    *("symbols", "pillow_plugin", "cli", "__init__"),
+    *("symbols", "metadata", "formats", "chunks", "pillow_plugin", "cli", "__init__"),
 ]
 
 

@@ -6,13 +6,17 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
+from vqcodec import formats
 from vqcodec.errors import ImageTooLargeError, InputError, OutputError
-from vqcodec.pixels import crop, load, pad, save
+from vqcodec.metadata import MAX_METADATA_BYTES, Metadata
+from vqcodec.pixels import Picture, blend, crop, load, pad, save
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)  # [H, W, 3]
-ALPHA = "alpha dropped"
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>\xc3\xa9</a></x:xmpmeta>'
+EXIF = b"MM\0*\0\0\0\x08\0\1\1\x0f\0\2\0\0\0\3abc\0\0\0\0\0trailing bytes"  # Make: "ab"
 SIXTEEN = "16 bits reduced to 8"
 
 
@@ -40,10 +44,11 @@ def test_paths_bytes_files_images_and_arrays_give_the_same_pixels(tmp_path):
     path = tmp_path / "a.png"
     image.save(path)
     for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), image, RGB):
-        rgb, notices = load(source)
-        assert rgb.dtype == np.uint8
-        assert np.array_equal(rgb, RGB)
-        assert notices == ()
+        picture = load(source)
+        assert picture.rgb.dtype == np.uint8
+        assert np.array_equal(picture.rgb, RGB)
+        assert picture.metadata == Metadata()
+        assert picture.notices == ()
 
 
 def test_a_file_object_stays_open():
@@ -61,8 +66,8 @@ def test_grey_and_alpha_arrays_are_accepted():
     assert np.array_equal(load(grey).rgb, np.dstack([grey] * 3))
     assert np.array_equal(load(grey[..., None]).rgb, np.dstack([grey] * 3))
     assert np.array_equal(load(alpha).rgb, RGB)
-    assert load(alpha).notices == (ALPHA,)
-    assert load(opaque).notices == ()
+    assert np.array_equal(load(alpha).alpha, grey)
+    assert load(opaque).alpha is None
 
 
 @pytest.mark.parametrize(
@@ -92,10 +97,11 @@ def test_other_arrays_are_input_errors(array):
         ("L", ()),
         ("1", ()),
         ("P", ()),
-        ("RGBA", (ALPHA,)),
-        ("LA", (ALPHA,)),
-        ("PA", (ALPHA,)),
-        ("RGBa", (ALPHA,)),
+        ("RGBA", ()),
+        ("LA", ()),
+        ("PA", ()),
+        ("RGBa", ()),
+        ("La", ()),
         ("CMYK", ("CMYK converted to RGB",)),
         ("YCbCr", ("YCbCr converted to RGB",)),
         ("HSV", ("HSV converted to RGB",)),
@@ -103,24 +109,49 @@ def test_other_arrays_are_input_errors(array):
 )
 def test_every_mode_becomes_rgb_with_a_notice_of_what_is_lost(mode, notices):
     half = Image.fromarray(np.dstack([RGB, np.full((5, 7), 128, np.uint8)]), "RGBA")
-    via = half.convert("LA") if mode == "PA" else half
+    via = half.convert("LA") if mode in ("PA", "La") else half
     image = via.convert(mode)
     if mode == "PA":
         image.putalpha(128)
-    rgb, found = load(image)
+    found = load(image)
 
-    assert (rgb.shape, rgb.dtype) == ((5, 7, 3), np.uint8)
-    assert found == notices
+    assert (found.rgb.shape, found.rgb.dtype) == ((5, 7, 3), np.uint8)
+    assert found.notices == notices
+    if "A" in mode or "a" in mode:
+        assert np.array_equal(found.alpha, np.full((5, 7), 128))
+    else:
+        assert found.alpha is None
 
 
-def test_alpha_is_dropped_and_not_blended():
+def test_alpha_is_kept_and_not_blended():
     rgba = Image.new("RGBA", (1, 1), (10, 20, 30, 0))
 
     assert load(image_bytes(rgba)).rgb.tolist() == [[[10, 20, 30]]]
+    assert load(image_bytes(rgba)).alpha.tolist() == [[0]]
 
 
-def test_opaque_alpha_loses_nothing():
-    assert load(Image.new("RGBA", (1, 1), (10, 20, 30, 255))).notices == ()
+def test_opaque_alpha_is_none():
+    assert load(Image.new("RGBA", (1, 1), (10, 20, 30, 255))).alpha is None
+
+
+def test_alpha_turns_with_the_pixels():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.dstack([RGB, RGB[..., 0]]))
+    found = load(image_bytes(image, exif=exif))
+
+    assert np.array_equal(found.rgb, np.rot90(RGB, -1))
+    assert np.array_equal(found.alpha, np.rot90(RGB[..., 0], -1))
+
+
+def test_blending_puts_the_picture_on_a_ground():
+    alpha = np.array([[0, 51, 255]], np.uint8)
+    picture = Picture(np.full((1, 3, 3), 100, np.uint8), alpha, notices=("lost",))
+    found = blend(picture, (0, 200, 255))
+
+    assert found.rgb.tolist() == [[[0, 200, 255], [20, 180, 224], [100, 100, 100]]]
+    assert (found.alpha, found.notices) == (None, ("lost",))
+    assert blend(found, (0, 0, 0)) is found
 
 
 @pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
@@ -128,10 +159,19 @@ def test_a_palette_with_transparency_is_read_without_a_warning(transparency):
     image = Image.new("P", (2, 1))
     image.putpalette([1, 2, 3, 4, 5, 6])
     image.putpixel((1, 0), 1)
-    rgb, notices = load(image_bytes(image, transparency=transparency))
+    found = load(image_bytes(image, transparency=transparency))
 
-    assert rgb.tolist() == [[[1, 2, 3], [4, 5, 6]]]
-    assert notices == (ALPHA,)
+    assert found.rgb.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    assert found.alpha.tolist() == [[0, 255]]
+    assert found.notices == ()
+
+
+def test_16_bit_grey_with_a_transparent_level_has_alpha():
+    image = Image.fromarray(np.array([[0, 300, 65535]], np.uint16))
+    found = load(image_bytes(image, transparency=300))
+
+    assert found.alpha.tolist() == [[255, 0, 255]]
+    assert found.notices == (SIXTEEN,)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I"])
@@ -140,7 +180,7 @@ def test_16_bit_grey_is_rounded_and_not_clipped(mode):
     image = Image.fromarray(levels if mode == "I;16" else levels.astype(np.int32))
 
     assert image.mode == mode
-    rgb, notices = load(image)
+    rgb, _, _, notices = load(image)
     assert rgb[0, :, 0].tolist() == [0, 0, 1, 7, 200, 255]
     assert notices == (SIXTEEN,)
 
@@ -148,7 +188,7 @@ def test_16_bit_grey_is_rounded_and_not_clipped(mode):
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (6, 4)])
 def test_16_bit_png_gives_a_notice(colour, channels):
     row = np.full((2, channels), 257 * 200, ">u2")
-    rgb, notices = load(png(2, 1, 16, colour, b"\0" + row.tobytes()))
+    rgb, _, _, notices = load(png(2, 1, 16, colour, b"\0" + row.tobytes()))
 
     assert rgb.tolist() == [[[200] * 3] * 2]
     assert SIXTEEN in notices
@@ -189,39 +229,95 @@ def test_orientation_is_applied_to_the_pixels(orientation):
     exif[0x0112] = orientation
     image = Image.fromarray(np.ascontiguousarray(stored))
     for format in ("PNG", "TIFF"):
-        rgb = load(image_bytes(image, format, exif=exif)).rgb
-        assert np.array_equal(rgb[..., 0], upright)
+        found = load(image_bytes(image, format, exif=exif))
+        assert np.array_equal(found.rgb[..., 0], upright)
+        assert found.metadata.exif is None or formats.orientation(found.metadata.exif) == 1
 
 
 def test_damaged_exif_does_not_keep_a_picture_from_being_read():
-    data = image_bytes(Image.fromarray(RGB), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff\x01\x12")
-    rgb, notices = load(data)
+    damaged = b"MM\0*\0\0\0\x08\0\xff\x01\x12"
+    rgb, _, metadata, notices = load(image_bytes(Image.fromarray(RGB), exif=b"Exif\0\0" + damaged))
 
     assert np.array_equal(rgb, RGB)
-    assert notices == ("metadata dropped: EXIF",)
+    assert metadata == Metadata(exif=damaged)
+    assert notices == ()
 
 
-def test_dropped_metadata_is_named():
-    exif = Image.Exif()
-    exif[0x010F] = "maker"
-    data = image_bytes(Image.fromarray(RGB), "JPEG", exif=exif, xmp=b"<x:xmpmeta/>")
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_metadata_comes_along_byte_for_byte(format):
+    data = image_bytes(Image.fromarray(RGB), format, **options_of(format))
+    found = load(data)
 
-    assert load(data).notices == ("metadata dropped: EXIF, XMP",)
+    assert found.metadata == Metadata(SRGB, EXIF, XMP)
+    assert found.notices == ()
 
 
-def test_only_a_profile_that_is_not_srgb_gives_a_notice():
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+def test_a_picture_is_returned_as_it_is():
+    picture = Picture(RGB, None, Metadata(xmp=XMP), ("lost",))
+
+    assert load(picture) is picture
+    with pytest.raises(ImageTooLargeError):
+        load(picture, max_pixels=34)
+
+
+def test_only_a_profile_of_rgb_pixels_is_kept():
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    image = Image.fromarray(RGB)
+    for profile in (lab, b"garbage"):
+        found = load(image_bytes(Image.fromarray(RGB), icc_profile=profile))
+        assert found.metadata == Metadata()
+        assert found.notices == ("colour profile dropped: not one of RGB pixels",)
 
-    assert load(image_bytes(image, icc_profile=srgb)).notices == ()
-    assert "profile dropped" in load(image_bytes(image, icc_profile=lab)).notices[0]
+
+def test_a_wide_gamut_profile_leaves_the_pixels_as_they_are():
+    wide = SRGB.replace(b"sRGB", b"wide")
+    found = load(image_bytes(Image.fromarray(RGB), icc_profile=wide))
+
+    assert np.array_equal(found.rgb, RGB)
+    assert found.metadata.icc == wide
+
+
+def test_exif_whose_orientation_cannot_be_reset_is_dropped():
+    """As a ratio of two numbers it is not what the standard has, but Pillow reads it."""
+    entry = struct.pack(">HHII", 0x0112, 5, 1, 26) + bytes(4)
+    exif = b"MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">II", 3, 1)
+    found = load(image_bytes(Image.fromarray(RGB), exif=exif))
+
+    assert np.array_equal(found.rgb, RGB[::-1, ::-1])
+    assert found.metadata == Metadata()
+    assert found.notices == ("EXIF dropped: its orientation cannot be reset",)
+
+
+def test_exif_of_a_tiff_file_is_named_as_lost():
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2026:01:01 00:00:00"
+    exif[0x8769] = exif.get_ifd(0x8769)
+    found = load(image_bytes(Image.fromarray(RGB), "TIFF", exif=exif))
+
+    assert found.notices == ("EXIF dropped: that of TIFF files is not kept",)
+    assert load(image_bytes(Image.fromarray(RGB), "TIFF")).notices == ()
+
+
+def test_exif_in_a_png_text_is_kept():
+    text = PngImagePlugin.PngInfo()
+    hexed = EXIF.hex()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(EXIF):8}\n{hexed[:72]}\n{hexed[72:]}\n")
+    found = load(image_bytes(Image.fromarray(RGB), pnginfo=text))
+
+    assert found.metadata == Metadata(exif=EXIF)
+
+
+def test_metadata_above_the_limit_of_the_format_is_dropped():
+    data = image_bytes(Image.fromarray(RGB), exif=b"MM\0*" + bytes(MAX_METADATA_BYTES))
+    found = load(data)
+
+    assert found.metadata == Metadata()
+    assert found.notices == (f"EXIF dropped: larger than {MAX_METADATA_BYTES} bytes",)
 
 
 def test_the_first_frame_of_an_animation_is_kept():
     frames = [Image.new("L", (2, 2), level) for level in (10, 200)]
     data = image_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    rgb, notices = load(data)
+    rgb, _, _, notices = load(data)
 
     assert rgb.tolist() == [[[10] * 3] * 2] * 2
     assert notices == ("animated: only one frame is kept",)
@@ -322,6 +418,73 @@ def test_a_picture_above_the_limit_of_its_format_is_an_output_error(tmp_path):
 def test_save_refuses_other_arrays(tmp_path):
     with pytest.raises(ValueError, match="expected uint8"):
         save(RGB[..., 0], tmp_path / "a.png")
+
+
+def options_of(format: str) -> dict:
+    """Options of Pillow's save that write SRGB, EXIF and XMP."""
+    return formats.saving(format, Metadata(SRGB, EXIF, XMP)).options
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF"])
+def test_metadata_is_written_where_the_format_takes_it(tmp_path, format):
+    path = tmp_path / f"a.{format.lower()}"
+    notices = save(Picture(RGB, None, Metadata(SRGB, EXIF, XMP)), path)
+    found = load(path).metadata
+
+    assert notices == ()
+    assert (found.icc, found.xmp) == (SRGB, XMP)
+    if format != "AVIF":  # Pillow rewrites it there
+        assert found.exif == EXIF
+
+
+@pytest.mark.parametrize(
+    ("format", "metadata", "kept", "notice"),
+    [
+        ("BMP", Metadata(SRGB, EXIF, XMP), Metadata(), "ICC, EXIF, XMP dropped: BMP"),
+        ("TIFF", Metadata(SRGB, EXIF), Metadata(SRGB), "EXIF dropped: TIFF"),
+        ("JPEG", Metadata(SRGB, exif=bytes(70_000)), Metadata(SRGB), "EXIF dropped: JPEG"),
+        ("JPEG", Metadata(xmp=b" " * 70_000), Metadata(), "XMP dropped: JPEG"),
+        ("PNG", Metadata(SRGB + bytes(2**20), xmp=XMP), Metadata(xmp=XMP), "ICC dropped: PNG"),
+        ("AVIF", Metadata(exif=b"damaged", xmp=XMP), Metadata(xmp=XMP), "EXIF dropped: AVIF"),
+    ],
+)
+def test_what_a_format_does_not_take_is_named(format, metadata, kept, notice):
+    out = io.BytesIO()
+    notices = save(Picture(RGB, None, metadata), out, format)
+
+    assert load(out.getvalue()).metadata == kept
+    assert len(notices) == 1
+    assert notices[0].startswith(notice)
+
+
+def test_damaged_exif_is_written_as_it_is():
+    for format in ("PNG", "JPEG", "WEBP"):
+        out = io.BytesIO()
+        save(Picture(RGB, None, Metadata(exif=b"MM\0*damaged")), out, format)
+        assert load(out.getvalue()).metadata.exif == b"MM\0*damaged"
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "TGA"])
+def test_alpha_is_written_without_loss_and_so_are_the_colours_under_it(format):
+    out = io.BytesIO()
+    alpha = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    notices = save(Picture(RGB, alpha), out, format)
+    found = load(out.getvalue())
+
+    assert notices == ()
+    assert np.array_equal(found.rgb, RGB)
+    assert np.array_equal(found.alpha, alpha)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "BMP"])
+def test_alpha_is_dropped_where_the_format_has_none(format):
+    out = io.BytesIO()
+    picture = Picture(RGB, np.zeros((5, 7), np.uint8), Metadata(xmp=b" " * 70_000))
+    notices = save(picture, out, format)
+
+    assert load(out.getvalue()).alpha is None
+    assert notices[0] == f"alpha dropped: {format} cannot hold it"
+    assert len(notices) == 2
 
 
 # Padding

@@ -4,53 +4,53 @@ import numpy as np
 import pytest
 
 from conftest import smooth_picture
-from vqcodec import targets
+from vqcodec import pixels, targets
 from vqcodec.errors import OutOfReachError
 from vqcodec.metrics import psnr
 
 
 @pytest.fixture(scope="module")
-def rgb():
-    return smooth_picture(160, 192)
+def picture():
+    return pixels.load(smooth_picture(160, 192))
 
 
-def test_a_target_size_is_met_from_below(codec, rgb):
-    smallest, largest = (len(codec.encode(rgb, quality)) for quality in (0, 100))
+def test_a_target_size_is_met_from_below(codec, picture):
+    smallest, largest = (len(codec.encode(picture, quality)) for quality in (0, 100))
     for share in (0.2, 0.5, 0.9):
         most = smallest + share * (largest - smallest)
-        reached = targets.to_size(codec, rgb, most)
+        reached = targets.to_size(codec, picture, most)
 
         assert 0.9 * most <= len(reached.data) <= most
-        assert reached.data == codec.encode(rgb, reached.quality)
+        assert reached.data == codec.encode(picture, reached.quality)
 
 
-def test_a_target_rate_is_the_size_over_the_pixels(codec, rgb):
-    by_size = targets.to_size(codec, rgb, 2600)
-    by_rate = targets.to_bpp(codec, rgb, 2600 * 8 / (160 * 192))
+def test_a_target_rate_is_the_size_over_the_pixels(codec, picture):
+    by_size = targets.to_size(codec, picture, 2600)
+    by_rate = targets.to_bpp(codec, picture, 2600 * 8 / (160 * 192))
 
     assert by_rate.data == by_size.data
     assert by_rate.value == len(by_size.data) * 8 / (160 * 192)
 
 
-def test_a_target_psnr_is_met_from_above(codec, rgb):
+def test_a_target_psnr_is_met_from_above(codec, picture):
     def measured(data):
-        return psnr(np.asarray(codec.decode(data)), rgb)
+        return psnr(np.asarray(codec.decode(data)), picture.rgb)
 
-    ends = [measured(codec.encode(rgb, quality)) for quality in (0, 100)]
+    ends = [measured(codec.encode(picture, quality)) for quality in (0, 100)]
     least = sum(ends) / 2
-    reached = targets.to_psnr(codec, rgb, least)
+    reached = targets.to_psnr(codec, picture, least)
 
     assert least <= reached.value == measured(reached.data)
-    assert len(reached.data) < len(codec.encode(rgb, 100))
+    assert len(reached.data) < len(codec.encode(picture, 100))
 
 
-def test_a_generous_target_gives_the_best_and_a_modest_one_the_smallest(codec, rgb):
-    assert targets.to_size(codec, rgb, 10**6).quality == 100
-    assert targets.to_psnr(codec, rgb, 1).quality == 0
+def test_a_generous_target_gives_the_best_and_a_modest_one_the_smallest(codec, picture):
+    assert targets.to_size(codec, picture, 10**6).quality == 100
+    assert targets.to_psnr(codec, picture, 1).quality == 0
 
 
-def test_what_is_out_of_reach_says_so(codec, rgb):
+def test_what_is_out_of_reach_says_so(codec, picture):
     with pytest.raises(OutOfReachError, match=r"50 bytes is out of reach: quality 0 has"):
-        targets.to_size(codec, rgb, 50)
+        targets.to_size(codec, picture, 50)
     with pytest.raises(OutOfReachError, match=r"90 dB is out of reach: quality 100 has"):
-        targets.to_psnr(codec, rgb, 90)
+        targets.to_psnr(codec, picture, 90)

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import container, pixels, shipped, symbols, weights
+from . import chunks, container, pixels, shipped, symbols, weights
 from .container import Header, Rectangle
 from .errors import CorruptError, UnknownModelError
 from .geometry import MAX_PIXELS, latents_across
+from .metadata import to_info
 from .nn.prior import LevelTables
 from .pixels import Source
 from .rate_control import DEFAULT_QUALITY, setting
@@ -90,11 +91,15 @@ class Codec:
     ) -> bytes:
         """Compress a picture (path, file object, bytes, PIL image or uint8 array) to .vqc bytes.
 
+        image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
+        may be encoded as well, to take them away from.
         quality: 0 (smallest) to 100 (closest), need not be whole.
         Raises InputError, ImageTooLargeError; ValueError for a quality out of range.
         """
-        header, tiles = self._encode(image, quality, max_pixels)
-        return container.pack(header, [tile.segments for tile in tiles])
+        picture = pixels.load(image, max_pixels)
+        header, tiles = self._encode(picture, quality, max_pixels)
+        beside = chunks.alpha_chunks(picture.alpha) + chunks.metadata_chunks(picture.metadata)
+        return container.pack(header, [tile.segments for tile in tiles], beside)
 
     def encode_indices(
         self, image: Source, quality: float = DEFAULT_QUALITY, *, max_pixels: int = MAX_PIXELS
@@ -104,21 +109,28 @@ class Codec:
         return self._indices(header, tiles)
 
     def decode(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-        """Paint the picture of a .vqc file.
+        """Paint the picture of a .vqc file: RGB, or RGBA if it has alpha. Its metadata goes to
+        the image's `info`, under the names of Pillow: `icc_profile`, `exif` and `xmp`.
 
         Raises FormatError if the bytes are not a whole, undamaged file, UnknownModelError if
         it was made with another model than this one, ImageTooLargeError.
         """
-        header, tiles = self._read(data, max_pixels)
-        return self._paint(header, tiles)
+        file = container.unpack(data, max_pixels)
+        metadata = chunks.read_metadata(file.chunks).upright()
+        alpha = chunks.read_alpha(file.chunks, file.header.width, file.header.height)
+        image = self._paint(*self._read(file))
+        if alpha is not None:
+            image.putalpha(Image.fromarray(alpha))
+        image.info.update(to_info(metadata))
+        return image
 
     def read_indices(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Indices:
         """The tokens of a .vqc file, without painting it. Raises as `decode`."""
-        return self._indices(*self._read(data, max_pixels))
+        return self._indices(*self._read(container.unpack(data, max_pixels)))
 
     def decode_indices(self, indices: Indices) -> Image.Image:
-        """Paint tokens. Raises UnknownModelError for those of another model, ValueError if
-        their shape or a word does not fit."""
+        """Paint tokens, which have no alpha. Raises UnknownModelError for those of another model,
+        ValueError if their shape or a word does not fit."""
         return self._paint(*self._replay(indices))
 
     def write_indices(self, indices: Indices) -> bytes:
@@ -136,8 +148,8 @@ class Codec:
         return header, [self.tiles.encode(part, level, fidelity) for part in parts]
 
     @torch.inference_mode()
-    def _read(self, data: bytes, max_pixels: int) -> tuple[Header, list[Coded]]:
-        header, segments, _ = container.unpack(data, max_pixels)
+    def _read(self, file: container.Unpacked) -> tuple[Header, list[Coded]]:
+        header, segments, _ = file
         self._check(header.model_id, header.level)
         tiles = []
         for payload, place in zip(segments, container.tile_grid(header), strict=True):

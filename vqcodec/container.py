@@ -18,7 +18,8 @@ from .geometry import MAX_DIMENSION, MAX_PIXELS, check_size, latents_across
 
 MAGIC = b"\x89VQC"  # the first byte is not ASCII: a transfer as 7-bit text breaks it visibly
 VERSION = 1
-TILED, CHUNKED = 1, 2  # flags, low nibble of byte 4; the other two are reserved and zero
+FLAGS_AT = 4  # the byte of the version, high nibble, and the flags, low nibble
+TILED, CHUNKED = 1, 2  # flags; the other two are reserved and zero
 MODEL_ID_BYTES = 8
 MAX_LEVEL = 63
 MIN_TILE_LOG2, MAX_TILE_LOG2 = 2, 8  # tile side 2**tile_log2 latents: 64 to 4096 pixels
@@ -29,7 +30,10 @@ HEADER_BYTES_MAX = 23  # enough bytes of a file for `read_header`
 MAX_WORDS_PER_LATENT = 2048  # 256 bits a pixel; 320 channels of 48 bits would be 480 words
 MAX_CHUNK_BYTES = 2**26
 END = b"VEND"
-CRITICAL_KINDS = frozenset({END})  # capital first letter: a reader that does not know it refuses
+ALPHA = b"ALPH"
+CRITICAL_KINDS = frozenset(
+    {ALPHA, END}
+)  # capital first letter: a reader that does not know it refuses
 WORD_BYTES, CRC16_BYTES, CRC32_BYTES = 4, 2, 4
 
 
@@ -234,7 +238,7 @@ def _read_header(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
     version, flags = divmod(cursor.number(1, "version"), 16)
     if version != VERSION:
         # Before the checksum: another version may lay out its header in another way.
-        raise UnsupportedVersionError(f"format version {version}, expected {VERSION}", 4)
+        raise UnsupportedVersionError(f"format version {version}, expected {VERSION}", FLAGS_AT)
     level = cursor.number(1, "level")
     model_id = cursor.take(MODEL_ID_BYTES, "model id")
     width, height = cursor.varint("width"), cursor.varint("height")
@@ -242,12 +246,12 @@ def _read_header(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
     found = _crc16(cursor.since(0))
     cursor.check(found, cursor.number(CRC16_BYTES, "header checksum"), "header", 0)
     if flags & ~(TILED | CHUNKED):
-        raise UnsupportedVersionError(f"flags {flags:#06b}, expected only bits 0 and 1", 4)
+        raise UnsupportedVersionError(f"flags {flags:#06b}, expected only bits 0 and 1", FLAGS_AT)
     check_size(width, height, max_pixels)
     try:
         header = Header(model_id, level, width, height, tile_log2)
     except ValueError as exc:
-        raise CorruptError(f"bad header: {exc}", 4) from exc
+        raise CorruptError(f"bad header: {exc}", FLAGS_AT) from exc
     return header, bool(flags & CHUNKED)
 
 

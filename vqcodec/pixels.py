@@ -1,23 +1,23 @@
 """Pictures as 8-bit RGB pixels: from files, bytes, Pillow images and arrays, and back to files.
 
 What leaves `load` is what a viewer shows: orientation is applied, and every loss on the way to
-8-bit RGB without metadata is named in a notice. Sizes are checked before pixels are decoded.
+8-bit RGB and alpha is named in a notice. Metadata comes along. Sizes are checked before pixels
+are decoded.
 """
 
 import io
 import os
 import warnings
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from . import formats
 from .errors import ImageTooLargeError, InputError, OutputError, VqcodecError
 from .files import write_atomically
 from .geometry import MAX_PIXELS, STRIDE, check_size
-
-Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
+from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, from_info
 
 # EXIF orientation -> how to turn the stored pixels upright.
 _UPRIGHT = {
@@ -29,36 +29,41 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_EXIF_DIRECTORIES = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}  # tags of TIFF
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
 _RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
-# A decoded picture was lossy once: saved by Pillow's defaults it would lose as much again.
-_SAVE_OPTIONS = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-}
 
 
 class Picture(NamedTuple):
     """A picture as the codec sees it."""
 
-    rgb: np.ndarray  # uint8 [H, W, 3]
-    notices: tuple[str, ...]  # what the source had and `rgb` has not, one phrase each
+    rgb: np.ndarray  # uint8 [H, W, 3]; of any value where alpha is 0
+    alpha: np.ndarray | None = None  # uint8 [H, W], 0 is transparent; None if all is opaque
+    metadata: Metadata = Metadata()
+    notices: tuple[str, ...] = ()  # what the source had and this has not, one phrase each
+
+
+Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | Picture
 
 
 def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture.
 
     source: a path, the bytes of an image file, a binary file object, a Pillow image, or a uint8
-    array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]. The pixels of an array may be shared.
-    16-bit grey levels are rounded to 8 bits; alpha is dropped, not blended; of an animation the
-    first frame is taken. Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
+    array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], which has no metadata; a Picture is returned
+    as it is. The pixels of an array may be shared.
+    16-bit grey levels are rounded to 8 bits; alpha is not blended; of an animation the first
+    frame is taken. Colours are left as they are: with a profile they are not sRGB.
+    Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
 
     Raises InputError if the source is no picture, is cut short or holds pixels that have no
     8-bit meaning (float outside 0..1, integers outside 0..65535), and ImageTooLargeError above
     `max_pixels`.
     """
+    if isinstance(source, Picture):
+        check_size(source.rgb.shape[1], source.rgb.shape[0], max_pixels)
+        return source
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
     try:
@@ -83,28 +88,37 @@ def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def save(
-    rgb: np.ndarray,
+    picture: Picture | np.ndarray,
     target: str | os.PathLike | BinaryIO,
     format: str | None = None,
     overwrite: bool = False,
-) -> None:
-    """Write `rgb`, uint8 [H, W, 3], as an image file.
+) -> tuple[str, ...]:
+    """Write a picture, or bare pixels, uint8 [H, W, 3], as an image file.
 
     target: a path, written whole or not at all, or a binary file object.
     format: a Pillow format name such as "PNG"; needed for a file object, else the extension
     of the path decides. JPEG and AVIF are written at high quality, WebP without loss.
+    Returns notices: what alpha and metadata the format does not take, one phrase each.
 
     Raises OutputError if the target exists (without `overwrite`), cannot be written, or has an
     unknown format; ValueError for a wrong array.
     """
+    picture = picture if isinstance(picture, Picture) else Picture(picture)
+    rgb = picture.rgb
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
     is_path = isinstance(target, str | os.PathLike)
-    name = _format_of(target if is_path else "", format)
+    name = formats.name_of(target if is_path else "", format)
+    options, notices = formats.saving(name, picture.metadata)
+    image = Image.fromarray(rgb)
+    if picture.alpha is not None and formats.takes_alpha(name):
+        image.putalpha(Image.fromarray(picture.alpha))
+    elif picture.alpha is not None:
+        notices = (f"alpha dropped: {name} cannot hold it", *notices)
 
     def write(file: BinaryIO) -> None:
         try:
-            Image.fromarray(rgb).save(file, format=name, **_SAVE_OPTIONS.get(name, {}))
+            image.save(file, format=name, **options)
         except (ValueError, KeyError) as exc:  # a side above the format's limit, for example
             raise OutputError(f"cannot write this picture as {name}: {exc}") from exc
 
@@ -112,6 +126,16 @@ def save(
         write_atomically(target, write, overwrite)
     else:
         write(target)
+    return notices
+
+
+def blend(picture: Picture, colour: tuple[int, int, int]) -> Picture:
+    """Put a picture on a ground of one colour, RGB 0..255 each: it has no alpha then."""
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha[..., None].astype(np.uint16)  # [H, W, 1]
+    mixed = picture.rgb * alpha + np.array(colour, np.uint16) * (255 - alpha)  # at most 255**2
+    return picture._replace(rgb=((mixed + 127) // 255).astype(np.uint8), alpha=None)
 
 
 def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
@@ -140,9 +164,8 @@ def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
     height, width = pixels.shape[:2]
     check_size(width, height, max_pixels)
     if channels == 1:
-        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2), ())
-    notices = _alpha_notice(pixels[..., 3]) if channels == 4 else ()
-    return Picture(np.ascontiguousarray(pixels[..., :3]), notices)
+        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2))
+    return _with_alpha(pixels) if channels == 4 else Picture(np.ascontiguousarray(pixels))
 
 
 def _from_image(image: Image.Image, max_pixels: int) -> Picture:
@@ -153,45 +176,50 @@ def _from_image(image: Image.Image, max_pixels: int) -> Picture:
     if image.mode not in _SIXTEEN_BIT and ";16" in str(getattr(image, "tile", "")):
         notices.append("16 bits reduced to 8")  # Pillow keeps the high byte of 16-bit colour
     image.load()
-    notices += _metadata_notices(image.info)
+    metadata, dropped = _metadata(image)
     orientation = _orientation(image)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    rgb, lost = _to_rgb(image)
-    return Picture(rgb, (*lost, *notices))
+    picture = _convert(image)
+    return picture._replace(metadata=metadata, notices=(*picture.notices, *notices, *dropped))
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        return image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF must not keep a picture from being read
         return 1
 
 
-def _metadata_notices(info: dict) -> list[str]:
-    notices = []
-    profile = info.get("icc_profile") or b""
-    # The description is ASCII in version 2 profiles and UTF-16 in version 4.
-    if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
-        notices.append("colour profile dropped: not sRGB, colours may shift")
-    names = [name for name, key in (("EXIF", "exif"), ("XMP", "xmp")) if info.get(key)]
-    if names:
-        notices.append(f"metadata dropped: {', '.join(names)}")
-    return notices
+def _metadata(image: Image.Image) -> tuple[Metadata, list[str]]:
+    """What a .vqc file keeps of the image's metadata, and notices of what it does not."""
+    found = from_info(image.info).upright()
+    reasons = {}
+    if found.icc and found.icc[16:20] != b"RGB ":  # the profile's "data colour space"
+        reasons["icc"] = "colour profile dropped: not one of RGB pixels"
+    if found.exif and formats.orientation(found.exif) in _UPRIGHT:
+        reasons["exif"] = "EXIF dropped: its orientation cannot be reset"
+    if not _EXIF_DIRECTORIES.isdisjoint(getattr(image, "tag_v2", ())):
+        reasons["exif"] = "EXIF dropped: that of TIFF files is not kept"
+    for kind, data in found._asdict().items():
+        if data and len(data) > MAX_METADATA_BYTES:
+            reasons[kind] = f"{kind.upper()} dropped: larger than {MAX_METADATA_BYTES} bytes"
+    return found.without(reasons), list(reasons.values())
 
 
-def _to_rgb(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert to uint8 [H, W, 3]; return the notices of what that lost as well."""
+def _convert(image: Image.Image) -> Picture:
+    """Convert to 8-bit RGB and alpha, with notices of what that lost."""
     if image.mode in _SIXTEEN_BIT:
-        lost = ("alpha dropped",) if "transparency" in image.info else ()
-        return _grey_from_16_bits(np.asarray(image)), ("16 bits reduced to 8", *lost)
+        levels, clear = np.asarray(image), image.info.get("transparency")
+        alpha = None if clear is None else np.where(levels == clear, 0, 255).astype(np.uint8)
+        picture = _with_alpha(_grey_from_16_bits(levels), alpha)
+        return picture._replace(notices=("16 bits reduced to 8",))
     if image.mode == "F":
-        return _grey_from_float(np.asarray(image)), ("float reduced to 8 bits",)
+        return Picture(_grey_from_float(np.asarray(image)), notices=("float reduced to 8 bits",))
     if image.mode in _ALPHA or "transparency" in image.info:
-        rgba = np.asarray(_to_rgba(image))  # uint8 [H, W, 4]
-        return np.ascontiguousarray(rgba[..., :3]), _alpha_notice(rgba[..., 3])
+        return _with_alpha(np.asarray(_to_rgba(image)))
     lost = () if image.mode in _RGB_FAMILY else (f"{image.mode} converted to RGB",)
-    return np.array(image.convert("RGB")), lost
+    return Picture(np.array(image.convert("RGB")), notices=lost)
 
 
 def _to_rgba(image: Image.Image) -> Image.Image:
@@ -200,8 +228,13 @@ def _to_rgba(image: Image.Image) -> Image.Image:
     return (image.convert(plain) if plain else image).convert("RGBA")
 
 
-def _alpha_notice(alpha: np.ndarray) -> tuple[str, ...]:
-    return ("alpha dropped",) if alpha.min() < 255 else ()
+def _with_alpha(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Picture:
+    """A picture of uint8 [H, W, 3] and alpha, or of [H, W, 4]; opaque alpha is none."""
+    if pixels.shape[2] == 4:
+        alpha = np.ascontiguousarray(pixels[..., 3])
+    if alpha is not None and alpha.min() == 255:
+        alpha = None
+    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha)
 
 
 def _grey_from_16_bits(grey: np.ndarray) -> np.ndarray:
@@ -223,13 +256,3 @@ def _grey_from_float(grey: np.ndarray) -> np.ndarray:
 def _name(source: Source) -> str:
     """Return what an error message calls `source`."""
     return str(source) if isinstance(source, str | os.PathLike) else "input"
-
-
-def _format_of(path: str | os.PathLike, format: str | None) -> str:
-    """Return the Pillow name of `format`, a name or an extension, or else of the path's."""
-    extension = Path(path).suffix if format is None else f".{format}"
-    name = Image.registered_extensions().get(extension.lower(), (format or "").upper())
-    if name not in Image.SAVE:
-        what = f"image format {format}" if format else f"image extension {extension or 'none'}"
-        raise OutputError(f"{what} cannot be written")
-    return name

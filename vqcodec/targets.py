@@ -12,6 +12,7 @@ import numpy as np
 from .codec import Codec
 from .errors import OutOfReachError
 from .metrics import bits_per_pixel, psnr
+from .pixels import Picture
 
 TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size
 CLOSE = 0.995  # of a target size: near enough to stop
@@ -23,26 +24,27 @@ class Reached(NamedTuple):
     value: float  # bytes, bits per pixel or dB, as the target
 
 
-def to_size(codec: Codec, rgb: np.ndarray, most: float) -> Reached:
-    """The best quality in at most `most` bytes. rgb: uint8 [H, W, 3].
+def to_size(codec: Codec, picture: Picture, most: float) -> Reached:
+    """The best quality in at most `most` bytes, alpha and metadata included.
 
     Raises OutOfReachError if quality 0 takes more.
     """
-    return _largest(codec, rgb, most, len, "bytes")
+    return _largest(codec, picture, most, len, "bytes")
 
 
-def to_bpp(codec: Codec, rgb: np.ndarray, most: float) -> Reached:
+def to_bpp(codec: Codec, picture: Picture, most: float) -> Reached:
     """The best quality in at most `most` bits per pixel. Raises OutOfReachError."""
-    height, width = rgb.shape[:2]
-    return _largest(codec, rgb, most, lambda d: bits_per_pixel(len(d), width, height), "bpp")
+    height, width = picture.rgb.shape[:2]
+    return _largest(codec, picture, most, lambda d: bits_per_pixel(len(d), width, height), "bpp")
 
 
-def to_psnr(codec: Codec, rgb: np.ndarray, least: float) -> Reached:
+def to_psnr(codec: Codec, picture: Picture, least: float) -> Reached:
     """The smallest file of at least `least` dB. Raises OutOfReachError if quality 100 is less."""
 
     def trial(quality: float) -> Reached:
-        data = codec.encode(rgb, quality)
-        return Reached(data, quality, psnr(np.asarray(codec.decode(data)), rgb))
+        data = codec.encode(picture, quality)
+        painted = np.asarray(codec.decode(data))[..., :3]
+        return Reached(data, quality, psnr(np.ascontiguousarray(painted), picture.rgb))
 
     best = trial(100)
     if best.value < least:
@@ -61,10 +63,10 @@ def to_psnr(codec: Codec, rgb: np.ndarray, least: float) -> Reached:
 
 
 def _largest(
-    codec: Codec, rgb: np.ndarray, most: float, measure: Callable[[bytes], float], unit: str
+    codec: Codec, picture: Picture, most: float, measure: Callable[[bytes], float], unit: str
 ) -> Reached:
     def trial(quality: float) -> Reached:
-        data = codec.encode(rgb, quality)
+        data = codec.encode(picture, quality)
         return Reached(data, quality, measure(data))
 
     best = trial(0)

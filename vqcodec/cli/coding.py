@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from PIL import Image
 
 from .. import pixels, shipped
 from ..container import unpack
@@ -23,25 +24,33 @@ def _report(jobs: list[Job], quiet: bool, verbose: bool) -> Report:
 
 
 def _encode_file(
-    job: Job, quality: float, model: str | None, device: str, force: bool, report: Report
+    job: Job,
+    goal: options.Goal,
+    keep: options.Keep,
+    model: str | None,
+    device: str,
+    force: bool,
+    report: Report,
 ) -> None:
     check_target(job, force)
-    rgb, notices = pixels.load(read(job.source))
-    for notice in notices:
+    picture = pixels.load(read(job.source))
+    for notice in picture.notices:
         report.notice(job.name, notice)
+    picture = keep.of(picture)
     codec = options.load_codec(model, device)
     start = time.perf_counter()
-    data = codec.encode(rgb, quality)
+    data, reached = goal.encode(codec, picture)
     seconds = time.perf_counter() - start
     if job.target == STREAM:
         write_stdout(data)
     else:
         write_atomically(job.target, data, force)
-    height, width = rgb.shape[:2]
+    height, width = picture.rgb.shape[:2]
     area = height * width
     report.line(
         f"{job.name} {width}x{height} -> {job.target_name} {spaced(len(data))} B,"
         f" {8 * len(data) / area:.3f} bpp, {ratio(area, len(data))}, {speed(area, seconds)}"
+        f"{reached}"
     )
     report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
 
@@ -58,6 +67,11 @@ def _encode_file(
     show_default=True,
     help="0 is the smallest file, 100 the closest picture; 62.5 is possible.",
 )
+@options.target_size
+@options.target_bpp
+@options.target_psnr
+@options.alpha
+@options.strip
 @options.force
 @click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
 @options.device
@@ -67,6 +81,11 @@ def encode(
     sources: tuple[str, ...],
     out: str | None,
     quality: float,
+    target_size: float | None,
+    target_bpp: float | None,
+    target_psnr: float | None,
+    alpha: str | tuple[int, int, int],
+    strip: tuple[str, ...],
     force: bool,
     model: str | None,
     device: str,
@@ -76,13 +95,17 @@ def encode(
     """Compress images to .vqc files.
 
     IN is any image that Pillow reads, or - for stdin. Without -o, photo.jpg becomes photo.vqc
-    beside it. What a .vqc file cannot keep (alpha, metadata) is named on stderr.
+    beside it. Alpha, ICC profile, EXIF and XMP are kept, and orientation is applied to the pixels.
+    What a .vqc file cannot keep, such as 16 bits, is named on stderr.
 
     \b
     Examples:
       vqcodec encode photo.jpg
       vqcodec encode photo.jpg -q 20 -o small.vqc
       vqcodec encode *.png -o coded/
+      vqcodec encode photo.jpg --target-size 40000
+      vqcodec encode photo.jpg --strip exif --strip xmp
+      vqcodec encode logo.png --alpha blend:white
       curl -s https://example.org/a.png | vqcodec encode - > a.vqc
     """
     jobs = plan(sources, out, ".vqc")
@@ -90,7 +113,13 @@ def encode(
     options.check_model(model)
     report = _report(jobs, quiet, verbose)
     work = partial(
-        _encode_file, quality=quality, model=model, device=device, force=force, report=report
+        _encode_file,
+        goal=options.Goal.of(quality, target_size, target_bpp, target_psnr),
+        keep=options.Keep(strip, alpha),
+        model=model,
+        device=device,
+        force=force,
+        report=report,
     )
     run([(job.name, partial(work, job)) for job in jobs], report)
 
@@ -104,19 +133,28 @@ def _decode_file(
     check_format(job, image_format)
     codec = options.load_codec(model or shipped.name_of(header.model_id), device)
     start = time.perf_counter()
-    rgb = np.asarray(codec.decode(data))
+    image = codec.decode(data)
     seconds = time.perf_counter() - start
-    if job.target == STREAM:
-        image = io.BytesIO()
-        pixels.save(rgb, image, image_format or "png")
-        write_stdout(image.getvalue())
-    else:
-        pixels.save(rgb, job.target, image_format, overwrite=force)
+    for notice in _save(image, job.target, image_format, force):
+        report.notice(job.name, notice)
     report.line(
         f"{job.name} {spaced(len(data))} B -> {job.target_name} {header.width}x{header.height},"
         f" {speed(header.width * header.height, seconds)}"
     )
     report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
+
+
+def _save(
+    image: Image.Image, target: str, image_format: str | None, force: bool
+) -> tuple[str, ...]:
+    """Write a decoded picture with its metadata; return notices of what the format has not."""
+    picture = pixels.load(image)
+    if target != STREAM:
+        return pixels.save(picture, target, image_format, force)
+    out = io.BytesIO()
+    notices = pixels.save(picture, out, image_format or "png")
+    write_stdout(out.getvalue())
+    return notices
 
 
 def check_format(job: Job, image_format: str | None = None) -> None:

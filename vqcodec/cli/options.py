@@ -3,11 +3,14 @@
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+from PIL import ImageColor
 
 from .. import shipped
+from ..metadata import Metadata
+from ..pixels import Picture, blend
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -30,6 +33,106 @@ def finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number.", ctx, param)
     return value
+
+
+strip = click.option(
+    "--strip",
+    type=click.Choice(["all", *Metadata._fields]),
+    multiple=True,
+    help="Metadata not to keep; may be repeated.",
+)
+
+
+class Ground(click.ParamType):
+    """What to do with alpha: LOSSLESS, DROP, or the colour, RGB, to blend it over."""
+
+    name = "ground"
+    LOSSLESS, DROP = "lossless", "drop"
+
+    def convert(self, value: object, param: click.Parameter, ctx: click.Context) -> object:
+        """Read `lossless`, `drop` or `blend:COLOR`; fails for anything else."""
+        if value in (self.LOSSLESS, self.DROP) or isinstance(value, tuple):
+            return value
+        how, _, colour = str(value).partition(":")
+        try:
+            found = ImageColor.getrgb(colour)
+        except ValueError:
+            found = ()
+        if how != "blend" or len(found) != 3:
+            text = "expected lossless, drop or blend:COLOR, a name or #rrggbb"
+            self.fail(f"{value!r}: {text}.", param, ctx)
+        return found
+
+
+alpha = click.option(
+    "--alpha",
+    type=Ground(),
+    metavar="lossless|drop|blend:COLOR",
+    default=Ground.LOSSLESS,
+    show_default=True,
+    help="Keep alpha, leave it out, or blend over a colour: a name or #rrggbb.",
+)
+
+
+def _target(name: str, metavar: str, text: str):
+    return click.option(
+        name,
+        type=click.FloatRange(min=0, min_open=True),
+        callback=finite,
+        metavar=metavar,
+        help=text,
+    )
+
+
+target_size = _target("--target-size", "BYTES", "The best quality in at most so many bytes.")
+target_bpp = _target("--target-bpp", "BITS", "The same in at most so many bits per pixel.")
+target_psnr = _target("--target-psnr", "DB", "The smallest file of at least so many decibels.")
+
+
+class Goal(NamedTuple):
+    """What an encode aims at: a quality, or what one of the `--target-*` options says."""
+
+    quality: float
+    target: str  # size, bpp or psnr; empty: the quality
+    value: float
+
+    @classmethod
+    def of(
+        cls, quality: float, size: float | None, bpp: float | None, psnr: float | None
+    ) -> "Goal":
+        """Raises click.UsageError for more than one target."""
+        values = {"size": size, "bpp": bpp, "psnr": psnr}
+        given = [(name, value) for name, value in values.items() if value is not None]
+        if len(given) > 1:
+            names = " and ".join(f"--target-{name}" for name, _ in given)
+            raise click.UsageError(f"{names}: only one target can be met")
+        return cls(quality, *(given[0] if given else ("", 0.0)))
+
+    def encode(self, codec: "Codec", picture: Picture) -> tuple[bytes, str]:
+        """The .vqc file, and what to say of the target. Raises OutOfReachError."""
+        if not self.target:
+            return codec.encode(picture, self.quality), ""
+        from .. import targets
+
+        search = {"size": targets.to_size, "bpp": targets.to_bpp, "psnr": targets.to_psnr}
+        data, quality, value = search[self.target](codec, picture, self.value)
+        close = f", {value:.2f} dB" if self.target == "psnr" else ""
+        return data, f", quality {quality:.1f}{close}"
+
+
+class Keep(NamedTuple):
+    """What of a source is coded: the values of `--strip` and `--alpha`."""
+
+    strip: tuple[str, ...]
+    alpha: str | tuple[int, int, int]
+
+    def of(self, picture: Picture) -> Picture:
+        """Take away what is not to be kept."""
+        kinds = Metadata._fields if "all" in self.strip else self.strip
+        picture = picture._replace(metadata=picture.metadata.without(kinds))
+        if self.alpha == Ground.DROP:
+            return picture._replace(alpha=None)
+        return picture if self.alpha == Ground.LOSSLESS else blend(picture, self.alpha)
 
 
 def check_model(model: str | None) -> None:

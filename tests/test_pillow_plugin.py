@@ -1,0 +1,292 @@
+"""The Pillow plugin, through Image.open and Image.save."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from vqcodec import container, pillow_plugin, shipped, weights
+from vqcodec.codec import Codec
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch, model_folder, codec):
+    """The tests' model as the only and default one that is installed."""
+    entry = shipped.Entry("random", codec.model.id, {})
+    monkeypatch.setattr(shipped, "entries", lambda: (entry,))
+    monkeypatch.setattr(shipped, "default_name", lambda: "random")
+    monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
+    yield
+    Codec.shared.cache_clear()
+    weights.load_shipped.cache_clear()
+
+
+@pytest.fixture
+def coded(codec, picture) -> bytes:
+    """A .vqc file of 112x80 pixels."""
+    return codec.encode(picture)
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def saved(image: Image.Image, **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "VQC", **options)
+    return out.getvalue()
+
+
+# Opening
+
+
+def test_open_and_load_give_what_the_codec_decodes(codec, coded, tmp_path):
+    path = tmp_path / "a.vqc"
+    path.write_bytes(coded)
+    with Image.open(path) as image:
+        found = (image.format, image.mode, image.size, image.get_format_mimetype())
+        pixels = np.asarray(image)
+
+    assert found == ("VQC", "RGB", (112, 80), "image/x-vqc")
+    np.testing.assert_array_equal(pixels, np.asarray(codec.decode(coded)))
+
+
+def test_open_reads_the_header_only(coded):
+    file = io.BytesIO(coded[: container.HEADER_BYTES_MAX])
+
+    assert Image.open(file).size == (112, 80)
+
+
+def test_open_needs_neither_torch_nor_the_model(tmp_path, coded):
+    path = tmp_path / "a.vqc"
+    path.write_bytes(coded)
+    code = """if True:
+        import sys
+        from PIL import Image
+        import vqcodec.pillow_plugin
+        with Image.open(sys.argv[1]) as image:
+            print(image.size)
+        assert "torch" not in sys.modules
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    assert result.stdout == "(112, 80)\n", result.stderr
+
+
+def test_open_takes_less_than_five_milliseconds(coded):
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        opened(coded)
+        times.append(time.perf_counter() - start)
+
+    assert min(times) < 0.005
+
+
+def test_the_pixels_survive_the_end_of_the_file(coded, tmp_path):
+    path = tmp_path / "a.vqc"
+    path.write_bytes(coded)
+    with Image.open(path) as image:
+        image.load()
+        image.load()
+    path.unlink()
+
+    image.load()[0, 0] = (1, 2, 3)
+    assert image.getpixel((0, 0)) == (1, 2, 3)
+    assert image.resize((7, 5)).size == (7, 5)
+    assert image.copy().tobytes() == image.tobytes()
+
+
+# Alpha and metadata
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0%c\0\0\0\0\0\0"  # with an orientation
+XMP = b"<x:xmpmeta/>"
+
+
+def test_alpha_goes_through(picture):
+    source = Image.fromarray(np.dstack([picture, picture[..., 0]]))
+    image = opened(saved(source))
+
+    assert image.mode == "RGBA"
+    assert np.array_equal(np.asarray(image.getchannel("A")), picture[..., 0])
+    assert image.mode == "RGBA"
+    assert opened(saved(source.convert("LA"))).mode == "RGBA"
+
+
+def test_damaged_alpha_is_an_os_error_on_loading(codec, coded):
+    header, tiles, _ = container.unpack(coded)
+    image = opened(container.pack(header, tiles, [container.Chunk(container.ALPHA, b"text")]))
+
+    with pytest.raises(OSError, match="ALPH"):
+        image.load()
+
+
+def test_metadata_is_there_on_opening(picture):
+    data = saved(Image.fromarray(picture), icc_profile=ICC, exif=EXIF % 1, xmp=XMP)
+    image = opened(data)
+
+    assert image.info == {"icc_profile": ICC, "exif": EXIF % 1, "xmp": XMP}
+    assert image.getexif()[0x0112] == 1
+    assert image.size == (112, 80)
+    image.load()
+    assert image.info["icc_profile"] == ICC
+
+
+def test_only_the_profile_is_saved_unasked(picture):
+    image = Image.fromarray(picture)
+    image.info = {"icc_profile": ICC, "exif": EXIF % 1, "xmp": XMP}
+
+    assert opened(saved(image)).info == {"icc_profile": ICC}
+    assert opened(saved(image, icc_profile=None, xmp=XMP.decode())).info == {"xmp": XMP}
+    assert opened(saved(image, exif=image.getexif(), icc_profile=b"")).getexif()[0x0112] == 1
+    assert image.info == {"icc_profile": ICC, "exif": EXIF % 1, "xmp": XMP}
+
+
+def test_orientation_is_applied_and_reset(picture):
+    own = Image.fromarray(picture)
+    own.info["exif"] = EXIF % 6
+    asked = opened(saved(Image.fromarray(picture), exif=EXIF % 6))
+
+    assert opened(saved(own)).size == asked.size == (80, 112)
+    assert asked.info["exif"] == EXIF % 1
+
+
+def test_damage_behind_the_header_of_a_file_with_chunks_is_told_on_loading(picture):
+    data = saved(Image.fromarray(picture), xmp=XMP)
+    image = opened(data[:-1] + bytes([data[-1] ^ 1]))
+
+    assert image.info == {}
+    with pytest.raises(OSError, match="chunk"):
+        image.load()
+
+
+def test_a_file_with_chunks_opens_in_five_milliseconds_too(picture):
+    data = saved(Image.fromarray(picture), icc_profile=ICC)
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        opened(data)
+        times.append(time.perf_counter() - start)
+
+    assert min(times) < 0.005
+
+
+# Saving
+
+
+def test_save_writes_what_the_codec_encodes(codec, picture, tmp_path):
+    path = tmp_path / "a.vqc"
+    Image.fromarray(picture).save(path, quality=70)
+
+    assert path.read_bytes() == codec.encode(picture, 70)
+    assert saved(Image.fromarray(picture)) == codec.encode(picture)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "I;16"])
+def test_save_takes_any_mode(picture, mode):
+    image = Image.fromarray(picture)
+    image = image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode)
+
+    assert opened(saved(image)).size == (112, 80)
+
+
+@pytest.mark.parametrize("quality", [-1, 101, float("nan")])
+def test_a_quality_out_of_range_is_a_value_error_and_leaves_no_file(picture, tmp_path, quality):
+    path = tmp_path / "a.vqc"
+    with pytest.raises(ValueError, match=r"expected 0\.\.100"):
+        Image.fromarray(picture).save(path, quality=quality)
+    assert not path.exists()
+
+
+def test_the_lines_of_the_readme_run(picture, tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = next(b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "pillow_plugin" in b)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture).save("photo.jpg")
+    exec(lines, {})
+
+    with Image.open("photo.png") as image:
+        assert image.size == (112, 80)
+
+
+def test_save_without_a_model_is_an_os_error(picture, monkeypatch):
+    def none():
+        raise shipped.UnknownModelError("no model is installed")
+
+    monkeypatch.setattr(shipped, "default_name", none)
+    Codec.shared.cache_clear()
+    with pytest.raises(OSError, match="no model is installed"):
+        saved(Image.fromarray(picture))
+
+
+# Files that are not ours, and damage
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_other_formats_still_open(picture, format):
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, format)
+
+    assert opened(out.getvalue()).format == format
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89VQ", b"\x89VQD" + bytes(30), b"text" * 9])
+def test_what_is_no_vqc_file_is_unidentified(data):
+    with pytest.raises(UnidentifiedImageError):
+        opened(data)
+    with pytest.raises(SyntaxError):
+        pillow_plugin.VqcImageFile(io.BytesIO(data))
+
+
+def test_damage_is_an_os_error_with_our_message(coded):
+    for damaged in (coded[:-1] + bytes([coded[-1] ^ 1]), coded[:-9], coded + b"x"):
+        for act in (Image.Image.load, Image.Image.verify):
+            image = opened(damaged)
+            assert image.size == (112, 80)
+            with pytest.raises(OSError, match="at offset"):
+                getattr(image, act.__name__)()
+
+
+def test_a_damaged_header_is_an_os_error_on_opening(coded):
+    with pytest.raises(OSError, match="header has checksum"):
+        opened(coded[:9] + b"\0\0" + coded[11:])
+    with pytest.raises(OSError, match="file ends"):
+        opened(coded[:12])
+    with pytest.raises(OSError, match="format version 15"):
+        opened(coded[:4] + b"\xf0" + coded[5:])
+
+
+def test_an_unknown_model_is_an_os_error_on_loading(coded):
+    header, tiles, _ = container.unpack(coded)
+    foreign = container.pack(replace(header, model_id=b"\1" * 8), tiles)
+    image = opened(foreign)
+
+    with pytest.raises(OSError, match="0101010101010101"):
+        image.load()
+    opened(foreign).verify()
+
+
+def test_verify_passes_a_sound_file(coded):
+    opened(coded).verify()
+
+
+def test_the_size_limit_of_pillow_holds(coded, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 112 * 80 - 1)
+    with pytest.warns(Image.DecompressionBombWarning):
+        opened(coded)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(Image.DecompressionBombError):
+        opened(coded)

@@ -1,0 +1,138 @@
+"""The Pillow plugin: Image.open and Image.save of .vqc files. Importing it registers it.
+
+Opening reads the header and no more, unless the header says that chunks follow: then the whole
+file is read for its mode and metadata. Pixels are painted in `load`, where torch is imported.
+Bytes of another format raise SyntaxError, which makes Pillow try its other plugins. What is
+ours and damaged, or needs a model that is not installed, raises OSError.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from PIL import Image, ImageFile
+
+from . import container, pixels
+from .chunks import read_metadata
+from .errors import FormatError, VqcodecError
+from .geometry import MAX_DIMENSION
+from .metadata import to_info
+from .rate_control import DEFAULT_QUALITY
+
+FORMAT = "VQC"
+EXTENSION = ".vqc"
+MIME = "image/x-vqc"
+# Pillow checks MAX_IMAGE_PIXELS, which is its user's to set, when `_open` has given the size.
+MAX_PIXELS = MAX_DIMENSION**2
+
+
+class VqcImageFile(ImageFile.ImageFile):
+    """A .vqc file: its size at once, its pixels on demand."""
+
+    format = FORMAT
+    format_description = "vqcodec"
+
+    def _open(self) -> None:
+        start = self.fp.read(container.HEADER_BYTES_MAX)
+        if not _accept(start):
+            raise SyntaxError("not a .vqc file")
+        with _os_error():
+            header = container.read_header(start, MAX_PIXELS)
+        self._size = header.width, header.height
+        self._mode = "RGB"
+        if start[container.FLAGS_AT] & container.CHUNKED:
+            self._read_chunks()
+        # Never read: a tile tells Pillow that pixels are to be loaded yet.
+        self.tile = [("vqc", (0, 0, *self._size), 0, self._mode)]
+
+    def load(self) -> object:
+        """Paint the pixels, once. Raises OSError if the file is damaged or its model unknown."""
+        if self.tile:
+            image = self._paint()
+            self.im, self.readonly = image.im, 0
+            self.tile = []
+            if self._exclusive_fp:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+    def verify(self) -> None:
+        """Check every checksum, without the model. Raises OSError if the file is damaged."""
+        with _os_error():
+            container.unpack(self._bytes(), MAX_PIXELS)
+        super().verify()
+
+    def _read_chunks(self) -> None:
+        """Set the mode and fill `info`; not if the file is damaged, since `load` will tell."""
+        with suppress(FormatError):
+            chunks = container.unpack(self._bytes(), MAX_PIXELS).chunks
+            self.info.update(to_info(read_metadata(chunks).upright()))
+            if any(chunk.kind == container.ALPHA for chunk in chunks):
+                self._mode = "RGBA"
+
+    def _paint(self) -> Image.Image:
+        from .codec import Codec
+
+        data = self._bytes()
+        with _os_error():
+            # The checksums come before the model: a damaged file needs none.
+            model_id = container.unpack(data, MAX_PIXELS).header.model_id
+            return Codec.shared(model_id).decode(data, max_pixels=MAX_PIXELS)
+
+    def _bytes(self) -> bytes:
+        self.fp.seek(0)
+        return self.fp.read()
+
+
+def register() -> None:
+    """Make Pillow open and save .vqc files. Importing this module has done so already."""
+    Image.register_open(FORMAT, VqcImageFile, _accept)
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, EXTENSION)
+    Image.register_mime(FORMAT, MIME)
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(container.MAGIC)
+
+
+def _save(image: Image.Image, file: BinaryIO, filename: str | bytes) -> None:
+    """Encode with the default model.
+
+    Options: `quality`, 0..100, ValueError outside; `icc_profile`, by default the image's own;
+    `exif` and `xmp`, by default none, as with Pillow's own formats.
+    """
+    from .codec import Codec
+
+    quality = image.encoderinfo.get("quality", DEFAULT_QUALITY)
+    with _os_error():
+        data = Codec.shared().encode(_picture(image), quality, max_pixels=MAX_PIXELS)
+    file.write(data)
+
+
+def _picture(image: Image.Image) -> pixels.Picture:
+    """The image with the metadata of its save options; an orientation is applied in any case."""
+    given = {
+        name: image.encoderinfo[name]
+        for name in ("icc_profile", "exif", "xmp")
+        if name in image.encoderinfo
+    }
+    if isinstance(given.get("exif"), Image.Exif):
+        given["exif"] = given["exif"].tobytes()
+    copy = image.copy()
+    copy.info.update(given)
+    picture = pixels.load(copy, MAX_PIXELS)
+    unasked = {"exif", "xmp"} - given.keys()
+    return picture._replace(metadata=picture.metadata.without(unasked))
+
+
+@contextmanager
+def _os_error() -> Iterator[None]:
+    """Turn our errors into the one that Pillow's users catch, with our message."""
+    try:
+        yield
+    except VqcodecError as exc:
+        raise OSError(str(exc)) from exc
+
+
+register()
