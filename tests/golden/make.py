@@ -14,6 +14,7 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+from PIL import ExifTags, Image
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -21,6 +22,8 @@ sys.path.insert(0, str(HERE.parent))
 from conftest import smooth_picture  # noqa: E402
 from vqcodec import container  # noqa: E402
 from vqcodec.codec import Codec  # noqa: E402
+from vqcodec.metadata import Metadata  # noqa: E402
+from vqcodec.pixels import Picture  # noqa: E402
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -38,7 +41,17 @@ def sparks(height: int, width: int) -> np.ndarray:
     return rgb
 
 
-def write_valid(name: str) -> bytes:
+def dressed(height: int, width: int) -> Picture:
+    """A picture with alpha, EXIF and XMP: a file with chunks."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "vqcodec"
+    alpha = np.add.outer(np.arange(height), np.arange(width)).clip(0, 255).astype(np.uint8)
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+    metadata = Metadata(None, exif.tobytes().removeprefix(b"Exif\0\0"), xmp)
+    return Picture(smooth_picture(height, width, 7), alpha, metadata, ())
+
+
+def write_valid(name: str) -> None:
     codec = Codec.load(name, "cpu")
     pictures = {
         "pixel": (np.full((1, 1, 3), 200, np.uint8), 50),
@@ -47,28 +60,31 @@ def write_valid(name: str) -> bytes:
         "fine": (smooth_picture(48, 40, 3), 100),
         "dots": (noise(40, 64), 90),
         "sparks": (sparks(160, 160), 100),
-        "tiled": (smooth_picture(1100, 2000, 4)[:, ::-1], 0),
+        "dressed": (dressed(40, 56), 40),
+        "tiled": (smooth_picture(1100, 2000, 4), 0),
     }
     folder = HERE / "valid"
     folder.mkdir(exist_ok=True)
     index = folder / "index.json"
     rows = json.loads(index.read_text()) if index.exists() else {}
-    for key, (rgb, quality) in pictures.items():
-        data = codec.encode(np.ascontiguousarray(rgb), quality)
+    for key, (picture, quality) in pictures.items():
+        data = codec.encode(picture, quality)
         file = f"{name}-{key}.vqc"
         (folder / file).write_bytes(data)
-        words = codec.read_indices(data).words.astype("<i4")
+        indices = codec.read_indices(data)
         rows[file] = {
-            "size": [rgb.shape[1], rgb.shape[0]],
-            "words": hashlib.sha256(words.tobytes()).hexdigest(),
+            "size": [indices.width, indices.height],
+            "words": hashlib.sha256(indices.words.astype("<i4").tobytes()).hexdigest(),
         }
     index.write_text(json.dumps(rows, indent=1) + "\n")
     waves = (folder / f"{name}-waves.vqc").read_bytes()
     codec.decode(waves).save(folder / f"{name}-waves.png")
-    return waves
 
 
-def write_invalid(data: bytes, name: str) -> None:
+def write_invalid(name: str) -> None:
+    data, chunked = (
+        (HERE / "valid" / f"{name}-{key}.vqc").read_bytes() for key in ("waves", "dressed")
+    )
     header, (tile,), _ = container.unpack(data)
     foreign = replace(header, model_id=b"unknown!")
     rest = struct.pack("<4s", b"aBcD") + b"\x00"
@@ -84,6 +100,8 @@ def write_invalid(data: bytes, name: str) -> None:
         "flipped-word.CorruptError": data[:-20] + bytes([data[-20] ^ 16]) + data[-19:],
         "bytes-behind-the-end.CorruptError": data + optional,
         "foreign-model.UnknownModelError": container.pack(foreign, [tile]),
+        "cut-in-chunk.TruncatedError": chunked[:-30],
+        "flipped-chunk.CorruptError": chunked[:-30] + bytes([chunked[-30] ^ 1]) + chunked[-29:],
         "swapped-segments.CorruptError": container.pack(header, [swapped]),
     }
     folder = HERE / "invalid"
@@ -93,4 +111,5 @@ def write_invalid(data: bytes, name: str) -> None:
 
 
 if __name__ == "__main__":
-    write_invalid(write_valid(sys.argv[1]), sys.argv[1])
+    write_valid(sys.argv[1])
+    write_invalid(sys.argv[1])
