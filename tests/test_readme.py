@@ -41,12 +41,16 @@ def test_the_shell_lines_run(folder_with_a_photo):
         assert done.returncode == 0, (line, done.stderr)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a file that is left to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_python_lines_run(folder_with_a_photo):
     names: dict = {}
-    exec(blocks("python")[0], names)
+    for block in blocks("python"):
+        exec(block, names)
 
     assert names["image"].size == (96, 64)
     assert names["tokens"].shape == (4, 6, 256)
+    assert Image.open("photo.png").size == (96, 64)
 
 
 def test_the_set_up_command_of_the_tests_is_what_ci_runs():
