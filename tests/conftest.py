@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from vqcodec import shipped, weights
+from vqcodec.cli import options
 from vqcodec.codec import Codec
 from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
@@ -58,6 +60,19 @@ def model_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def codec(model_folder) -> Codec:
     return Codec.load(model_folder, "cpu")
+
+
+@pytest.fixture
+def installed(monkeypatch, model_folder, codec):
+    """The tests' model as the only and default one that is installed."""
+    entry = shipped.Entry("random", codec.model.id, {})
+    monkeypatch.setattr(shipped, "entries", lambda: (entry,))
+    monkeypatch.setattr(shipped, "default_name", lambda: "random")
+    monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
+    yield
+    options.load_codec.cache_clear()
+    Codec.shared.cache_clear()
+    weights.load_shipped.cache_clear()
 
 
 def smooth_picture(height: int, width: int, seed: int = 0) -> np.ndarray:

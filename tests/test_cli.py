@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageCms
 
-from vqcodec import pixels, shipped, weights
-from vqcodec.cli import main, options, report
+from vqcodec import pixels, shipped
+from vqcodec.cli import main, report
 from vqcodec.codec import Codec
 from vqcodec.container import Chunk, pack, unpack
 from vqcodec.errors import CorruptError, InputError, OutputError
@@ -44,18 +44,6 @@ def folder(tmp_path, monkeypatch, coded, picture) -> Path:
     Path("kept.vqc").write_bytes(PRECIOUS)
     Path("kept.png").write_bytes(PRECIOUS)
     return tmp_path
-
-
-@pytest.fixture
-def installed(monkeypatch, model_folder, codec):
-    """The tests' model as the only and default one that is installed."""
-    entry = shipped.Entry("random", codec.model.id, {})
-    monkeypatch.setattr(shipped, "entries", lambda: (entry,))
-    monkeypatch.setattr(shipped, "default_name", lambda: "random")
-    monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
-    yield
-    options.load_codec.cache_clear()
-    weights.load_shipped.cache_clear()
 
 
 @pytest.fixture

@@ -13,22 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from vqcodec import container, pillow_plugin, shipped, weights
+from vqcodec import container, pillow_plugin, shipped
 from vqcodec.codec import Codec
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def installed(monkeypatch, model_folder, codec):
-    """The tests' model as the only and default one that is installed."""
-    entry = shipped.Entry("random", codec.model.id, {})
-    monkeypatch.setattr(shipped, "entries", lambda: (entry,))
-    monkeypatch.setattr(shipped, "default_name", lambda: "random")
-    monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
-    yield
-    Codec.shared.cache_clear()
-    weights.load_shipped.cache_clear()
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 @pytest.fixture

@@ -147,11 +147,6 @@ def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
     return np.pad(rgb, ((0, -height % stride), (0, -width % stride), (0, 0)), mode="edge")
 
 
-def crop(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Undo `pad`: the top left `height` rows and `width` columns of `rgb`, [H, W, C]."""
-    return rgb[:height, :width]
-
-
 def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
