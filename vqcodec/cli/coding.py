@@ -9,13 +9,12 @@ import click
 import numpy as np
 from PIL import Image
 
-from .. import pixels, shipped
+from .. import pixels
 from ..container import unpack
-from ..files import write_atomically
 from ..rate_control import DEFAULT_QUALITY
 from . import options
 from .info import anatomy, facts
-from .paths import STREAM, Job, check_stdout, check_target, plan, read
+from .paths import STREAM, Job, check_stdout, check_target, plan, read, write
 from .report import Report, ratio, run, spaced, speed, write_stdout
 
 
@@ -41,10 +40,7 @@ def _encode_file(
     start = time.perf_counter()
     data, reached = goal.encode(codec, picture)
     seconds = time.perf_counter() - start
-    if job.target == STREAM:
-        write_stdout(data)
-    else:
-        write_atomically(job.target, data, force)
+    write(job, data, force)
     height, width = picture.rgb.shape[:2]
     area = height * width
     report.line(
@@ -57,7 +53,7 @@ def _encode_file(
 
 @click.command()
 @options.sources
-@click.option("-o", "--out", metavar="OUT", help="File; folder, if there are several; - is stdout.")
+@options.out
 @click.option(
     "-q",
     "--quality",
@@ -131,7 +127,7 @@ def _decode_file(
     header = unpack(data).header  # before the model: a damaged file is told at once
     check_target(job, force)
     check_format(job, image_format)
-    codec = options.load_codec(model or shipped.name_of(header.model_id), device)
+    codec = options.codec_of(header, model, device)
     start = time.perf_counter()
     image = codec.decode(data)
     seconds = time.perf_counter() - start
@@ -169,7 +165,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
 
 @click.command()
 @options.sources
-@click.option("-o", "--out", metavar="OUT", help="File; folder, if there are several; - is stdout.")
+@options.out
 @click.option(
     "--format",
     "image_format",
@@ -177,9 +173,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
 @options.force
-@click.option(
-    "--model", metavar="DIR", help="Model folder, for files whose model is not installed."
-)
+@options.file_model
 @options.device
 @options.quiet
 @options.verbose
@@ -207,8 +201,6 @@ def decode(
     """
     jobs = plan(sources, out, f".{(image_format or 'png').lower()}")
     check_stdout(jobs, force)
-    if model is not None:
-        options.check_model(model)
     report = _report(jobs, quiet, verbose)
     work = partial(
         _decode_file,

@@ -9,6 +9,7 @@ import click
 from PIL import ImageColor
 
 from .. import shipped
+from ..container import Header
 from ..metadata import Metadata
 from ..pixels import Picture, blend
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ..codec import Codec
 
 sources = click.argument("sources", metavar="IN...", nargs=-1, required=True)
+out = click.option(
+    "-o", "--out", metavar="OUT", help="File; folder, if there are several; - is stdout."
+)
 force = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
 device = click.option(
     "--device",
@@ -135,12 +139,31 @@ class Keep(NamedTuple):
         return picture if self.alpha == Ground.LOSSLESS else blend(picture, self.alpha)
 
 
+def _check_folder(ctx: click.Context, param: click.Parameter, model: str | None) -> str | None:
+    if model is not None:
+        check_model(model)
+    return model
+
+
+file_model = click.option(
+    "--model",
+    metavar="DIR",
+    callback=_check_folder,
+    help="Model folder, for files whose model is not installed.",
+)
+
+
 def check_model(model: str | None) -> None:
     """Raise UnknownModelError early, without torch, for a name that is none."""
     if model is None:
         shipped.default_name()
     elif not Path(model).is_dir():
         shipped.find(model)
+
+
+def codec_of(header: Header, model: str | None, device: str) -> "Codec":
+    """The codec for a file: of `--model` if that is given, else of the model it names."""
+    return load_codec(model or shipped.name_of(header.model_id), device)
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import click
 
 from ..errors import InputError, OutputError
-from .report import shown
+from ..files import write_atomically
+from .report import shown, write_stdout
 
 STREAM = "-"  # stdin as a source, stdout as a target
 
@@ -113,6 +114,14 @@ def check_stdout(jobs: list[Job], force: bool) -> None:
     stdout = sys.stdout.buffer
     if not force and any(job.target == STREAM for job in jobs) and stdout.isatty():
         raise click.UsageError("binary data would go to the terminal: use -o, a pipe, or -f")
+
+
+def write(job: Job, data: bytes, force: bool) -> None:
+    """Write the target of a job, whole or not at all. Raises OutputError."""
+    if job.target == STREAM:
+        write_stdout(data)
+    else:
+        write_atomically(job.target, data, force)
 
 
 def read(source: str) -> bytes:

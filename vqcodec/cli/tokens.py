@@ -6,18 +6,17 @@ from functools import partial
 import click
 import numpy as np
 
-from .. import container, shipped
-from ..files import write_atomically
+from .. import container
 from . import options
-from .paths import STREAM, Job, check_stdout, check_target, plan, read
-from .report import Report, run, spaced, write_stdout
+from .paths import STREAM, Job, check_stdout, check_target, plan, read, write
+from .report import Report, run, spaced
 
 
 def _write_tokens(job: Job, model: str | None, device: str, force: bool, report: Report) -> None:
     data = read(job.source)
     header = container.unpack(data).header
     check_target(job, force)
-    codec = options.load_codec(model or shipped.name_of(header.model_id), device)
+    codec = options.codec_of(header, model, device)
     indices = codec.read_indices(data)
     archive = io.BytesIO()
     np.savez_compressed(
@@ -27,10 +26,7 @@ def _write_tokens(job: Job, model: str | None, device: str, force: bool, report:
         size=np.array([indices.width, indices.height]),
         model_id=indices.model_id.hex(),
     )
-    if job.target == STREAM:
-        write_stdout(archive.getvalue())
-    else:
-        write_atomically(job.target, archive.getvalue(), force)
+    write(job, archive.getvalue(), force)
     shape = "x".join(map(str, indices.words.shape))
     used = int((indices.words >= 0).sum())
     report.line(f"{job.name} -> {job.target_name} words {shape}, {spaced(used)} indices")
@@ -38,11 +34,9 @@ def _write_tokens(job: Job, model: str | None, device: str, force: bool, report:
 
 @click.command()
 @options.sources
-@click.option("-o", "--out", metavar="OUT", help="File; folder, if there are several; - is stdout.")
+@options.out
 @options.force
-@click.option(
-    "--model", metavar="DIR", help="Model folder, for files whose model is not installed."
-)
+@options.file_model
 @options.device
 @options.quiet
 def tokens(
@@ -65,8 +59,6 @@ def tokens(
     """
     jobs = plan(sources, out, ".npz")
     check_stdout(jobs, force)
-    if model is not None:
-        options.check_model(model)
     report = Report(quiet, to_stderr=any(job.target == STREAM for job in jobs))
     work = partial(_write_tokens, model=model, device=device, force=force, report=report)
     run([(job.name, partial(work, job)) for job in jobs], report)

@@ -6,7 +6,7 @@ from functools import partial
 import click
 import numpy as np
 
-from .. import container, pixels, shipped
+from .. import container, pixels
 from . import options
 from .paths import STREAM, read
 from .report import Report, run, shown
@@ -19,7 +19,7 @@ def _verify_file(
 
     data = read(source)
     header = container.unpack(data).header
-    codec = options.load_codec(model or shipped.name_of(header.model_id), device)
+    codec = options.codec_of(header, model, device)
     indices = codec.read_indices(data)
     found = {
         "file": source,
@@ -45,9 +45,7 @@ def _verify_file(
 @options.sources
 @click.option("--against", metavar="SRC", help="Print the PSNR against this image, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
-@click.option(
-    "--model", metavar="DIR", help="Model folder, for files whose model is not installed."
-)
+@options.file_model
 @options.device
 @options.quiet
 def verify(
@@ -69,8 +67,6 @@ def verify(
     """
     if against is not None and len(sources) > 1:
         raise click.UsageError("--against compares one file with its source")
-    if model is not None:
-        options.check_model(model)
     report = Report(quiet)
     work = partial(
         _verify_file, against=against, model=model, device=device, as_json=as_json, report=report
