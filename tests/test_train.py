@@ -202,6 +202,7 @@ for _ in range(3):
     trainer.step += 1
 if trainer.rank == 0:
     torch.save([p.detach() for p in trainer.network.parameters()], sys.argv[4])
+loop.finish_processes()
 """
 
 
@@ -214,9 +215,9 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(pictures, tmp_
         arguments = [str(Path(__file__).parent), str(pictures), str(tmp_path / f"run{count}")]
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         launch += ["--nproc-per-node", str(count), str(tmp_path / "steps.py")]
-        subprocess.run(
-            [*launch, *arguments, str(out)], check=True, capture_output=True, timeout=240
-        )
+        command = [*launch, *arguments, str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
         results.append(torch.load(out, weights_only=True))
 
     for one, two in zip(*results, strict=True):

@@ -68,9 +68,12 @@ def train(
         options.check_model(init)
     folder = Path(export) if export else Path(out) / "model"
     _check_paths(data, folder, may_exist=export is None)
+    from ..train.loop import finish_processes
+
     trainer = _trainer(preset, minutes, [Path(path) for path in data], Path(out), init, resume)
     with _stopping_on_interrupt(trainer):
         trainer.run()
+    finish_processes()
     if trainer.stopping:
         if trainer.rank == 0:
             say(f"stopped and saved at {trainer.elapsed / 60:.1f} minutes; --resume goes on", True)

@@ -37,6 +37,13 @@ def start_processes() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
+def finish_processes() -> None:
+    """Wait for the others and leave them: one that just exits breaks what they still receive."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def fit_linear(network: Network, crops: Crops) -> None:
     """Start the linear path as the PCA of the training pictures."""
     basis, scale = block_statistics(crops, PIXEL_MEAN)
