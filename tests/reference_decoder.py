@@ -289,9 +289,11 @@ def decode_tile(
     payloads = [Payload(words) for words in segments]
     grid = np.arange(size[0])[:, None] % 4 * 4 + np.arange(size[1]) % 4  # the bit in a lattice
     latents = np.zeros((*size, model.config["transform"]["latents"]), np.int64)  # Y
-    indices = np.zeros(latents.shape, np.int32)
+    indices = np.full(latents.shape, -1, np.int32)
     state = np.zeros((*size, prior["width"]), np.int64)  # H
     for number, this in enumerate(prior["passes"]):
+        if this.get("min_level", 0) > level:
+            break
         if number:
             state = update_state(model, level, number, state, latents, grid)
         channels = slice(this["start"], this["stop"])

@@ -17,7 +17,7 @@ ALL_POSITIONS = 0xFFFF
 
 @dataclass(frozen=True)
 class TransformConfig:
-    latents: int = 256  # C, latent channels at 1/16, sorted by energy
+    latents: int = 512  # C, latent channels at 1/16, sorted by energy
     fine_width: int = 128  # channels of the blocks at 1/8
     fine_blocks: int = 3
     coarse_width: int = 192  # channels of the blocks at 1/16
@@ -64,6 +64,7 @@ class PassConfig:
     lattice: int = ALL_POSITIONS  # bit 4 * (y % 4) + (x % 4) is set where the pass codes
     blocks: int = 1
     dilation: int = 1  # of the pass's convolutions
+    min_level: int = 0  # below it the pass codes nothing: its latents are zero
 
     def __post_init__(self):
         if self.start % 2 or self.stop % 2 or not 0 <= self.start < self.stop:
@@ -85,9 +86,10 @@ def default_passes(latents: int) -> tuple[PassConfig, ...]:
         PassConfig(0, 8, lattice((0, 0)), 0),
         PassConfig(0, 8, lattice(*quarter), 1, 2),
         PassConfig(0, 8, lattice(*rest), 1),
-        PassConfig(8, 40, ALL_POSITIONS, 2),
-        PassConfig(40, 104, ALL_POSITIONS, 2),
-        PassConfig(104, latents, ALL_POSITIONS, 2),
+        PassConfig(8, 40, ALL_POSITIONS, 3),
+        PassConfig(40, 104, ALL_POSITIONS, 3),
+        PassConfig(104, 256, ALL_POSITIONS, 3),
+        PassConfig(256, latents, ALL_POSITIONS, 1, min_level=18),
     )
 
 
@@ -95,7 +97,7 @@ def default_passes(latents: int) -> tuple[PassConfig, ...]:
 class PriorConfig:
     width: int = 128  # channels of the running state
     expand: int = 2  # of the blocks' inner layers
-    passes: tuple[PassConfig, ...] = field(default_factory=lambda: default_passes(256))
+    passes: tuple[PassConfig, ...] = field(default_factory=lambda: default_passes(512))
     coarse_passes: int = 3  # passes in the coarse segment of a file
 
 
@@ -120,10 +122,17 @@ class ModelConfig:
             raise ModelError("the first pass has no context, so it takes no blocks")
         if not 0 < self.prior.coarse_passes < len(self.prior.passes):
             raise ModelError("coarse_passes must leave a pass for either segment")
+        first = [item.min_level for item in self.prior.passes]
+        if first != sorted(first) or first[self.prior.coarse_passes] or first[0] < 0:
+            raise ModelError(f"min_level must rise, from 0 in the first fine pass, found {first}")
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces, so that equal configs have equal bytes."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = dataclasses.asdict(self)
+        for item in fields["prior"]["passes"]:
+            if not item["min_level"]:  # as models have it that are older than the field
+                del item["min_level"]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":

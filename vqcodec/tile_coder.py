@@ -94,7 +94,7 @@ class TileCoder:
         for result in results:
             step, chosen = result.step, result.chosen
             if words is None:
-                words = np.empty((*step.mask.shape, self.channels), dtype=np.int32)
+                words = np.full((*step.mask.shape, self.channels), -1, dtype=np.int32)
             index = _columns(chosen.index, step)
             words[step.mask.cpu().numpy(), step.channels] = index
             part = passes[step.index >= split]

@@ -17,6 +17,7 @@ from .report import say
 if TYPE_CHECKING:
     from ..nn.model import Network
     from ..train.loop import Trainer
+    from ..train.presets import TrainConfig
 
 CHECKPOINT = "checkpoint.pt"
 STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells have it
@@ -39,6 +40,7 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
     help="Length of the schedule, instead of the preset's.",
 )
 @click.option("--init", metavar="NAME|DIR", help="Start from the networks of this model.")
+@click.option("--grow", is_flag=True, help="With --init: train the preset's larger network.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.")
 @click.option("--export", metavar="DIR", help="Folder of the finished model.  [default: OUT/model]")
 def train(
@@ -47,6 +49,7 @@ def train(
     preset: str,
     minutes: float | None,
     init: str | None,
+    grow: bool,
     resume: bool,
     export: str | None,
 ) -> None:
@@ -64,13 +67,16 @@ def train(
     """
     if init is not None and resume:
         raise click.UsageError("--init starts a run and --resume goes on with one: give either")
+    if grow and init is None:
+        raise click.UsageError("--grow needs --init, the model to grow from")
     if init is not None:
         options.check_model(init)
     folder = Path(export) if export else Path(out) / "model"
     _check_paths(data, folder, may_exist=export is None)
     from ..train.loop import finish_processes
 
-    trainer = _trainer(preset, minutes, [Path(path) for path in data], Path(out), init, resume)
+    config = _config(preset, minutes)
+    trainer = _trainer(config, [Path(path) for path in data], Path(out), init, grow, resume)
     with _stopping_on_interrupt(trainer):
         trainer.run()
     finish_processes()
@@ -94,18 +100,20 @@ def _check_paths(data: tuple[str, ...], folder: Path, may_exist: bool) -> None:
         raise OutputError(f"the folder {folder} exists already and is not empty")
 
 
-def _trainer(
-    preset: str, minutes: float | None, data: list[Path], out: Path, init: str | None, resume: bool
-) -> "Trainer":
-    from ..train.loop import Trainer
+def _config(preset: str, minutes: float | None) -> "TrainConfig":
     from ..train.presets import PRESETS
 
     config = PRESETS[preset]()
-    if minutes is not None:
-        config = dataclasses.replace(config, minutes=minutes)
-    network = None
-    if init is not None:
-        network = _initial_network(init)
+    return config if minutes is None else dataclasses.replace(config, minutes=minutes)
+
+
+def _trainer(
+    config: "TrainConfig", data: list[Path], out: Path, init: str | None, grow: bool, resume: bool
+) -> "Trainer":
+    from ..train.loop import Trainer
+
+    network = None if init is None else _initial_network(init)
+    if network is not None and not grow:
         config = dataclasses.replace(config, model=network.config)
     if resume:
         config = dataclasses.replace(config, model=_checkpoint_model(out / CHECKPOINT))

@@ -70,7 +70,7 @@ class RoundTo(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, bits: int) -> Tensor:
-        return torch.floor(x * 2.0**bits + 0.5) * 2.0**-bits
+        return (x * 2.0**bits).add_(0.5).floor_().mul_(2.0**-bits)
 
     @staticmethod
     def backward(ctx, grad: Tensor):

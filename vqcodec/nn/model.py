@@ -17,6 +17,7 @@ class PassStep(NamedTuple):
     """What is known when a pass chooses its words."""
 
     index: int
+    items: Tensor  # int64 [b]: the items of the batch that it codes; the other fields have only them
     channels: slice
     mask: Tensor  # bool [h, w]: the positions that it codes
     expected: Expectation
@@ -28,7 +29,7 @@ class PassResult(NamedTuple):
 
     step: PassStep
     chosen: Assignment
-    latents: Tensor  # [B, C, h, w] in steps
+    latents: Tensor  # [B, C, h, w] in steps, of all items
 
 
 Choose = Callable[[PassStep], Assignment]
@@ -81,15 +82,24 @@ class Network(nn.Module):
         latents = torch.zeros_like(like)
         tables = self.tables(levels)
         h = self.prior.begin(latents)
+        items = torch.arange(len(levels), device=levels.device)
         for index, item in enumerate(self.config.prior.passes):
+            keep = levels[items] >= item.min_level
+            if item.min_level and not bool(keep.all()):
+                if not bool(keep.any()):
+                    return
+                items, h = items[keep], h[keep]
+                tables = LevelTables(*(table[keep] for table in tables))
             own = slice(item.start, item.stop)
-            h, expected = self.prior.step(index, h, latents, levels, tables)
+            known = latents[items] if len(items) < len(levels) else latents
+            h, expected = self.prior.step(index, h, known, levels[items], tables)
             classes = self.codebooks.classify(expected.log_scale.detach())
             mask = lattice_mask(item.lattice, *like.shape[-2:], like.device)
-            step = PassStep(index, own, mask, expected, classes)
+            step = PassStep(index, items, own, mask, expected, classes)
             chosen = choose(step)
-            new = torch.where(mask, expected.mean.detach() + chosen.value, latents[:, own])
-            latents = torch.cat([latents[:, : item.start], new, latents[:, item.stop :]], 1)
+            new = torch.where(mask, expected.mean.detach() + chosen.value, known[:, own])
+            new = torch.cat([known[:, : item.start], new, known[:, item.stop :]], 1)
+            latents = new if len(items) == len(levels) else latents.index_copy(0, items, new)
             yield PassResult(step, chosen, latents)
 
     def quantise(self, y: Tensor, levels: Tensor, fidelity: float) -> Iterator[PassResult]:
@@ -101,9 +111,9 @@ class Network(nn.Module):
         kappa = self.kappa(levels, fidelity)
 
         def choose(step: PassStep) -> Assignment:
-            own = y[:, step.channels]
+            own = y[step.items, step.channels]
             r = (own - step.expected.mean).detach()
-            chosen = self.codebooks.assign(r, step.classes, kappa[:, step.channels])
+            chosen = self.codebooks.assign(r, step.classes, kappa[step.items, step.channels])
             return chosen._replace(value=chosen.value + (own - own.detach()))
 
         return self.passes(y, levels, choose)

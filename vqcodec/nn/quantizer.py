@@ -137,13 +137,13 @@ class Codebooks(nn.Module):
         around r and around zero are tried: codebooks stay near the grid that they start as.
         """
         near = torch.floor(r.detach() + 0.5).clamp(-NUMBER_MAX, NUMBER_MAX)
-        index, value = self._assign_scalar(r, near, classes.scalar, kappa)
-        if self.config.pair_classes:
-            index2, value2 = self._assign_pair(r, near, classes, kappa.expand_as(r))
-            paired = classes.paired.repeat_interleave(2, 1)
-            index = torch.where(paired, index2, index)
-            value = torch.where(paired, value2, value)
-        return Assignment(index, self.rows(classes), value)
+        kappa = kappa.expand_as(r)
+        with torch.no_grad():
+            index = self._assign_scalar(r, near, classes, kappa)
+            if self.config.pair_classes:
+                paired = classes.paired.repeat_interleave(2, 1)
+                index = torch.where(paired, self._assign_pair(r, near, classes, kappa), index)
+        return Assignment(index, self.rows(classes), self.lookup(index, classes))
 
     def rows(self, classes: Classes) -> Tensor:
         """int64 [B, C, h, w]: row of each channel's table, -1 for the second of a pair."""
@@ -178,23 +178,21 @@ class Codebooks(nn.Module):
         number = (e // 2 + reach + 1) * (1 - 2 * (e % 2))
         return torch.where(index >= size, number.to(words.dtype), words.flatten()[at])
 
-    def _assign_scalar(self, r: Tensor, near: Tensor, t: Tensor, kappa: Tensor):
-        reach, flat_bits = self.reach[t], self.bits.flatten()
-        with torch.no_grad():
-            best_cost, best = None, None
-            for guess in (near, near - near.sign(), torch.zeros_like(near)):
-                n = guess.long()
-                beyond = n.abs() - reach - 1
-                k = torch.where(beyond < 0, n + reach, 2 * reach + 1 + 2 * beyond + (n < 0))
-                capped = torch.minimum(k, 2 * reach + 1)
-                bits = flat_bits[t * self.bits.shape[1] + capped] + ESCAPE_BITS * (beyond >= 0)
-                cost = bits + kappa * (r - self._scalar_value(k, t)) ** 2
-                if best is None:
-                    best_cost, best = cost, k
-                else:
-                    best = torch.where(cost < best_cost, k, best)
-                    best_cost = torch.minimum(cost, best_cost)
-        return best, self._scalar_value(best, t)
+    def _assign_scalar(self, r: Tensor, near: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
+        """Indices of single words, where channels are not paired."""
+        index = self.reach[classes.scalar]  # of the words at zero: theirs where r is nearest to 0
+        tried = (near != 0) & ~classes.paired.repeat_interleave(2, 1)
+        r, near, t, kappa = r[tried], near[tried], classes.scalar[tried], kappa[tried]
+        reach, bits, best = self.reach[t], self.bits.flatten(), None
+        for guess in (near, near - near.sign(), torch.zeros_like(near)):
+            n = guess.long()
+            beyond = n.abs() - reach - 1
+            k = torch.where(beyond < 0, n + reach, 2 * reach + 1 + 2 * beyond + (n < 0))
+            row = t * self.bits.shape[1] + torch.minimum(k, 2 * reach + 1)
+            cost = bits[row] + ESCAPE_BITS * (beyond >= 0)
+            best = _cheaper(best, cost + kappa * (r - self._scalar_value(k, t)) ** 2, k)
+        index[tried] = best[1]
+        return index
 
     def _pair_value(self, index: Tensor, classes: Classes) -> Tensor:
         """Words of the pairs' indices [B, C/2, h, w] (no escapes) -> [B, C, h, w]."""
@@ -202,31 +200,32 @@ class Codebooks(nn.Module):
         at = (classes.pair - self.config.classes) * words.shape[1] + index
         return words.flatten(0, 1)[at].permute(0, 1, 4, 2, 3).flatten(1, 2)
 
-    def _assign_pair(self, r: Tensor, near: Tensor, classes: Classes, kappa: Tensor):
+    def _assign_pair(self, r: Tensor, near: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
+        """Indices of pairs, where channels are paired."""
         reach, size = self.config.pair_range, self.pair_words.shape[1]
-        bits = self.bits[self.config.classes :, :size].flatten()
-        row = classes.pair - self.config.classes
-        with torch.no_grad():
-            escape = near.abs() > reach
-            escape = escape[:, 0::2] | escape[:, 1::2]
-            n = near.clamp(-reach, reach).long() + reach
-            inner = n - near.clamp(-reach, reach).sign().long()
-            zero = torch.full_like(n[:, 0::2], reach)
-            guesses = [(a, b) for a in (n, inner) for b in (n, inner)]
-            guesses = [(a[:, 0::2], b[:, 1::2]) for a, b in guesses] + [(zero, zero)]
-            best_cost, best = None, None
-            for a, b in guesses:
-                k = a * (2 * reach + 1) + b
-                error = kappa * (r - self._pair_value(k, classes)) ** 2
-                cost = error[:, 0::2] + error[:, 1::2] + bits[row * size + k]
-                if best is None:
-                    best_cost, best = cost, k
-                else:
-                    best = torch.where(cost < best_cost, k, best)
-                    best_cost = torch.minimum(cost, best_cost)
-            numbers = zigzag(near.long())
-            first = torch.where(escape, size + numbers[:, 0::2], best)
-            second = torch.where(escape, numbers[:, 1::2], -1)
-            index = torch.stack([first, second], 2).flatten(1, 2)
-        value = self._pair_value(best, classes)
-        return index, torch.where(escape.repeat_interleave(2, 1), near, value)
+        zero = reach * (2 * reach + 1) + reach
+        first = torch.full_like(classes.pair, zero)
+        second = torch.full_like(first, -1)
+        r, near, kappa = (torch.stack([x[:, 0::2], x[:, 1::2]], -1) for x in (r, near, kappa))
+        tried = classes.paired & (near != 0).any(-1)
+        r, near, kappa = r[tried], near[tried], kappa[tried]  # [N, 2]
+        row = classes.pair[tried] - self.config.classes
+        words, bits = round_to(self.pair_words, WORD_BITS), self.bits[self.config.classes :, :size]
+        n = near.clamp(-reach, reach).long() + reach
+        inner, best = n - (n - reach).sign(), None
+        guesses = [(a[:, 0], b[:, 1]) for a in (n, inner) for b in (n, inner)]
+        for a, b in [*guesses, (torch.full_like(row, reach),) * 2]:
+            k = a * (2 * reach + 1) + b
+            error = kappa * (r - words[row, k]) ** 2
+            best = _cheaper(best, error[:, 0] + error[:, 1] + bits[row, k], k)
+        escape, numbers = (near.abs() > reach).any(-1), zigzag(near.long())
+        first[tried] = torch.where(escape, size + numbers[:, 0], best[1])
+        second[tried] = torch.where(escape, numbers[:, 1], -1)
+        return torch.stack([first, second], 2).flatten(1, 2)
+
+
+def _cheaper(best: tuple[Tensor, Tensor] | None, cost: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """(cost, index) of the better of two choices at each place; the earlier one at a tie."""
+    if best is None:
+        return cost, k
+    return torch.minimum(cost, best[0]), torch.where(cost < best[0], k, best[1])

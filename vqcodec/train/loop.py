@@ -17,6 +17,7 @@ from ..weights import Model
 from .curves import plot_curves
 from .data import Crops, block_statistics, build_cache
 from .export import export
+from .grow import grow
 from .objective import Losses, Objective
 from .presets import TrainConfig
 from .soap import Soap, matrix_shape
@@ -67,6 +68,7 @@ class Trainer:
     """One process of a run. Everything that a run needs to go on is in `state`."""
 
     def __init__(self, config: TrainConfig, data: list[Path], out: Path, init: Network | None):
+        """init: the network to start with; one of another config is grown to `config.model`."""
         self.config, self.out = config, out
         self.rank, self.world = start_processes()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -78,9 +80,7 @@ class Trainer:
         cache = out / "cache"
         torch.manual_seed(config.seed)
         self.crops = Crops(cache, self.device, False, config.seed)
-        self.network = init or Network(config.model)
-        if init is None:
-            fit_linear(self.network, self.crops)
+        self.network = self._start(init)
         self.network.to(self.device, memory_format=torch.channels_last)
         seed = config.seed + 1 + self.rank
         self.crops.generator.manual_seed(seed)
@@ -95,6 +95,16 @@ class Trainer:
         self.mark = time.monotonic()  # up to when `elapsed` counts
         self.log: list[dict] = []
         self.stopping = False  # set from outside, a signal handler say: `run` ends after the step
+
+    def _start(self, init: Network | None) -> Network:
+        if init is not None and init.config == self.config.model:
+            return init
+        network = Network(self.config.model)
+        if init is None:
+            fit_linear(network, self.crops)
+        else:
+            grow(network, init, self.crops)
+        return network
 
     def _build_optimisers(self) -> None:
         knots = {id(m.knots) for m in self.network.modules() if isinstance(m, LevelVector)}
@@ -128,7 +138,7 @@ class Trainer:
         if self.progress() >= 1 - self.config.late_share:
             late = self.config.late_crop
             size, count = late, max(1, count * size * size // (late * late))
-        x = self.crops.sample(count, size).to(memory_format=torch.channels_last)
+        x = self.crops.varied(count, size).to(memory_format=torch.channels_last)
         total = self.config.model.transform.levels
         levels = spread_levels(count, total, self.config.low_share, self.generator)
         return x, levels.to(self.device)
@@ -138,9 +148,12 @@ class Trainer:
         for p in self.network.parameters():
             p.grad = None
         losses.objective.backward()
+        for p in self.network.parameters():
+            if p.grad is None:  # of a pass that no level of this batch has
+                p.grad = torch.zeros_like(p)
         now = time.monotonic()
         self.elapsed, self.mark = self.elapsed + now - self.mark, now
-        params = [p for p in self.network.parameters() if p.grad is not None]
+        params = list(self.network.parameters())
         counts = self._reduce(params, losses.counts) if self.world > 1 else losses.counts
         limit = CLIP * self.norm if self.step > WARM_UP else 1e9
         norm = float(torch.nn.utils.clip_grad_norm_(params, limit, foreach=True))
@@ -262,13 +275,6 @@ class Trainer:
             self.soap.load_state_dict(torch.load(soap, map_location=self.device, weights_only=True))
         self.step, self.elapsed = state["step"], state["elapsed"]
         self.norm, self.log = state["norm"], state["log"]
-
-    def restart(self, path: Path) -> None:
-        """Take a checkpoint's averaged weights and tables, and begin the schedule with them."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(state["network"] | state["ema"])
-        self.ema = state["ema"]
-        self.tables.restore(state["counts"])
 
 
 def _short(value) -> str:

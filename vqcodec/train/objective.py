@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from ..nn.model import Network, PassResult
 
 
+LEAST = 1e-9  # probability
+
+
 class Losses(NamedTuple):
     objective: Tensor  # what is differentiated: levels weighed equally, rate by the noise proxy
     cost: Tensor  # [B] bpp + lambda * MSE with the tables' bits of the hard assignment
@@ -19,32 +22,43 @@ class Losses(NamedTuple):
     counts: Tensor  # [rows, K] times that each word was used
 
 
-class LowerBound(torch.autograd.Function):
-    """max(x, bound) whose gradient still passes where it would raise x (Balle et al. 2018)."""
+class GaussianBits(torch.autograd.Function):
+    """Bits of residuals under the unit-step Gaussian of a scale, with its own derivatives.
+
+    Where the scale or a probability is at its bound, the gradient still passes if it leads
+    away from there (Balle et al. 2018).
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, bound: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bound = bound
-        return x.clamp(min=bound)
+    def forward(ctx, r: Tensor, log_scale: Tensor, low: float, high: float) -> Tensor:
+        bounded = log_scale.clamp(low, high)
+        inverse = torch.exp2(-bounded).mul_(math.sqrt(0.5))
+        # Both tails from the far side, where erfc keeps its relative precision.
+        near, far = (r.abs() - 0.5).mul_(inverse), (r.abs() + 0.5).mul_(inverse)
+        p = (near.erfc() - far.erfc()).mul_(0.5).clamp_(min=LEAST)
+        ctx.save_for_backward(r, log_scale, inverse, near, far, p)
+        ctx.bounds = low, high
+        return p.log2().neg_()
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        (x,) = ctx.saved_tensors
-        return grad * ((x >= ctx.bound) | (grad < 0)), None
+        r, log_scale, inverse, near, far, p = ctx.saved_tensors
+        low, high = ctx.bounds
+        # d erfc(x) / dx = -2 / sqrt(pi) exp(-x^2)
+        a, b = (-near * near).exp_(), (-far * far).exp_()
+        factor = grad / p * (1 / (math.sqrt(math.pi) * math.log(2)))
+        along_r = (a - b) * inverse * r.sign() * factor
+        along_scale = (b * far - a * near) * factor * math.log(2)
+        passes = ((log_scale >= low) & (log_scale <= high)) | ((log_scale < low) & (along_scale < 0))
+        return along_r, along_scale * passes, None, None
 
 
 def gaussian_bits(r: Tensor, log_scale: Tensor, low: float, high: float) -> Tensor:
-    """Bits of uniformly dithered residuals under the unit-step Gaussian (Balle et al. 2018).
+    """Bits of uniformly dithered residuals (Balle et al. 2018).
 
-    log_scale: log2 of its deviation, bounded to low..high.
+    log_scale: log2 of the Gaussian's deviation, bounded to low..high.
     """
-    r = (r + torch.rand_like(r) - 0.5).abs()
-    log_scale = LowerBound.apply(log_scale, low)
-    inverse = torch.exp2(-log_scale.clamp(max=high)) * math.sqrt(0.5)
-    # Both tails from the far side, where erfc keeps its relative precision.
-    p = 0.5 * (torch.erfc((r - 0.5) * inverse) - torch.erfc((r + 0.5) * inverse))
-    return -LowerBound.apply(p, 1e-9).log2()
+    return GaussianBits.apply(r + torch.rand_like(r) - 0.5, log_scale, low, high)
 
 
 def count_words(result: PassResult, sizes: Tensor, counts: Tensor) -> None:
@@ -69,17 +83,18 @@ class Objective(nn.Module):
         high = low + config.classes / config.per_octave
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             y = net.analyse(x, levels)
-        proxy, hard, pass_bits = 0.0, 0.0, []
+        proxy, hard = torch.zeros(len(x), device=x.device), torch.zeros(len(x), device=x.device)
+        pass_bits = torch.zeros(len(net.config.prior.passes), device=x.device)
         counts = torch.zeros_like(net.codebooks.bits)
         for result in net.quantise(y, levels, self.fidelity):
             step, chosen = result.step, result.chosen
-            r = y[:, step.channels] - step.expected.mean
+            r = y[step.items, step.channels] - step.expected.mean
             bits = gaussian_bits(r, step.expected.log_scale, low, high)
-            proxy = proxy + (bits * step.mask).sum((1, 2, 3))
+            proxy = proxy.index_add(0, step.items, (bits * step.mask).sum((1, 2, 3)))
             spent = net.codebooks.bits_of(chosen.index, chosen.row)
             spent = (spent * step.mask).sum((1, 2, 3))
-            hard = hard + spent
-            pass_bits.append(spent.mean())
+            hard = hard.index_add(0, step.items, spent)
+            pass_bits[step.index] = spent.sum() / len(x)
             count_words(result, net.codebooks.sizes, counts)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             out = net.synthesise(result.latents, levels)
@@ -97,6 +112,6 @@ class Objective(nn.Module):
             bpp,
             proxy.detach() / area,
             mse_now,
-            torch.stack(pass_bits) / area,
+            pass_bits / area,
             counts,
         )

@@ -50,7 +50,8 @@ def tiny() -> TrainConfig:
     passes = (
         PassConfig(0, 4, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
         PassConfig(0, 4, lattice(*rest), 1),
-        PassConfig(4, 32, blocks=1),
+        PassConfig(4, 20, blocks=1),
+        PassConfig(20, 32, blocks=1, min_level=24),
     )
     model = ModelConfig(
         name="tiny",

@@ -1,0 +1,67 @@
+"""A larger network from the weights of a smaller one, so that training need not start anew."""
+
+import torch
+from torch import Tensor
+
+from ..nn.blocks import LevelVector
+from ..nn.model import Network
+from ..nn.transforms import PIXEL_MEAN
+from .data import Crops, block_statistics
+
+# Outputs of the branches that residual blocks add: new blocks begin without effect.
+LAST_LAYERS = ("mix.3.weight", "expand.2.weight", "project.weight")
+
+
+@torch.no_grad()
+def grow(network: Network, small: Network, crops: Crops) -> None:
+    """Take over what `small` has into `network`, by name, at the first places of each axis.
+
+    Further blocks begin without effect. Further latents continue the PCA: they are the largest
+    components of what the linear path of `small` leaves over.
+    """
+    known = small.config.transform.latents
+    state, theirs = network.state_dict(), small.state_dict()
+    for name in state:
+        if name not in theirs and name.endswith(LAST_LAYERS):
+            state[name].zero_()
+    state["decoder.stem.weight"][:, known:] = 0
+    for name, tensor in _with_knots_of(network, small, theirs).items():
+        if name in state and _fits(name, tensor, state[name]):
+            state[name][tuple(slice(n) for n in tensor.shape)] = tensor
+    network.load_state_dict(state)
+    network.codebooks.bits.copy_(small.codebooks.bits)
+    _extend_linear(network, known, crops)
+
+
+def _fits(name: str, tensor: Tensor, place: Tensor) -> bool:
+    """Whether a tensor goes into the first places of another; a pass of other channels has
+    means and scales in other places."""
+    if name.startswith("prior.") and tensor.shape != place.shape:
+        return False
+    return all(a <= b for a, b in zip(tensor.shape, place.shape, strict=True))
+
+
+def _with_knots_of(network: Network, small: Network, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of `small` with each level vector on the knots of `network`."""
+    modules = dict(network.named_modules())
+    for name, module in small.named_modules():
+        if isinstance(module, LevelVector) and name in modules:
+            fit = torch.linalg.pinv(modules[name].weights) @ module.table()
+            state = state | {f"{name}.knots": fit}
+    return state
+
+
+def _extend_linear(network: Network, known: int, crops: Crops) -> None:
+    total = network.config.transform.latents
+    if known == total:
+        return
+    linear = network.linear
+    kept = torch.linalg.qr(linear.synthesis[:, :known]).Q
+    basis, scale = block_statistics(crops, PIXEL_MEAN)
+    rest = torch.eye(len(kept)) - kept @ kept.T
+    covariance = rest @ (basis * scale**2) @ basis.T @ rest
+    values, vectors = torch.linalg.eigh(covariance.double())
+    more = vectors.flip(1)[:, : total - known].float()
+    linear.analysis[:, known:] = more
+    linear.synthesis[:, known:] = more
+    network.gains.scale[known:] = values.flip(0)[: total - known].clamp(min=1e-3).sqrt().float()
