@@ -47,6 +47,14 @@ def test_indices_have_the_documented_shape(codec, picture):
     assert (indices.width, indices.height) == (112, 80)
 
 
+def test_channels_that_a_level_does_not_code_have_no_words(codec, picture):
+    low, high = (codec.encode_indices(picture, quality) for quality in (20, 90))
+
+    assert (low.words[..., 20:] == -1).all()
+    assert (high.words[..., 20:] != -1).any()
+    assert np.array_equal(codec.read_indices(codec.write_indices(low)).words, low.words)
+
+
 def test_painting_indices_equals_decoding_their_file(codec, picture):
     data = codec.encode(picture, 70)
     indices = codec.read_indices(data)

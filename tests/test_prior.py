@@ -94,3 +94,20 @@ def test_all_positions_of_all_channels_are_coded_once(network):
 
     assert bool((coded == 1).all())
     assert lattice_mask(ALL_POSITIONS, 3, 3, torch.device("cpu")).all()
+
+
+def test_a_level_codes_only_its_passes(network):
+    """The last pass of the tiny preset begins at level 4: an item below has zeros there, and
+    each item is coded as it is alone."""
+    torch.manual_seed(0)
+    y = torch.randn(3, 32, 6, 5) * 3
+    levels = torch.tensor([4, 3, 7])
+    results = list(network.quantise(y, levels, 3.0))
+
+    assert results[-1].step.items.tolist() == [0, 2]
+    assert not results[-1].latents[1, 20:].any()
+    assert results[-1].latents[0, 20:].any()
+    for i in range(3):
+        alone = list(network.quantise(y[i : i + 1], levels[i : i + 1], 3.0))
+        assert len(alone) == (3 if i == 1 else 4)
+        assert torch.equal(alone[-1].latents[0], results[-1].latents[i])

@@ -15,6 +15,7 @@ from PIL import Image
 
 from conftest import smooth_picture
 from vqcodec.codec import Codec
+from vqcodec.config import ModelConfig, PassConfig
 from vqcodec.errors import InputError
 from vqcodec.train import data as train_data
 from vqcodec.train.presets import tiny
@@ -22,6 +23,7 @@ from vqcodec.train.soap import Soap
 
 pytest.importorskip("matplotlib")
 from vqcodec.train.loop import Trainer, spread_levels
+from vqcodec.train.objective import GaussianBits
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,31 @@ def test_crops_are_cut_from_the_pictures(pictures, tmp_path):
 
     for corner in (sample[:, :, 0, 0] * 255).round().byte().numpy():
         assert (stored == corner).all(1).any()
+
+
+def test_varied_crops_are_reduced_and_recoloured_pictures(tmp_path):
+    """Stripes of red and green at the finest period: halved they are grey-brown, and no crop
+    leaves the range of pixels."""
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, 0::2, 0] = stripes[:, 1::2, 1] = 200
+    Image.fromarray(stripes).save(tmp_path / "a.png")
+    train_data.build_cache([tmp_path], tmp_path / "cache")
+    crops = train_data.Crops(tmp_path / "cache", torch.device("cpu"), False, 0)
+    contrast = [crops.varied(2, 64).std(-1).mean((1, 2)) for _ in range(12)]
+    reduced, plain = torch.stack(contrast).T
+
+    assert plain.min() > 0.25  # as stored, or with more colour
+    assert reduced.min() < 0.1 < plain.min()
+
+
+def test_crops_come_from_pictures_that_are_large_enough(tmp_path):
+    Image.new("RGB", (300, 70), "red").save(tmp_path / "long.png")
+    Image.new("RGB", (130, 130), "blue").save(tmp_path / "square.png")
+    train_data.build_cache([tmp_path], tmp_path / "cache")
+    crops = train_data.Crops(tmp_path / "cache", torch.device("cpu"), False, 0)
+
+    assert crops.sample(20, 128)[:, 0].max() == 0
+    assert crops.sample(20, 64)[:, 0].max() == 1
 
 
 def test_held_out_pictures_are_never_trained_on(pictures, tmp_path):
@@ -178,6 +205,56 @@ def test_training_goes_on_from_an_exported_model(pictures, tmp_path, codec):
     run_steps(trainer, 2)
 
     assert trainer.export(tmp_path / "model").id != codec.model.id
+
+
+def test_a_grown_network_begins_as_the_small_one(pictures, tmp_path, codec):
+    """More latents, more blocks, fewer knots: at levels without the new latents, nothing moves."""
+    small = codec.model
+    passes = (*small.config.prior.passes, PassConfig(32, 40, blocks=1, min_level=5))
+    passes = tuple(
+        dataclasses.replace(p, blocks=p.blocks + 1) if i == 2 else p for i, p in enumerate(passes)
+    )
+    transform = dataclasses.replace(small.config.transform, latents=40, coarse_blocks=2)
+    larger = ModelConfig(
+        "larger", transform, prior=dataclasses.replace(small.config.prior, passes=passes)
+    )
+    trainer = Trainer(config(model=larger), [pictures], tmp_path, small.network)
+    x, levels = torch.rand(2, 3, 64, 64), torch.tensor([1, 4])
+    with torch.no_grad():
+        y, grown = small.network.analyse(x, levels), trainer.network.analyse(x, levels)
+        latents = [
+            list(n.quantise(v, levels, 3.0))[-1].latents
+            for n, v in ((small.network, y), (trainer.network, grown))
+        ]
+        pixels = [
+            n.synthesise(v, levels)
+            for n, v in zip((small.network, trainer.network), latents, strict=True)
+        ]
+
+    torch.testing.assert_close(grown[:, :32], y, atol=1e-3, rtol=1e-3)
+    assert (latents[1][:, :32] != latents[0]).float().mean() < 0.01  # a word at a tie
+    assert (pixels[1] - pixels[0]).abs().mean() < 1e-3
+    basis = trainer.network.linear.synthesis.detach()
+    gram = basis[:, 32:].T @ basis
+    torch.testing.assert_close(gram[:, 32:], torch.eye(8), atol=1e-3, rtol=0)
+    assert gram[:, :32].abs().max() < 1e-3
+    run_steps(trainer, 1)
+
+
+def test_gaussian_bits_have_the_derivatives_of_their_definition():
+    r = torch.linspace(-3, 3, 100, dtype=torch.float64).requires_grad_()
+    log_scale = torch.linspace(2, -0.5, 100, dtype=torch.float64).roll(30).requires_grad_()
+
+    assert torch.autograd.gradcheck(GaussianBits.apply, (r, log_scale, -9.0, 9.0))
+
+
+def test_gaussian_bits_pull_scales_back_to_their_bounds():
+    """Below the lowest scale the gradient passes only if it would raise the scale."""
+    log_scale = torch.full((2,), -5.0, requires_grad=True)
+    GaussianBits.apply(torch.tensor([0.0, 2.0]), log_scale, -3.0, 9.0).sum().backward()
+
+    assert log_scale.grad[0] == 0
+    assert log_scale.grad[1] < 0
 
 
 STEP_SCRIPT = """

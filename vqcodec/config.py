@@ -125,6 +125,8 @@ class ModelConfig:
         first = [item.min_level for item in self.prior.passes]
         if first != sorted(first) or first[self.prior.coarse_passes] or first[0] < 0:
             raise ModelError(f"min_level must rise, from 0 in the first fine pass, found {first}")
+        if first[-1] >= self.transform.levels:
+            raise ModelError(f"min_level must be below {self.transform.levels}, found {first[-1]}")
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces, so that equal configs have equal bytes."""

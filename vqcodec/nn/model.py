@@ -17,7 +17,7 @@ class PassStep(NamedTuple):
     """What is known when a pass chooses its words."""
 
     index: int
-    items: Tensor  # int64 [b]: the items of the batch that it codes; the other fields have only them
+    items: Tensor  # int64 [b]: items of the batch that it codes; what follows has only them
     channels: slice
     mask: Tensor  # bool [h, w]: the positions that it codes
     expected: Expectation

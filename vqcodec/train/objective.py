@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from ..nn.model import Network, PassResult
 
-
 LEAST = 1e-9  # probability
 
 
@@ -49,7 +48,9 @@ class GaussianBits(torch.autograd.Function):
         factor = grad / p * (1 / (math.sqrt(math.pi) * math.log(2)))
         along_r = (a - b) * inverse * r.sign() * factor
         along_scale = (b * far - a * near) * factor * math.log(2)
-        passes = ((log_scale >= low) & (log_scale <= high)) | ((log_scale < low) & (along_scale < 0))
+        passes = ((log_scale >= low) & (log_scale <= high)) | (
+            (log_scale < low) & (along_scale < 0)
+        )
         return along_r, along_scale * passes, None, None
 
 

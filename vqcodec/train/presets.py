@@ -51,7 +51,7 @@ def tiny() -> TrainConfig:
         PassConfig(0, 4, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
         PassConfig(0, 4, lattice(*rest), 1),
         PassConfig(4, 20, blocks=1),
-        PassConfig(20, 32, blocks=1, min_level=24),
+        PassConfig(20, 32, blocks=1, min_level=4),
     )
     model = ModelConfig(
         name="tiny",
