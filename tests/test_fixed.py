@@ -16,7 +16,7 @@ from vqcodec.nn.fixed import (
 
 def integer_input(shape, limit, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(-limit, limit + 1, shape, generator=generator) / 32.0
+    return torch.randint(-limit, limit + 1, shape, generator=generator).float()
 
 
 def test_round_to_rounds_halves_up():
@@ -34,9 +34,18 @@ def test_round_to_passes_the_gradient_straight_through():
 
 
 def test_activation_clips_to_its_range():
-    x = torch.tensor([-100.0, 3.01, 100.0])
+    x = torch.tensor([-3.0, 95.49, 95.5, 3000.0])
 
-    assert (activation(x, 0, RELU_MAX) * 32).tolist() == [0, 96, RELU_MAX]
+    assert activation(x, 0, RELU_MAX).tolist() == [0, 95, 96, RELU_MAX]
+
+
+def test_activation_passes_the_gradient_where_it_does_not_clip():
+    x = torch.tensor([-3.0, 95.49, 3000.0], requires_grad=True)
+    got = activation(x, 0, RELU_MAX)
+    got.sum().backward()
+
+    assert got.tolist() == [0, 95, RELU_MAX]
+    assert x.grad.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize(("kernel", "depthwise"), [(1, False), (3, False), (5, True)])
@@ -49,7 +58,7 @@ def test_a_layer_is_exact_integer_arithmetic(kernel, depthwise):
         got = conv(x)
 
     weight = (conv.fixed_weight() * 2**8).long()
-    padded = torch.nn.functional.pad((x * 32).long(), [kernel // 2] * 4)
+    padded = torch.nn.functional.pad(x.long(), [kernel // 2] * 4)
     expected = torch.zeros(6, 9, 7, dtype=torch.int64)
     for out in range(6):
         for into in range(6) if not depthwise else [out]:
@@ -57,7 +66,7 @@ def test_a_layer_is_exact_integer_arithmetic(kernel, depthwise):
                 for dx in range(kernel):
                     w = weight[out, 0 if depthwise else into, dy, dx]
                     expected[out] += w * padded[0, into, dy : dy + 9, dx : dx + 7]
-    assert torch.equal((got[0] * 2**13).long(), expected)
+    assert torch.equal((got[0] * 2**8).long(), expected)
 
 
 def test_no_weights_can_leave_the_exact_range():
@@ -68,8 +77,8 @@ def test_no_weights_can_leave_the_exact_range():
         conv.bias.fill_(1e9)
 
     assert conv.bound() < EXACT_SUM
-    worst = conv.fixed_weight().sign()[0][None, :, :3, :3] * STATE_MAX / 32
-    assert float(conv(worst)[0, 0, 1, 1]) * 2**13 < EXACT_SUM
+    worst = conv.fixed_weight().sign()[0][None, :, :3, :3] * STATE_MAX
+    assert float(conv(worst)[0, 0, 1, 1]) * 2**8 < EXACT_SUM
 
 
 def test_scaling_down_is_idempotent():

@@ -105,12 +105,12 @@ def _check(network: Network, config: ModelConfig) -> None:
         if words.numel() and not bool(words.abs().max() <= WORD_MAX):
             raise ModelError(f"a word is {float(words.abs().max())} steps, limit {WORD_MAX}")
     for name, layer in network.prior.named_modules():
-        biases, exact = (), True
+        fixed = True
         if isinstance(layer, FixedConv):
-            biases, exact = layer.bias, torch.equal(layer.weight, layer.fixed_weight())
+            fixed = layer.is_fixed()
         elif isinstance(layer, LevelVector):
-            biases = layer.knots
-        if not exact or (len(biases) and not torch.equal(biases, bias_grid(biases))):
+            fixed = torch.equal(layer.knots, bias_grid(layer.knots))
+        if not fixed:
             raise ModelError(f"prior layer {name}: the weights or a bias exceed their bound")
     if not is_exact(network.prior):
         raise ModelError(f"prior overflows: sums up to {network.prior.worst_sum()}, limit 2**24")
@@ -135,6 +135,7 @@ def assemble(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Model:
     for row, counts in enumerate(freqs):
         network.codebooks.bits[row, : len(counts)] = torch.from_numpy(bits(counts)).float()
     network.eval().requires_grad_(False)
+    network.prior.freeze()
     return Model(model_id(config, parts["prior"], parts["decoder"]), config, network, freqs)
 
 

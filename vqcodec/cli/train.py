@@ -133,6 +133,7 @@ def _initial_network(model: str) -> "Network":
     loaded = weights.load_folder(folder) if folder.is_dir() else weights.load_shipped(model)
     network = copy.deepcopy(loaded.network)
     network.fixed_tables = None  # they follow from the gains, which are trained on
+    network.prior.freeze(False)
     return network.train().requires_grad_(True)
 
 

@@ -1,10 +1,10 @@
 """Fixed-point arithmetic in float tensors: the layers of the integer prior.
 
-Every number here is an integer times a power of two, and every sum of a layer stays below
-2**24 units, so that a float32 (or float64) engine computes it exactly, whatever the order of
-summation, the thread count or the device (Balle et al. 2019, "Integer networks for data
-compression with latent-variable models"). Training runs the very same code; only there do
-the rounded parameters have a straight-through gradient.
+Activations are integers (FORMAT.md: in units of 2**-5) and weights integers times 2**-8. Every
+sum of a layer stays below 2**24 units, so that a float32 (or float64) engine computes it
+exactly, whatever the order of summation, the thread count or the device (Balle et al. 2019,
+"Integer networks for data compression with latent-variable models"). Training runs the very
+same code; only there do the rounded parameters have a straight-through gradient.
 """
 
 import contextlib
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import LevelVector
+from .blocks import LevelVector, as_map
 
-ACT_BITS = 5  # activations are integers / 2**5
+ACT_BITS = 5  # activations stand for integers / 2**5
 WEIGHT_BITS = 8
 SUM_BITS = ACT_BITS + WEIGHT_BITS
-STATE_MAX = 2047  # |running state| in 2**-5 units, and likewise below
+STATE_MAX = 2047  # |running state|, and likewise below
 RELU_MAX = 511
 UNITS_MAX = 1023
 EXACT_SUM = 2**24  # float32 holds every integer up to here
@@ -81,9 +81,26 @@ def round_to(x: Tensor, bits: int) -> Tensor:
     return RoundTo.apply(x, bits)
 
 
+class RoundClip(torch.autograd.Function):
+    """Round half up to an integer and clip; the gradient passes where nothing was clipped."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, low: int, high: int) -> Tensor:
+        rounded = (x + 0.5).floor_()
+        ctx.save_for_backward((rounded >= low) & (rounded <= high))
+        return rounded.clamp_(low, high)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (inside,) = ctx.saved_tensors
+        return grad * inside, None, None
+
+
 def activation(x: Tensor, low: int, high: int) -> Tensor:
-    """Round to activation units and clip to low..high of them."""
-    return round_to(x, ACT_BITS).clamp(low * 2.0**-ACT_BITS, high * 2.0**-ACT_BITS)
+    """Integers in low..high from a sum that nothing else needs: it may be overwritten."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return RoundClip.apply(x, low, high)
+    return x.add_(0.5).floor_().clamp_(low, high)
 
 
 def state(x: Tensor) -> Tensor:
@@ -91,12 +108,18 @@ def state(x: Tensor) -> Tensor:
 
 
 def bias_grid(bias: Tensor) -> Tensor:
+    """Biases in their own units, on the grid of 2**-13."""
     limit = BIAS_MAX * 2.0**-SUM_BITS
     return round_to(bias, SUM_BITS).clamp(-limit, limit)
 
 
+def level_bias(level: LevelVector, levels: Tensor) -> Tensor:
+    """The biases of some levels as an addend of a layer's sums: [B, C, 1, 1]."""
+    return as_map(bias_grid(level(levels)) * 2.0**ACT_BITS)
+
+
 class FixedConv(nn.Module):
-    """A convolution with integer weights / 2**8 on inputs of at most `input_max` / 2**5.
+    """A convolution with integer weights / 2**8 on integers of at most `input_max`.
 
     The sum of |weight| of every output row is scaled down to its bound in the forward pass,
     so that training cannot leave the exact range.
@@ -108,6 +131,8 @@ class FixedConv(nn.Module):
         super().__init__()
         self.input_max, self.dilation = input_max, dilation
         self.groups = inputs if depthwise else 1
+        self.padding = kernel // 2 * dilation
+        self.frozen = False
         shape = (outputs, inputs // self.groups, kernel, kernel)
         self.weight = nn.Parameter(torch.randn(shape) / (shape[1] * kernel * kernel) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -117,19 +142,21 @@ class FixedConv(nn.Module):
         total = self.weight.detach().abs().sum((1, 2, 3), keepdim=True)
         return round_to(self.weight * (limit / total.clamp(min=limit)), WEIGHT_BITS)
 
-    def forward(self, x: Tensor) -> Tensor:
-        pad = self.weight.shape[-1] // 2 * self.dilation
-        return F.conv2d(
-            x,
-            self.fixed_weight(),
-            bias_grid(self.bias),
-            padding=pad,
-            dilation=self.dilation,
-            groups=self.groups,
+    def is_fixed(self) -> bool:
+        """Whether weight and bias are what the forward pass makes of them."""
+        return torch.equal(self.weight, self.fixed_weight()) and torch.equal(
+            self.bias, bias_grid(self.bias)
         )
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Integers -> sums: integers / 2**8."""
+        weight = self.weight if self.frozen else self.fixed_weight()
+        bias = self.bias if self.frozen else bias_grid(self.bias)
+        bias = bias * 2.0**ACT_BITS
+        return F.conv2d(x, weight, bias, 1, self.padding, self.dilation, self.groups)
+
     def bound(self) -> int:
-        """The largest |sum| that any input in range can give, in units of 2**-13, biases
+        """The largest |sum| that any input in range can give, in units of 2**-8, biases
         of the level (at most 2 * BIAS_MAX) left out."""
         rows = (self.fixed_weight().double() * 2**WEIGHT_BITS).abs().sum((1, 2, 3))
         return int(rows.max()) * self.input_max + BIAS_MAX
@@ -149,6 +176,5 @@ class FixedBlock(nn.Module):
 
     def forward(self, h: Tensor, levels: Tensor) -> Tensor:
         x = self.expand(state(self.spread(h)))
-        x = x + bias_grid(self.level(levels))[:, :, None, None]
-        x = activation(x, 0, RELU_MAX)
-        return state(h + self.project(x))
+        x = activation(x + level_bias(self.level, levels), 0, RELU_MAX)
+        return state(self.project(x) + h)

@@ -22,7 +22,7 @@ from .fixed import (
     FixedBlock,
     FixedConv,
     activation,
-    bias_grid,
+    level_bias,
     round_to,
     state,
 )
@@ -55,9 +55,9 @@ def lattice_mask(lattice: int, height: int, width: int, device: torch.device) ->
 
 
 def to_context(latents: Tensor, tables: LevelTables, channels: slice) -> Tensor:
-    """Decoded latents in steps -> the prior's input, in standard deviations / 2**5."""
+    """Decoded latents in steps -> the prior's input, integers in 2**-5 standard deviations."""
     # float64: the product needs up to 39 bits.
-    units = latents.double() * as_map(tables.to_units[:, channels]).double()
+    units = latents.double() * as_map(tables.to_units[:, channels] * 2.0**ACT_BITS).double()
     return activation(units, -UNITS_MAX, UNITS_MAX).to(latents.dtype)
 
 
@@ -85,17 +85,17 @@ class PriorPass(nn.Module):
 
     def advance(self, h: Tensor, context: Tensor, levels: Tensor) -> Tensor:
         """h: running state [B, W, h, w]; context: `to_context` of the source's channels with
-        zeros where nothing is decoded, and a last channel that is 1 where something is."""
-        h = state(h + self.read(context))
+        zeros where nothing is decoded, and a last channel that marks where something is."""
+        h = state(self.read(context) + h)
         for block in self.blocks:
             h = block(h, levels)
         return h
 
     def expect(self, h: Tensor, levels: Tensor, tables: LevelTables) -> Expectation:
         own = slice(self.config.start, self.config.stop)
-        out = as_map(bias_grid(self.level(levels)))
+        out = level_bias(self.level, levels)
         out = (self.head(h) + out) if self.source else out.expand(-1, -1, *h.shape[-2:])
-        mean, log_scale = out.chunk(2, 1)
+        mean, log_scale = (out * 2.0**-ACT_BITS).chunk(2, 1)
         limit = MEAN_MAX * 2.0**-MEAN_BITS
         mean = round_to(mean, MEAN_BITS).clamp(-limit, limit)
         # float64: the product needs up to 38 bits.
@@ -136,10 +136,16 @@ class Prior(nn.Module):
         mask = lattice_mask(known, *x.shape[-2:], x.device).to(x.dtype)
         if known != ALL_POSITIONS:
             x = x * mask
-        return torch.cat([x, mask.expand(x.shape[0], 1, -1, -1)], 1)
+        return torch.cat([x, mask.expand(x.shape[0], 1, -1, -1) * 2.0**ACT_BITS], 1)
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Take the weights for what they are: those of an exported model are rounded already."""
+        for module in self.modules():
+            if isinstance(module, FixedConv):
+                module.frozen = frozen
 
     def worst_sum(self) -> int:
-        """The largest |sum| of any layer for any input, in units of 2**-13; below 2**24 the
+        """The largest |sum| of any layer for any input, in its units; below 2**24 the
         arithmetic is exact in float32 (two level biases included)."""
         convs = [m for m in self.modules() if isinstance(m, FixedConv)]
         return max(conv.bound() for conv in convs) + 2 * BIAS_MAX

@@ -158,11 +158,16 @@ class Codebooks(nn.Module):
             return value
         size = self.pair_words.shape[1]
         first, second = index[:, 0::2], index[:, 1::2]
-        escape = first >= size
-        word = self._pair_value(first.clamp(0, size - 1), classes)
-        numbers = torch.stack([unzigzag(first - size), unzigzag(second)], 2).flatten(1, 2)
-        word = torch.where(escape.repeat_interleave(2, 1), numbers.to(word.dtype), word)
-        return torch.where(classes.paired.repeat_interleave(2, 1), word, value)
+        words = round_to(self.pair_words, WORD_BITS).flatten(0, 1)
+        at = (classes.pair - self.config.classes) * size + first.clamp(0, size - 1)
+        word = words[at]  # [B, C/2, h, w, 2]
+        escape = classes.paired & (first >= size)
+        if bool(escape.any()):
+            numbers = torch.stack([unzigzag(first - size), unzigzag(second)], -1)
+            word = torch.where(escape[..., None], numbers.to(word.dtype), word)
+        value = torch.stack([value[:, 0::2], value[:, 1::2]], -1)
+        value = torch.where(classes.paired[..., None], word, value)
+        return value.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
     def bits_of(self, index: Tensor, row: Tensor) -> Tensor:
         """Bits of each index [B, C, h, w] under the tables; 0 for the second of a pair."""
@@ -173,10 +178,13 @@ class Codebooks(nn.Module):
     def _scalar_value(self, index: Tensor, t: Tensor) -> Tensor:
         words, reach = round_to(self.scalar_words, WORD_BITS), self.reach[t]
         size = 2 * reach + 1
-        at = t * words.shape[1] + torch.minimum(index, size - 1).clamp(min=0)
+        value = words.flatten()[t * words.shape[1] + torch.minimum(index, size - 1).clamp(min=0)]
+        escape = index >= size
+        if not bool(escape.any()):
+            return value
         e = index - size
         number = (e // 2 + reach + 1) * (1 - 2 * (e % 2))
-        return torch.where(index >= size, number.to(words.dtype), words.flatten()[at])
+        return torch.where(escape, number.to(words.dtype), value)
 
     def _assign_scalar(self, r: Tensor, near: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
         """Indices of single words, where channels are not paired."""
@@ -193,12 +201,6 @@ class Codebooks(nn.Module):
             best = _cheaper(best, cost + kappa * (r - self._scalar_value(k, t)) ** 2, k)
         index[tried] = best[1]
         return index
-
-    def _pair_value(self, index: Tensor, classes: Classes) -> Tensor:
-        """Words of the pairs' indices [B, C/2, h, w] (no escapes) -> [B, C, h, w]."""
-        words = round_to(self.pair_words, WORD_BITS)
-        at = (classes.pair - self.config.classes) * words.shape[1] + index
-        return words.flatten(0, 1)[at].permute(0, 1, 4, 2, 3).flatten(1, 2)
 
     def _assign_pair(self, r: Tensor, near: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
         """Indices of pairs, where channels are paired."""
