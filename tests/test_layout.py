@@ -19,7 +19,7 @@ LAYERS = [
     {"config", "metadata"},
     {"cursor", "files", "formats", "geometry"},
     {"container", "freqs", "metrics", "nn", "pixels", "rans", "shipped"},
-    {"chunks", "symbols", "weights"},
+    {"chunks", "strips", "symbols", "weights"},
     {"rate_control", "tile_coder", "tiling"},
     {"codec"},
     {"pillow_plugin", "targets", "train"},
@@ -30,6 +30,7 @@ LAYERS = [
 ALLOWED = {
     "chunks": {"numpy", "PIL"},
     "formats": {"PIL"},
+    "strips": {"numpy", "PIL"},
     "pixels": {"numpy", "PIL"},
     "freqs": {"numpy"},
     "rans": {"numpy", "constriction"},
@@ -50,7 +51,7 @@ ALLOWED = {
 # Importing these must not cost the seconds that torch takes.
 LIGHT = [
     *("errors", "config", "cursor", "files", "geometry", "container", "freqs", "pixels", "rans"),
-    *("symbols", "metadata", "formats", "chunks", "pillow_plugin", "cli", "__init__"),
+    *("symbols", "metadata", "formats", "chunks", "strips", "pillow_plugin", "cli", "__init__"),
 ]
 
 

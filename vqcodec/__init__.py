@@ -10,7 +10,7 @@ from .rate_control import DEFAULT_QUALITY
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .codec import Codec, Indices
+    from .codec import Codec, Crop, Indices
     from .container import Header
     from .pixels import Source
 
@@ -35,11 +35,11 @@ def encode(image: "Source", quality: float = DEFAULT_QUALITY) -> bytes:
     return Codec.shared().encode(image, quality)
 
 
-def decode(data: bytes) -> "Image.Image":
+def decode(data: bytes, *, crop: "Crop | None" = None) -> "Image.Image":
     """Paint a .vqc file with the model that it names; see `Codec.decode`."""
     from .codec import Codec
 
-    return Codec.shared(read_header(data).model_id).decode(data)
+    return Codec.shared(read_header(data).model_id).decode(data, crop=crop)
 
 
 def read_header(data: bytes) -> "Header":

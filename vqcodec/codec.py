@@ -6,6 +6,7 @@ may differ by one level in 255.
 """
 
 import copy
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,17 +14,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from . import chunks, container, pixels, shipped, symbols, weights
+from . import chunks, container, pixels, shipped, symbols, tiling, weights
 from .container import Header, Rectangle
 from .errors import CorruptError, UnknownModelError
-from .geometry import MAX_PIXELS, latents_across
+from .geometry import MAX_PIXELS, check_crop, latents_across
 from .metadata import to_info
 from .nn.prior import LevelTables
 from .pixels import Source
 from .rate_control import DEFAULT_QUALITY, setting
+from .strips import Strips, join
 from .tile_coder import Coded, TileCoder
+
+Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
 class Indices(NamedTuple):
@@ -108,63 +111,100 @@ class Codec:
         header, tiles = self._encode(image, quality, max_pixels)
         return self._indices(header, tiles)
 
-    def decode(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    def decode(
+        self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
+    ) -> Image.Image:
         """Paint the picture of a .vqc file: RGB, or RGBA if it has alpha. Its metadata goes to
         the image's `info`, under the names of Pillow: `icc_profile`, `exif` and `xmp`.
 
+        crop: x, y, width and height in pixels of the part to paint; None paints all. Of a large
+        picture only the tiles that matter to it are decoded.
+
         Raises FormatError if the bytes are not a whole, undamaged file, UnknownModelError if
-        it was made with another model than this one, ImageTooLargeError.
+        it was made with another model than this one, ImageTooLargeError; ValueError for a crop
+        that is not inside the picture.
         """
-        file = container.unpack(data, max_pixels)
-        metadata = chunks.read_metadata(file.chunks).upright()
-        alpha = chunks.read_alpha(file.chunks, file.header.width, file.header.height)
-        image = self._paint(*self._read(file))
-        if alpha is not None:
-            image.putalpha(Image.fromarray(alpha))
-        image.info.update(to_info(metadata))
+        strips = self.decode_strips(data, crop=crop, max_pixels=max_pixels)
+        image = Image.fromarray(join(strips.rows, strips.height))
+        image.info.update(to_info(strips.metadata))
         return image
+
+    def decode_strips(
+        self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
+    ) -> Strips:
+        """As `decode`, strip by strip while they are asked for: a large picture is never held
+        as a whole. Raises as `decode`, some CorruptErrors only from `rows`."""
+        file = container.unpack(data, max_pixels)
+        header = file.header
+        self._check(header.model_id, header.level)
+        if crop is not None:
+            check_crop(crop, header.width, header.height)
+        place = Rectangle(*(crop or (0, 0, header.width, header.height)))
+        metadata = chunks.read_metadata(file.chunks).upright()
+        alpha = chunks.read_alpha(file.chunks, header.width, header.height)
+        rows = tiling.paint(
+            self.network, header, place, lambda *tile: self._read_tile(file, *tile).latents
+        )
+        if alpha is not None:
+            own = alpha[place.y : place.y + place.height, place.x : place.x + place.width]
+            rows = _with_alpha(rows, own)
+        return Strips(place.width, place.height, 3 if alpha is None else 4, metadata, rows)
 
     def read_indices(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Indices:
         """The tokens of a .vqc file, without painting it. Raises as `decode`."""
-        return self._indices(*self._read(container.unpack(data, max_pixels)))
+        file = container.unpack(data, max_pixels)
+        self._check(file.header.model_id, file.header.level)
+        places = enumerate(container.tile_grid(file.header))
+        return self._indices(file.header, (self._read_tile(file, *tile) for tile in places))
 
     def decode_indices(self, indices: Indices) -> Image.Image:
         """Paint tokens, which have no alpha. Raises UnknownModelError for those of another model,
         ValueError if their shape or a word does not fit."""
-        return self._paint(*self._replay(indices))
+        header = self._header_of(indices)
+        place = Rectangle(0, 0, header.width, header.height)
+        rows = tiling.paint(
+            self.network, header, place, lambda _, tile: self._replay(indices, tile).latents
+        )
+        return Image.fromarray(join(rows, header.height))
 
     def write_indices(self, indices: Indices) -> bytes:
         """The .vqc file of tokens: the inverse of `read_indices`. Raises as `decode_indices`."""
-        header, tiles = self._replay(indices)
-        return container.pack(header, [tile.segments for tile in tiles])
+        header = self._header_of(indices)
+        tiles = [self._replay(indices, tile).segments for tile in container.tile_grid(header)]
+        return container.pack(header, tiles)
 
-    @torch.inference_mode()
-    def _encode(self, image: Source, quality: float, max_pixels: int) -> tuple[Header, list[Coded]]:
+    def _encode(
+        self, image: Source, quality: float, max_pixels: int
+    ) -> tuple[Header, Iterator[Coded]]:
+        """The tiles come one by one, while they are asked for."""
         level, fidelity = setting(quality, self.model.config.transform.levels)
         rgb = pixels.load(image, max_pixels).rgb
         header = self._header(level, rgb.shape[1], rgb.shape[0])
-        y = self._analyse(pixels.pad(rgb), level)
-        parts = [_cut(y, tile) for tile in container.tile_grid(header)]
-        return header, [self.tiles.encode(part, level, fidelity) for part in parts]
+        return header, self._encode_tiles(rgb, header, fidelity)
 
     @torch.inference_mode()
-    def _read(self, file: container.Unpacked) -> tuple[Header, list[Coded]]:
-        header, segments, _ = file
-        self._check(header.model_id, header.level)
-        tiles = []
-        for payload, place in zip(segments, container.tile_grid(header), strict=True):
-            tiles.append(self.tiles.decode(payload, place.height, place.width, header.level))
-        return header, tiles
+    def _encode_tiles(self, rgb: np.ndarray, header: Header, fidelity: float) -> Iterator[Coded]:
+        for place in container.tile_grid(header):
+            y = tiling.analyse(self.network, rgb, header.level, place)
+            yield self.tiles.encode(y, header.level, fidelity)
 
     @torch.inference_mode()
-    def _replay(self, indices: Indices) -> tuple[Header, list[Coded]]:
+    def _read_tile(self, file: container.Unpacked, number: int, place: Rectangle) -> Coded:
+        segments = file.tiles[number]
+        return self.tiles.decode(segments, place.height, place.width, file.header.level)
+
+    @torch.inference_mode()
+    def _replay(self, indices: Indices, place: Rectangle) -> Coded:
+        return self.tiles.replay(_cut_words(indices.words, place), indices.level)
+
+    def _header_of(self, indices: Indices) -> Header:
+        """Raises UnknownModelError; ValueError if the words are not of the picture's shape."""
         header = self._header(indices.level, indices.width, indices.height)
         self._check(indices.model_id, indices.level)
         shape = (*_grid(header), self.model.config.transform.latents)
         if indices.words.shape != shape:
             raise ValueError(f"words are {list(indices.words.shape)}, expected {list(shape)}")
-        parts = [_cut_words(indices.words, tile) for tile in container.tile_grid(header)]
-        return header, [self.tiles.replay(part, indices.level) for part in parts]
+        return header
 
     def _header(self, level: int, width: int, height: int) -> Header:
         tile_log2 = container.choose_tile_log2(width, height)
@@ -179,38 +219,24 @@ class Codec:
         if level >= levels:
             raise CorruptError(f"level is {level}, expected less than {levels}")
 
-    def _indices(self, header: Header, tiles: list[Coded]) -> Indices:
+    def _indices(self, header: Header, tiles: Iterable[Coded]) -> Indices:
         words = np.empty((*_grid(header), self.model.config.transform.latents), dtype=np.int32)
         for tile, place in zip(tiles, container.tile_grid(header), strict=True):
             _cut_words(words, place)[:] = tile.words
         return Indices(header.model_id, header.level, header.width, header.height, words)
 
-    def _analyse(self, rgb: np.ndarray, level: int) -> Tensor:
-        """uint8 [H, W, 3], H and W multiples of 16 -> latents in steps [1, C, h, w]."""
-        x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float() / 255
-        x = x.contiguous(memory_format=torch.channels_last)
-        return self.network.analyse(x, torch.tensor([level], device=self.device))
 
-    @torch.inference_mode()
-    def _paint(self, header: Header, tiles: list[Coded]) -> Image.Image:
-        latents = torch.empty(1, self.model.config.transform.latents, *_grid(header))
-        latents = latents.to(self.device, memory_format=torch.channels_last)
-        for tile, place in zip(tiles, container.tile_grid(header), strict=True):
-            _cut(latents, place).copy_(tile.latents)
-        levels = torch.tensor([header.level], device=self.device)
-        x = self.network.synthesise(latents, levels)[0, :, : header.height, : header.width]
-        rgb = (x * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0)
-        return Image.fromarray(np.ascontiguousarray(rgb.cpu().numpy()))
+def _with_alpha(rows: Iterator[np.ndarray], alpha: np.ndarray) -> Iterator[np.ndarray]:
+    """Strips uint8 [n, W, 3] -> [n, W, 4], with their rows of alpha [H, W]."""
+    done = 0
+    for rgb in rows:
+        yield np.dstack([rgb, alpha[done : done + len(rgb)]])
+        done += len(rgb)
 
 
 def _grid(header: Header) -> tuple[int, int]:
     """Height and width in latents."""
     return latents_across(header.height), latents_across(header.width)
-
-
-def _cut(maps: Tensor, tile: Rectangle) -> Tensor:
-    """The tile's view of [B, C, h, w]."""
-    return maps[:, :, tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
 
 
 def _cut_words(words: np.ndarray, tile: Rectangle) -> np.ndarray:

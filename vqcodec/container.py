@@ -72,7 +72,7 @@ class Header:
 
 
 class Rectangle(NamedTuple):
-    """A tile's place, in latents."""
+    """A place: a tile's in latents, and where it says so in pixels."""
 
     x: int
     y: int

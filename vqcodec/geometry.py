@@ -25,3 +25,10 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageTooLargeError(
             f"picture is {width}x{height} = {width * height} pixels, the limit is {max_pixels}"
         )
+
+
+def check_crop(crop: tuple[int, int, int, int], width: int, height: int) -> None:
+    """Raise ValueError unless crop, x, y, width and height in pixels, is a part of the picture."""
+    x, y, across, down = crop
+    if min(x, y) < 0 or min(across, down) < 1 or x + across > width or y + down > height:
+        raise ValueError(f"crop is {across}x{down} at {x},{y}, the picture is {width}x{height}")

@@ -1,0 +1,163 @@
+"""Both transforms in bounded memory: a picture in windows, each with a halo around it.
+
+The transforms are convolutions with zeros outside the picture. A window that is cut with a
+halo as wide as their receptive field, and that ends where the picture ends, gives the numbers
+of the whole picture: what the networks see at once is no matter of the format.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import STRIDE, TransformConfig
+from .container import Header, Rectangle, tile_grid
+from .geometry import latents_across
+from .nn.model import Network
+from .pixels import pad
+
+SIDE = 64  # latents of a window. On CPUs smaller ones lose to their halo, larger ones to the caches
+WHOLE = 2**13  # latents, 2 megapixels: what is not more is painted in one window
+
+LatentsOf = Callable[[int, Rectangle], Tensor]  # number and place of a tile -> [1, C, h, w], steps
+
+
+def reach(config: TransformConfig) -> int:
+    """How many latents away, in each direction, the pixels at a latent matter to it, and it to
+    pixels: the 3x3 convolutions at 1/16, and those at 1/8 at half a latent each."""
+    return config.coarse_blocks + -(-config.fine_blocks // 2)
+
+
+class Maps(NamedTuple):
+    """Values [1, C, h, w] of a place."""
+
+    values: Tensor
+    place: Rectangle
+
+    def cut(self, part: Rectangle) -> Tensor:
+        """The view of a part of the place."""
+        x, y = part.x - self.place.x, part.y - self.place.y
+        return self.values[:, :, y : y + part.height, x : x + part.width]
+
+
+@torch.inference_mode()
+def analyse(network: Network, rgb: np.ndarray, level: int, place: Rectangle) -> Tensor:
+    """The latents of one place of a picture: float32 [1, C, place.height, place.width], in steps.
+
+    rgb: the whole picture, uint8 [H, W, 3]. place: in latents.
+    """
+    grid = _grid(rgb.shape[1], rgb.shape[0])
+    window = _widened(place, reach(network.config.transform), grid)
+    own, device = _pixels(window), network.lambdas.device
+    part = pad(rgb[own.y : _end(own), own.x : own.x + own.width])
+    x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 255
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = network.analyse(x, torch.tensor([level], device=device))
+    return Maps(y, window).cut(place)
+
+
+@torch.inference_mode()
+def paint(
+    network: Network, header: Header, crop: Rectangle, latents_of: LatentsOf
+) -> Iterator[np.ndarray]:
+    """Paint a place of a picture strip by strip, from the top: uint8 [n, crop.width, 3] each.
+
+    crop: in pixels, inside the picture. latents_of is asked once, in raster order, for each tile
+    whose latents matter to the crop.
+    """
+    halo, region = reach(network.config.transform), _cover(crop)
+    needed = _widened(region, halo, _grid(header.width, header.height))
+    side = SIDE if region.width * region.height > WHOLE else max(region.width, region.height)
+    top = region.y
+    for known in _bands(network, header, needed, latents_of):
+        # The rows whose halo is known, too: in the last band that is all of them.
+        ready = _end(region) if _end(known.place) == _end(needed) else _end(known.place) - halo
+        while top < ready:
+            strip = region._replace(y=top, height=min(side, ready - top))
+            windows = [
+                Rectangle(x, top, min(side, region.x + region.width - x), strip.height)
+                for x in range(region.x, region.x + region.width, side)
+            ]
+            parts = [_paint_window(network, header, known, window) for window in windows]
+            yield _crop_strip(np.concatenate(parts, 1), strip, crop)
+            top = _end(strip)
+
+
+def _bands(
+    network: Network, header: Header, needed: Rectangle, latents_of: LatentsOf
+) -> Iterator[Maps]:
+    """For each row of tiles the latents known by then, without those that are too far above to
+    matter to rows whose halo was not known the time before."""
+    device, channels = network.lambdas.device, network.config.transform.latents
+    overlap = 2 * reach(network.config.transform)
+    tiles = ((n, tile, _meet(tile, needed)) for n, tile in enumerate(tile_grid(header)))
+    kept = torch.empty(1, channels, 0, needed.width, device=device)
+    for _, row in groupby((item for item in tiles if item[2]), key=lambda item: item[1].y):
+        row = list(row)
+        own = row[0][2]
+        band = torch.empty(1, channels, own.height, needed.width, device=device)
+        band = band.contiguous(memory_format=torch.channels_last)
+        for number, tile, part in row:
+            x = part.x - needed.x
+            band[..., x : x + part.width] = Maps(latents_of(number, tile), tile).cut(part)
+        known = torch.cat([kept, band], 2)
+        kept = known[:, :, -overlap:]
+        height = known.shape[2]
+        yield Maps(known, Rectangle(needed.x, _end(own) - height, needed.width, height))
+
+
+def _paint_window(network: Network, header: Header, known: Maps, window: Rectangle) -> np.ndarray:
+    """Paint latents that are known, as is their halo: uint8 [16 * height, 16 * width, 3]."""
+    grid = _grid(header.width, header.height)
+    around = _widened(window, reach(network.config.transform), grid)
+    levels = torch.tensor([header.level], device=known.values.device)
+    painted = Maps(network.synthesise(known.cut(around), levels), _pixels(around))
+    rgb = (painted.cut(_pixels(window))[0] * 255 + 0.5).clamp(0, 255).byte()
+    return rgb.permute(1, 2, 0).cpu().numpy()
+
+
+def _grid(width: int, height: int) -> Rectangle:
+    """All latents of a picture of so many pixels."""
+    return Rectangle(0, 0, latents_across(width), latents_across(height))
+
+
+def _crop_strip(rgb: np.ndarray, strip: Rectangle, crop: Rectangle) -> np.ndarray:
+    """What belongs to the crop of a painted strip."""
+    painted = _pixels(strip)
+    own = _meet(painted, crop)
+    y, x = own.y - painted.y, own.x - painted.x
+    return np.ascontiguousarray(rgb[y : y + own.height, x : x + own.width])
+
+
+def _widened(place: Rectangle, by: int, grid: Rectangle) -> Rectangle:
+    """The place with a halo of `by` latents, which ends where the grid ends."""
+    around = Rectangle(place.x - by, place.y - by, place.width + 2 * by, place.height + 2 * by)
+    return _meet(around, grid)
+
+
+def _meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
+    """What two rectangles have in common; None is nothing."""
+    x, y = max(a.x, b.x), max(a.y, b.y)
+    width = min(a.x + a.width, b.x + b.width) - x
+    height = min(_end(a), _end(b)) - y
+    return Rectangle(x, y, width, height) if min(width, height) > 0 else None
+
+
+def _end(place: Rectangle) -> int:
+    """The row behind the last one."""
+    return place.y + place.height
+
+
+def _cover(crop: Rectangle) -> Rectangle:
+    """Pixels -> the latents that cover them."""
+    x, y = crop.x // STRIDE, crop.y // STRIDE
+    right, bottom = latents_across(crop.x + crop.width), latents_across(_end(crop))
+    return Rectangle(x, y, right - x, bottom - y)
+
+
+def _pixels(place: Rectangle) -> Rectangle:
+    """Latents -> their pixels."""
+    return Rectangle(*(STRIDE * number for number in place))
