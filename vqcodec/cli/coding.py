@@ -2,16 +2,18 @@
 
 import io
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
-from PIL import Image
 
 from .. import pixels
 from ..container import unpack
 from ..rate_control import DEFAULT_QUALITY
+from ..strips import Strips
+from ..strips import save as save_strips
 from . import options
 from .info import anatomy, facts
 from .paths import STREAM, Job, check_stdout, check_target, plan, read, write
@@ -71,6 +73,7 @@ def _encode_file(
 @options.force
 @click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
 @options.device
+@options.threads
 @options.quiet
 @options.verbose
 def encode(
@@ -121,34 +124,49 @@ def encode(
 
 
 def _decode_file(
-    job: Job, image_format: str | None, model: str | None, device: str, force: bool, report: Report
+    job: Job,
+    image_format: str | None,
+    crop: tuple[int, int, int, int] | None,
+    model: str | None,
+    device: str,
+    force: bool,
+    report: Report,
 ) -> None:
     data = read(job.source)
     header = unpack(data).header  # before the model: a damaged file is told at once
+    options.check_inside(crop, header)
     check_target(job, force)
     check_format(job, image_format)
     codec = options.codec_of(header, model, device)
-    start = time.perf_counter()
-    image = codec.decode(data)
-    seconds = time.perf_counter() - start
-    for notice in _save(image, job.target, image_format, force):
+    seconds: list[float] = []
+    strips = codec.decode_strips(data, crop=crop)
+    strips = strips._replace(rows=_clocked(strips.rows, seconds))
+    for notice in _save(strips, job.target, image_format, force):
         report.notice(job.name, notice)
     report.line(
-        f"{job.name} {spaced(len(data))} B -> {job.target_name} {header.width}x{header.height},"
-        f" {speed(header.width * header.height, seconds)}"
+        f"{job.name} {spaced(len(data))} B -> {job.target_name} {strips.width}x{strips.height},"
+        f" {speed(strips.width * strips.height, sum(seconds))}"
     )
-    report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
+    report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {codec.device}")
 
 
-def _save(
-    image: Image.Image, target: str, image_format: str | None, force: bool
-) -> tuple[str, ...]:
+def _clocked(rows: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.ndarray]:
+    """Pass strips on, and note the time that painting them takes, without that of writing."""
+    while True:
+        start = time.perf_counter()
+        strip = next(rows, None)
+        seconds.append(time.perf_counter() - start)
+        if strip is None:
+            return
+        yield strip
+
+
+def _save(strips: Strips, target: str, image_format: str | None, force: bool) -> tuple[str, ...]:
     """Write a decoded picture with its metadata; return notices of what the format has not."""
-    picture = pixels.load(image)
     if target != STREAM:
-        return pixels.save(picture, target, image_format, force)
+        return save_strips(strips, target, image_format, force)
     out = io.BytesIO()
-    notices = pixels.save(picture, out, image_format or "png")
+    notices = save_strips(strips, out, image_format or "png")
     write_stdout(out.getvalue())
     return notices
 
@@ -172,15 +190,18 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     metavar="FORMAT",
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
+@options.crop
 @options.force
 @options.file_model
 @options.device
+@options.threads
 @options.quiet
 @options.verbose
 def decode(
     sources: tuple[str, ...],
     out: str | None,
     image_format: str | None,
+    crop: tuple[int, int, int, int] | None,
     force: bool,
     model: str | None,
     device: str,
@@ -190,13 +211,15 @@ def decode(
     """Paint .vqc files as images.
 
     IN is a .vqc file, or - for stdin. Without -o, photo.vqc becomes photo.png beside it. The
-    extension of OUT decides the format. The model is the one that the file names.
+    extension of OUT decides the format. The model is the one that the file names. PNG and PPM
+    files are written as they are painted, so that pictures of any size need little memory.
 
     \b
     Examples:
       vqcodec decode photo.vqc
       vqcodec decode photo.vqc -o photo.webp
       vqcodec decode coded/*.vqc -o decoded/ --format jpeg
+      vqcodec decode photo.vqc --crop 4000,3000,512,512 -o detail.png
       vqcodec decode photo.vqc -o - | display
     """
     jobs = plan(sources, out, f".{(image_format or 'png').lower()}")
@@ -205,6 +228,7 @@ def decode(
     work = partial(
         _decode_file,
         image_format=image_format,
+        crop=crop,
         model=model,
         device=device,
         force=force,

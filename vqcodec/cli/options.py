@@ -1,6 +1,7 @@
 """Options that several commands share, and the model and device that they name."""
 
 import math
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +11,7 @@ from PIL import ImageColor
 
 from .. import shipped
 from ..container import Header
+from ..geometry import check_crop
 from ..metadata import Metadata
 from ..pixels import Picture, blend
 
@@ -28,6 +30,22 @@ device = click.option(
     show_default=True,
     help="Where the networks run; auto takes a GPU if there is one.",
 )
+
+
+def _set_threads(ctx: click.Context, param: click.Parameter, count: int | None) -> None:
+    """Tell torch, which reads this when it is first imported: after the options."""
+    if count is not None:
+        os.environ["OMP_NUM_THREADS"] = str(count)
+
+
+threads = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    expose_value=False,
+    callback=_set_threads,
+    help="Threads of the networks.  [default: one a core]",
+)
 quiet = click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Print more about each file.")
 
@@ -37,6 +55,36 @@ def finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number.", ctx, param)
     return value
+
+
+class Crop(click.ParamType):
+    """A part of a picture: x, y, width and height in pixels."""
+
+    name = "crop"
+
+    def convert(self, value: object, param: click.Parameter, ctx: click.Context) -> object:
+        """Read `X,Y,W,H`; fails for anything else."""
+        try:
+            found = tuple(int(number) for number in str(value).split(","))
+        except ValueError:
+            found = ()
+        if len(found) != 4:
+            self.fail(f"{value!r}: expected X,Y,W,H, four numbers of pixels.", param, ctx)
+        return found
+
+
+crop = click.option(
+    "--crop", type=Crop(), metavar="X,Y,W,H", help="Paint only W x H pixels, from X,Y on."
+)
+
+
+def check_inside(crop: tuple[int, int, int, int] | None, header: Header) -> None:
+    """Raise click.UsageError unless the crop is a part of the picture."""
+    if crop is not None:
+        try:
+            check_crop(crop, header.width, header.height)
+        except ValueError as exc:
+            raise click.UsageError(f"--crop: {exc}") from exc
 
 
 strip = click.option(
