@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqcodec.cli import main
-from vqcodec.cli.demo import encode_jpeg, jpeg_of_size
 from vqcodec.cli.sheet import Cell, busiest_box, draw_sheet
 
 
@@ -63,19 +62,6 @@ def test_a_missing_picture_is_one_line(tmp_path, model_folder):
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_theencode_jpeg_is_the_best_that_is_not_larger(picture):
-    quality, data = jpeg_of_size(picture, 2000)
-
-    assert len(data) <= 2000
-    assert len(encode_jpeg(picture, quality)) == len(data)
-    assert len(encode_jpeg(picture, quality + 1)) > 2000
-
-
-def test_the_search_for_aencode_jpeg_ends_at_the_limits(picture):
-    assert jpeg_of_size(picture, 0) == (1, encode_jpeg(picture, 1))
-    assert jpeg_of_size(picture, 10**9) == (95, encode_jpeg(picture, 95))
 
 
 def test_the_detail_is_where_the_detail_is():

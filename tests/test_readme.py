@@ -33,7 +33,7 @@ def folder_with_a_photo(tmp_path, monkeypatch):
 
 def test_the_shell_lines_run(folder_with_a_photo):
     lines = blocks("shell")[0].strip().splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=300

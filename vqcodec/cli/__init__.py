@@ -8,6 +8,7 @@ import click
 
 from .. import __version__
 from .coding import decode, encode
+from .compare import compare
 from .demo import demo
 from .info import info
 from .models import models
@@ -59,5 +60,5 @@ def main() -> None:
     """
 
 
-for _command in (encode, decode, info, verify, tokens, train, demo, models):
+for _command in (encode, decode, info, verify, tokens, train, demo, compare, models):
     main.add_command(_command)

@@ -6,12 +6,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 288  # pixels a side, of a whole picture and of a detail
+LARGE_CELL = 384  # the same, where there is one row of versions
 ZOOM = 2
 GAP = 10  # between cells
 GROUP_GAP = 30  # between the whole pictures and the details
 MARGIN = 24
 TITLE, TEXT = 19, 15  # font sizes
 HEADING_HEIGHT, CAPTION_HEIGHT, ROW_GAP = 40, 48, 18
+MIN_CAPTION_WIDTH = 300  # pixels, of the longest caption
+WHOLE, DETAIL = "whole picture", f"detail, {ZOOM} times its size"  # headings
 PAPER, INK, PALE, FRAME = (255, 255, 255), (24, 24, 28), (96, 96, 104), (0, 220, 255)
 
 
@@ -31,30 +34,63 @@ class Box(NamedTuple):
     width: int
     height: int
 
+    def of(self, rgb: np.ndarray) -> np.ndarray:
+        """The detail of `rgb`, [H, W, 3]."""
+        return rgb[self.y : self.y + self.height, self.x : self.x + self.width]
+
 
 def draw_sheet(rows: list[list[Cell]]) -> np.ndarray:
     """Draw a row of cells for each quality; all pictures have one size. Returns uint8 [H, W, 3]."""
     box = busiest_box(rows[0][0].rgb, CELL // ZOOM)
-    height, width = rows[0][0].rgb.shape[:2]
-    scale = min(CELL / width, CELL / height)
-    whole = max(1, round(width * scale)), max(1, round(height * scale))
+    whole = _fit(rows[0][0].rgb, CELL)
     columns = len(rows[0])
     group = columns * (CELL + GAP) - GAP
     pitch = CAPTION_HEIGHT + CELL + ROW_GAP
     size = (2 * MARGIN + 2 * group + GROUP_GAP, 2 * MARGIN + HEADING_HEIGHT + len(rows) * pitch)
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    for x, heading in (
-        (MARGIN, "whole picture"),
-        (MARGIN + group + GROUP_GAP, f"detail, {ZOOM} times its size"),
-    ):
-        draw.text((x, MARGIN - 6), heading, INK, ImageFont.load_default(size=TITLE + 5))
+    for x, heading in ((MARGIN, WHOLE), (MARGIN + group + GROUP_GAP, DETAIL)):
+        draw.text((x, MARGIN - 6), heading, INK, _font(TITLE + 5))
     for number, cells in enumerate(rows):
         for column, cell in enumerate(cells):
             place = MARGIN + column * (CELL + GAP), MARGIN + HEADING_HEIGHT + number * pitch
             _draw_whole(sheet, place, cell, whole, box)
             _draw_detail(sheet, (place[0] + group + GROUP_GAP, place[1]), cell, box)
     return np.asarray(sheet)
+
+
+def draw_row(cells: list[Cell]) -> np.ndarray:
+    """Draw one row of cells with their details below; all pictures have one size.
+
+    Returns uint8 [H, W, 3].
+    """
+    box = busiest_box(cells[0].rgb, LARGE_CELL // ZOOM)
+    whole = _fit(cells[0].rgb, LARGE_CELL)
+    pitch = max(whole[0], box.width * ZOOM, MIN_CAPTION_WIDTH) + GAP
+    wholes = MARGIN + HEADING_HEIGHT
+    heading = wholes + CAPTION_HEIGHT + whole[1] + GROUP_GAP
+    details = heading + HEADING_HEIGHT
+    bottom = details + CAPTION_HEIGHT + box.height * ZOOM
+    sheet = Image.new("RGB", (2 * MARGIN + len(cells) * pitch - GAP, bottom + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 6), WHOLE, INK, _font(TITLE + 5))
+    draw.text((MARGIN, heading - 6), DETAIL, INK, _font(TITLE + 5))
+    for column, cell in enumerate(cells):
+        x = MARGIN + column * pitch
+        _draw_whole(sheet, (x, wholes), cell, whole, box)
+        _draw_detail(sheet, (x, details), cell, box)
+    return np.asarray(sheet)
+
+
+def _fit(rgb: np.ndarray, side: int) -> tuple[int, int]:
+    """Width and height of the picture that just fits into a square."""
+    height, width = rgb.shape[:2]
+    scale = min(side / width, side / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _font(size: int):
+    return ImageFont.load_default(size=size)
 
 
 def busiest_box(rgb: np.ndarray, side: int) -> Box:
@@ -93,15 +129,16 @@ def _draw_whole(
 
 
 def _draw_detail(sheet: Image.Image, place: tuple[int, int], cell: Cell, box: Box) -> None:
-    detail = cell.rgb[box.y : box.y + box.height, box.x : box.x + box.width]
     size = box.width * ZOOM, box.height * ZOOM
-    _draw(sheet, place, cell, Image.fromarray(detail).resize(size, Image.Resampling.NEAREST))
+    _draw(
+        sheet, place, cell, Image.fromarray(box.of(cell.rgb)).resize(size, Image.Resampling.NEAREST)
+    )
 
 
 def _draw(sheet: Image.Image, place: tuple[int, int], cell: Cell, picture: Image.Image) -> None:
     """Draw a caption at `place` and the picture below it."""
     x, y = place
     draw = ImageDraw.Draw(sheet)
-    draw.text((x, y), cell.name, INK, ImageFont.load_default(size=TITLE))
-    draw.text((x, y + TITLE + 5), cell.figures, PALE, ImageFont.load_default(size=TEXT))
+    draw.text((x, y), cell.name, INK, _font(TITLE))
+    draw.text((x, y + TITLE + 5), cell.figures, PALE, _font(TEXT))
     sheet.paste(picture, (x, y + CAPTION_HEIGHT))

@@ -1,0 +1,92 @@
+"""`vqcodec compare`: one picture through our codec and others, at the same size."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from .. import pixels
+from ..rate_control import DEFAULT_QUALITY
+from . import options, versions
+from .coding import check_format
+from .page import draw_page
+from .paths import Job, check_target, read, write
+from .peers import PEERS
+from .report import Report, run, say, spaced
+from .sheet import draw_row
+
+PAGES = ".html", ".htm"
+NO_MS_SSIM = "MS-SSIM is left out, it needs pytorch-msssim: pip install 'vqcodec[bench]'"
+
+
+def _is_page(job: Job) -> bool:
+    return Path(job.target).suffix.lower() in PAGES
+
+
+def _versions(rgb, quality: float, model: str | None, device: str) -> list[versions.Version]:
+    """Ours, and each peer that this Pillow has, at the size of ours."""
+    found = [versions.ours(options.load_codec(model, device), rgb, quality)]
+    for peer in PEERS.values():
+        if peer.is_available:
+            found.append(versions.of_size(peer, rgb, found[0].size))
+    try:
+        return [versions.with_ms_ssim(version, rgb) for version in found]
+    except ImportError:
+        say(NO_MS_SSIM, to_stderr=True)
+        return found
+
+
+def _make(job: Job, quality: float, model: str | None, device: str, force: bool) -> None:
+    check_target(job, force)
+    if not _is_page(job):
+        check_format(job)
+    rgb = pixels.load(read(job.source)).rgb
+    found = _versions(rgb, quality, model, device)
+    cells = [versions.original(rgb), *(version.cell for version in found)]
+    if _is_page(job):
+        write(job, draw_page(f"{job.name} at the same size", cells).encode(), force)
+    else:
+        pixels.save(draw_row(cells), job.target, overwrite=force)
+    say(f"{'':30}{'bytes':>10}{'bpp':>8}{'PSNR':>9}{'MS-SSIM':>10}")
+    for version in found:
+        similar = "-" if version.ms_ssim != version.ms_ssim else f"{version.ms_ssim:.4f}"
+        say(
+            f"{version.name:30}{spaced(version.size):>10}{version.bpp:>8.3f}"
+            f"{version.psnr:>6.2f} dB{similar:>10}"
+        )
+    say(f"{job.name} {rgb.shape[1]}x{rgb.shape[0]} -> {job.target_name}")
+
+
+@click.command()
+@click.argument("image")
+@click.option("-o", "--out", metavar="OUT", default="compare.png", show_default=True,
+              help="A sheet, or a page if it ends in .html.")  # fmt: skip
+@click.option(
+    "-q",
+    "--quality",
+    type=click.FloatRange(0, 100),
+    callback=options.finite,
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="Of ours; the others follow its size.",
+)
+@options.force
+@click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
+@options.device
+def compare(
+    image: str, out: str, quality: float, force: bool, model: str | None, device: str
+) -> None:
+    """Show IMAGE through this codec, AVIF, WebP and JPEG at the same size.
+
+    Each of the others is coded at the quality whose file is nearest to ours in bytes. OUT is one
+    PNG: original and versions, whole and a detail at twice its size, with bytes, PSNR and MS-SSIM;
+    or a self-contained page on which they can be switched in place. Transparency is ignored.
+
+    \b
+    Examples:
+      vqcodec compare photo.jpg
+      vqcodec compare photo.jpg -q 20 -o compare.html
+    """
+    options.check_model(model)
+    job = Job(image, out)
+    run([(job.name, partial(_make, job, quality, model, device, force))], Report())
