@@ -65,8 +65,8 @@ def encode_all(codec: Codec, folder: Path, qualities: Iterable[float]) -> list[W
     found = []
     for picture in find([folder]):
         for quality in qualities:
-            data = codec.encode(picture.path, quality)
-            indices = codec.encode_indices(picture.path, quality)
+            data = codec.encode(picture.path, quality, effort=1)
+            indices = codec.encode_indices(picture.path, quality, effort=1)
             found.append(Written(picture.name, quality, data, indices))
     return found
 

@@ -90,7 +90,7 @@ def run(
 ) -> None:
     """Print all tables. rgb: uint8 [H, W, 3]. processes: runs of the command line, 0: none."""
     codec = Codec.load(model or None, "cpu")
-    size = len(codec.encode(rgb, quality))
+    size = len(codec.encode(rgb, quality, effort=1))
     height, width = rgb.shape[:2]
     print(f"{width}x{height}, {size} bytes at quality {quality:g}, median of {runs} runs")
     print(f"the prior has {len(codec.model.config.prior.passes)} passes; {_load()}")
@@ -117,10 +117,10 @@ def _with_threads(
     try:
         torch.set_num_threads(count)
         AvifImagePlugin.DEFAULT_MAX_THREADS = count  # Pillow's only way to say it for decoding
-        data = codec.encode(rgb, quality)
+        data = codec.encode(rgb, quality, effort=1)
         rows = {
             ours.CODEC: (
-                split(codec, lambda: codec.encode(rgb, quality), runs),
+                split(codec, lambda: codec.encode(rgb, quality, effort=1), runs),
                 split(codec, lambda: codec.decode(data), runs),
             )
         }

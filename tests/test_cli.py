@@ -409,7 +409,7 @@ def test_the_files_after_a_failure_are_still_done(folder, coding):
     ],
 )
 def test_the_unexpected_is_one_line_too(folder, coding, monkeypatch, error, text):
-    def fail(*args):
+    def fail(*args, **options):
         raise error
 
     monkeypatch.setattr(Codec, "encode", fail)

@@ -8,8 +8,8 @@ from vqcodec.rate_control import BELOW, FIDELITY, FIDELITY_PER_LEVEL, setting
 
 
 def test_the_ends_are_the_first_and_last_level():
-    assert setting(0, 48) == (0, FIDELITY / FIDELITY_PER_LEVEL**BELOW)
-    assert setting(100, 48) == (47, FIDELITY)
+    assert setting(0, 48) == (0, FIDELITY / FIDELITY_PER_LEVEL**BELOW, -BELOW)
+    assert setting(100, 48) == (47, FIDELITY, 0)
 
 
 def test_within_a_level_quality_raises_fidelity():
@@ -17,6 +17,7 @@ def test_within_a_level_quality_raises_fidelity():
 
     for before, after in itertools.pairwise(settings):
         assert after.level > before.level or after.fidelity > before.fidelity
+        assert after.level + after.tilt > before.level + before.tilt
     assert {item.level for item in settings} == set(range(8))
 
 

@@ -20,7 +20,8 @@ def test_a_target_size_is_met_from_below(codec, picture):
         most = smallest + share * (largest - smallest)
         reached = targets.to_size(codec, picture, most)
 
-        assert 0.9 * most <= len(reached.data) <= most
+        # The tests' model has 8 levels and one more pass from level 4 on: its sizes have gaps.
+        assert 0.8 * most <= len(reached.data) <= most
         assert reached.data == codec.encode(picture, reached.quality)
 
 

@@ -17,13 +17,13 @@ from conftest import smooth_picture
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, PassConfig
 from vqcodec.errors import InputError
+from vqcodec.nn.proxy import GaussianBits
 from vqcodec.train import data as train_data
 from vqcodec.train.presets import tiny
 from vqcodec.train.soap import Soap
 
 pytest.importorskip("matplotlib")
 from vqcodec.train.loop import Trainer, spread_levels
-from vqcodec.train.objective import GaussianBits
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ Torch is imported when a picture is first encoded or decoded, not by `import vqc
 
 from typing import TYPE_CHECKING
 
-from .rate_control import DEFAULT_QUALITY
+from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,11 +28,13 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def encode(image: "Source", quality: float = DEFAULT_QUALITY) -> bytes:
+def encode(
+    image: "Source", quality: float = DEFAULT_QUALITY, *, effort: int = DEFAULT_EFFORT
+) -> bytes:
     """Compress a picture with the default model; see `Codec.encode`."""
     from .codec import Codec
 
-    return Codec.shared().encode(image, quality)
+    return Codec.shared().encode(image, quality, effort=effort)
 
 
 def decode(data: bytes, *, crop: "Crop | None" = None) -> "Image.Image":

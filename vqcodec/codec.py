@@ -22,9 +22,11 @@ from .geometry import MAX_PIXELS, check_crop, latents_across
 from .metadata import to_info
 from .nn.prior import LevelTables
 from .pixels import Source
-from .rate_control import DEFAULT_QUALITY, setting
+from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, Setting, setting
+from .search import HALO, search
 from .strips import Strips, join
 from .tile_coder import Coded, TileCoder
+from .tiling import Maps
 
 Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
 
@@ -90,25 +92,36 @@ class Codec:
         return cls.load(None if model_id is None else shipped.name_of(model_id))
 
     def encode(
-        self, image: Source, quality: float = DEFAULT_QUALITY, *, max_pixels: int = MAX_PIXELS
+        self,
+        image: Source,
+        quality: float = DEFAULT_QUALITY,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        max_pixels: int = MAX_PIXELS,
     ) -> bytes:
         """Compress a picture (path, file object, bytes, PIL image or uint8 array) to .vqc bytes.
 
         image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
         may be encoded as well, to take them away from.
         quality: 0 (smallest) to 100 (closest), need not be whole.
-        Raises InputError, ImageTooLargeError; ValueError for a quality out of range.
+        effort: 1 (fastest) to 9: how long to search for better indices for this picture.
+        Raises InputError, ImageTooLargeError; ValueError for a quality or effort out of range.
         """
         picture = pixels.load(image, max_pixels)
-        header, tiles = self._encode(picture, quality, max_pixels)
+        header, tiles = self._encode(picture, quality, effort, max_pixels)
         beside = chunks.alpha_chunks(picture.alpha) + chunks.metadata_chunks(picture.metadata)
         return container.pack(header, [tile.segments for tile in tiles], beside)
 
     def encode_indices(
-        self, image: Source, quality: float = DEFAULT_QUALITY, *, max_pixels: int = MAX_PIXELS
+        self,
+        image: Source,
+        quality: float = DEFAULT_QUALITY,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        max_pixels: int = MAX_PIXELS,
     ) -> Indices:
         """The tokens of a picture: those that `encode` would write. Raises as `encode`."""
-        header, tiles = self._encode(image, quality, max_pixels)
+        header, tiles = self._encode(image, quality, effort, max_pixels)
         return self._indices(header, tiles)
 
     def decode(
@@ -174,19 +187,31 @@ class Codec:
         return container.pack(header, tiles)
 
     def _encode(
-        self, image: Source, quality: float, max_pixels: int
+        self, image: Source, quality: float, effort: int, max_pixels: int
     ) -> tuple[Header, Iterator[Coded]]:
         """The tiles come one by one, while they are asked for."""
-        level, fidelity = setting(quality, self.model.config.transform.levels)
+        best = setting(quality, self.model.config.transform.levels)
+        if effort not in EFFORTS:
+            raise ValueError(f"effort is {effort}, expected {EFFORTS[0]}..{EFFORTS[-1]}")
         rgb = pixels.load(image, max_pixels).rgb
-        header = self._header(level, rgb.shape[1], rgb.shape[0])
-        return header, self._encode_tiles(rgb, header, fidelity)
+        header = self._header(best.level, rgb.shape[1], rgb.shape[0])
+        return header, self._encode_tiles(rgb, header, best, effort)
 
     @torch.inference_mode()
-    def _encode_tiles(self, rgb: np.ndarray, header: Header, fidelity: float) -> Iterator[Coded]:
-        for place in container.tile_grid(header):
-            y = tiling.analyse(self.network, rgb, header.level, place)
-            yield self.tiles.encode(y, header.level, fidelity)
+    def _encode_tiles(
+        self, rgb: np.ndarray, header: Header, setting: Setting, effort: int
+    ) -> Iterator[Coded]:
+        whole = tiling.grid_of(header.width, header.height)
+        for tile in container.tile_grid(header):
+            place = tiling.widened(tile, HALO if effort > 1 else 0, whole)
+            y = Maps(tiling.analyse(self.network, rgb, header.level, place), place)
+            if effort == 1:
+                yield self.tiles.encode(y.cut(tile), header.level, setting.fidelity)
+                continue
+            own = tiling.pixels_of(tile)
+            part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
+            choice = search(self.network, part, y, tile, setting, effort)
+            yield self.tiles.encode(choice.latents, header.level, choice.fidelity)
 
     @torch.inference_mode()
     def _read_tile(self, file: container.Unpacked, number: int, place: Rectangle) -> Coded:

@@ -17,7 +17,7 @@ from .chunks import read_metadata
 from .errors import FormatError, VqcodecError
 from .geometry import MAX_DIMENSION
 from .metadata import to_info
-from .rate_control import DEFAULT_QUALITY
+from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY
 
 FORMAT = "VQC"
 EXTENSION = ".vqc"
@@ -99,14 +99,16 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: BinaryIO, filename: str | bytes) -> None:
     """Encode with the default model.
 
-    Options: `quality`, 0..100, ValueError outside; `icc_profile`, by default the image's own;
-    `exif` and `xmp`, by default none, as with Pillow's own formats.
+    Options: `quality`, 0..100, and `effort`, 1..9, ValueError outside; `icc_profile`, by default
+    the image's own; `exif` and `xmp`, by default none, as with Pillow's own formats.
     """
     from .codec import Codec
 
     quality = image.encoderinfo.get("quality", DEFAULT_QUALITY)
+    effort = image.encoderinfo.get("effort", DEFAULT_EFFORT)
     with _os_error():
-        data = Codec.shared().encode(_picture(image), quality, max_pixels=MAX_PIXELS)
+        picture = _picture(image)
+        data = Codec.shared().encode(picture, quality, effort=effort, max_pixels=MAX_PIXELS)
     file.write(data)
 
 

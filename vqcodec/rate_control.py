@@ -4,6 +4,8 @@ import math
 from typing import NamedTuple
 
 DEFAULT_QUALITY = 50
+EFFORTS = range(1, 10)  # how long an encoder searches
+DEFAULT_EFFORT = 4
 # Networks are trained with a fidelity of 3; on held-out photographs 2 gives 0.5 % fewer bits
 # at equal PSNR, since it is closer to the plain optimum of 1.
 FIDELITY = 2.0
@@ -16,6 +18,7 @@ BELOW = 3  # levels' worth of quality below level 0, reached by its fidelity alo
 class Setting(NamedTuple):
     level: int  # 0..L - 1; the file carries it
     fidelity: float  # of the entropy-constrained assignment; the encoder's own business
+    tilt: float  # levels that the quality lies above the level, -0.5 to 0.5; lower below level 0
 
 
 def setting(quality: float, levels: int) -> Setting:
@@ -27,4 +30,4 @@ def setting(quality: float, levels: int) -> Setting:
         raise ValueError(f"quality is {quality}, expected 0..100")
     place = quality / 100 * (levels - 1 + BELOW) - BELOW
     level = max(0, min(math.floor(place + 0.5), levels - 1))
-    return Setting(level, FIDELITY * FIDELITY_PER_LEVEL ** (place - level))
+    return Setting(level, FIDELITY * FIDELITY_PER_LEVEL ** (place - level), place - level)

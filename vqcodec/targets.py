@@ -13,6 +13,7 @@ from .codec import Codec
 from .errors import OutOfReachError
 from .metrics import bits_per_pixel, psnr
 from .pixels import Picture
+from .rate_control import DEFAULT_EFFORT
 
 TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size
 CLOSE = 0.995  # of a target size: near enough to stop
@@ -24,25 +25,27 @@ class Reached(NamedTuple):
     value: float  # bytes, bits per pixel or dB, as the target
 
 
-def to_size(codec: Codec, picture: Picture, most: float) -> Reached:
+def to_size(codec: Codec, picture: Picture, most: float, effort: int = DEFAULT_EFFORT) -> Reached:
     """The best quality in at most `most` bytes, alpha and metadata included.
 
     Raises OutOfReachError if quality 0 takes more.
     """
-    return _largest(codec, picture, most, len, "bytes")
+    return _largest(codec, picture, most, effort, len, "bytes")
 
 
-def to_bpp(codec: Codec, picture: Picture, most: float) -> Reached:
+def to_bpp(codec: Codec, picture: Picture, most: float, effort: int = DEFAULT_EFFORT) -> Reached:
     """The best quality in at most `most` bits per pixel. Raises OutOfReachError."""
     height, width = picture.rgb.shape[:2]
-    return _largest(codec, picture, most, lambda d: bits_per_pixel(len(d), width, height), "bpp")
+    return _largest(
+        codec, picture, most, effort, lambda d: bits_per_pixel(len(d), width, height), "bpp"
+    )
 
 
-def to_psnr(codec: Codec, picture: Picture, least: float) -> Reached:
+def to_psnr(codec: Codec, picture: Picture, least: float, effort: int = DEFAULT_EFFORT) -> Reached:
     """The smallest file of at least `least` dB. Raises OutOfReachError if quality 100 is less."""
 
     def trial(quality: float) -> Reached:
-        data = codec.encode(picture, quality)
+        data = codec.encode(picture, quality, effort=effort)
         painted = np.asarray(codec.decode(data))[..., :3]
         return Reached(data, quality, psnr(np.ascontiguousarray(painted), picture.rgb))
 
@@ -63,10 +66,15 @@ def to_psnr(codec: Codec, picture: Picture, least: float) -> Reached:
 
 
 def _largest(
-    codec: Codec, picture: Picture, most: float, measure: Callable[[bytes], float], unit: str
+    codec: Codec,
+    picture: Picture,
+    most: float,
+    effort: int,
+    measure: Callable[[bytes], float],
+    unit: str,
 ) -> Reached:
     def trial(quality: float) -> Reached:
-        data = codec.encode(picture, quality)
+        data = codec.encode(picture, quality, effort=effort)
         return Reached(data, quality, measure(data))
 
     best = trial(0)

@@ -31,6 +31,22 @@ def reach(config: TransformConfig) -> int:
     return config.coarse_blocks + -(-config.fine_blocks // 2)
 
 
+def grid_of(width: int, height: int) -> Rectangle:
+    """All latents of a picture of so many pixels."""
+    return Rectangle(0, 0, latents_across(width), latents_across(height))
+
+
+def widened(place: Rectangle, by: int, grid: Rectangle) -> Rectangle:
+    """The place with a halo of `by` latents, which ends where the grid ends."""
+    around = Rectangle(place.x - by, place.y - by, place.width + 2 * by, place.height + 2 * by)
+    return _meet(around, grid)
+
+
+def pixels_of(place: Rectangle) -> Rectangle:
+    """Latents -> their pixels."""
+    return Rectangle(*(STRIDE * number for number in place))
+
+
 class Maps(NamedTuple):
     """Values [1, C, h, w] of a place."""
 
@@ -49,9 +65,9 @@ def analyse(network: Network, rgb: np.ndarray, level: int, place: Rectangle) -> 
 
     rgb: the whole picture, uint8 [H, W, 3]. place: in latents.
     """
-    grid = _grid(rgb.shape[1], rgb.shape[0])
-    window = _widened(place, reach(network.config.transform), grid)
-    own, device = _pixels(window), network.lambdas.device
+    grid = grid_of(rgb.shape[1], rgb.shape[0])
+    window = widened(place, reach(network.config.transform), grid)
+    own, device = pixels_of(window), network.lambdas.device
     part = pad(rgb[own.y : _end(own), own.x : own.x + own.width])
     x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 255
     x = x.contiguous(memory_format=torch.channels_last)
@@ -69,7 +85,7 @@ def paint(
     whose latents matter to the crop.
     """
     halo, region = reach(network.config.transform), _cover(crop)
-    needed = _widened(region, halo, _grid(header.width, header.height))
+    needed = widened(region, halo, grid_of(header.width, header.height))
     side = SIDE if region.width * region.height > WHOLE else max(region.width, region.height)
     top = region.y
     for known in _bands(network, header, needed, latents_of):
@@ -111,31 +127,20 @@ def _bands(
 
 def _paint_window(network: Network, header: Header, known: Maps, window: Rectangle) -> np.ndarray:
     """Paint latents that are known, as is their halo: uint8 [16 * height, 16 * width, 3]."""
-    grid = _grid(header.width, header.height)
-    around = _widened(window, reach(network.config.transform), grid)
+    grid = grid_of(header.width, header.height)
+    around = widened(window, reach(network.config.transform), grid)
     levels = torch.tensor([header.level], device=known.values.device)
-    painted = Maps(network.synthesise(known.cut(around), levels), _pixels(around))
-    rgb = (painted.cut(_pixels(window))[0] * 255 + 0.5).clamp(0, 255).byte()
+    painted = Maps(network.synthesise(known.cut(around), levels), pixels_of(around))
+    rgb = (painted.cut(pixels_of(window))[0] * 255 + 0.5).clamp(0, 255).byte()
     return rgb.permute(1, 2, 0).cpu().numpy()
-
-
-def _grid(width: int, height: int) -> Rectangle:
-    """All latents of a picture of so many pixels."""
-    return Rectangle(0, 0, latents_across(width), latents_across(height))
 
 
 def _crop_strip(rgb: np.ndarray, strip: Rectangle, crop: Rectangle) -> np.ndarray:
     """What belongs to the crop of a painted strip."""
-    painted = _pixels(strip)
+    painted = pixels_of(strip)
     own = _meet(painted, crop)
     y, x = own.y - painted.y, own.x - painted.x
     return np.ascontiguousarray(rgb[y : y + own.height, x : x + own.width])
-
-
-def _widened(place: Rectangle, by: int, grid: Rectangle) -> Rectangle:
-    """The place with a halo of `by` latents, which ends where the grid ends."""
-    around = Rectangle(place.x - by, place.y - by, place.width + 2 * by, place.height + 2 * by)
-    return _meet(around, grid)
 
 
 def _meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
@@ -156,8 +161,3 @@ def _cover(crop: Rectangle) -> Rectangle:
     x, y = crop.x // STRIDE, crop.y // STRIDE
     right, bottom = latents_across(crop.x + crop.width), latents_across(_end(crop))
     return Rectangle(x, y, right - x, bottom - y)
-
-
-def _pixels(place: Rectangle) -> Rectangle:
-    """Latents -> their pixels."""
-    return Rectangle(*(STRIDE * number for number in place))

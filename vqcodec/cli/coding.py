@@ -65,6 +65,7 @@ def _encode_file(
     show_default=True,
     help="0 is the smallest file, 100 the closest picture; 62.5 is possible.",
 )
+@options.effort
 @options.target_size
 @options.target_bpp
 @options.target_psnr
@@ -80,6 +81,7 @@ def encode(
     sources: tuple[str, ...],
     out: str | None,
     quality: float,
+    effort: int,
     target_size: float | None,
     target_bpp: float | None,
     target_psnr: float | None,
@@ -113,7 +115,7 @@ def encode(
     report = _report(jobs, quiet, verbose)
     work = partial(
         _encode_file,
-        goal=options.Goal.of(quality, target_size, target_bpp, target_psnr),
+        goal=options.Goal.of(quality, effort, target_size, target_bpp, target_psnr),
         keep=options.Keep(strip, alpha),
         model=model,
         device=device,

@@ -14,6 +14,7 @@ from ..container import Header
 from ..geometry import check_crop
 from ..metadata import Metadata
 from ..pixels import Picture, blend
+from ..rate_control import DEFAULT_EFFORT, EFFORTS
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -136,6 +137,13 @@ def _target(name: str, metavar: str, text: str):
     )
 
 
+effort = click.option(
+    "--effort",
+    type=click.IntRange(EFFORTS[0], EFFORTS[-1]),
+    default=DEFAULT_EFFORT,
+    show_default=True,
+    help="How long to search for a smaller and closer coding: 1 is fast, 9 thorough.",
+)
 target_size = _target("--target-size", "BYTES", "The best quality in at most so many bytes.")
 target_bpp = _target("--target-bpp", "BITS", "The same in at most so many bits per pixel.")
 target_psnr = _target("--target-psnr", "DB", "The smallest file of at least so many decibels.")
@@ -145,12 +153,18 @@ class Goal(NamedTuple):
     """What an encode aims at: a quality, or what one of the `--target-*` options says."""
 
     quality: float
+    effort: int
     target: str  # size, bpp or psnr; empty: the quality
     value: float
 
     @classmethod
     def of(
-        cls, quality: float, size: float | None, bpp: float | None, psnr: float | None
+        cls,
+        quality: float,
+        effort: int,
+        size: float | None = None,
+        bpp: float | None = None,
+        psnr: float | None = None,
     ) -> "Goal":
         """Raises click.UsageError for more than one target."""
         values = {"size": size, "bpp": bpp, "psnr": psnr}
@@ -158,16 +172,16 @@ class Goal(NamedTuple):
         if len(given) > 1:
             names = " and ".join(f"--target-{name}" for name, _ in given)
             raise click.UsageError(f"{names}: only one target can be met")
-        return cls(quality, *(given[0] if given else ("", 0.0)))
+        return cls(quality, effort, *(given[0] if given else ("", 0.0)))
 
     def encode(self, codec: "Codec", picture: Picture) -> tuple[bytes, str]:
         """The .vqc file, and what to say of the target. Raises OutOfReachError."""
         if not self.target:
-            return codec.encode(picture, self.quality), ""
+            return codec.encode(picture, self.quality, effort=self.effort), ""
         from .. import targets
 
         search = {"size": targets.to_size, "bpp": targets.to_bpp, "psnr": targets.to_psnr}
-        data, quality, value = search[self.target](codec, picture, self.value)
+        data, quality, value = search[self.target](codec, picture, self.value, self.effort)
         close = f", {value:.2f} dB" if self.target == "psnr" else ""
         return data, f", quality {quality:.1f}{close}"
 

@@ -1,14 +1,12 @@
 """What training minimises: bits per pixel + lambda * squared error, and what it logs."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..nn.model import Network, PassResult
-
-LEAST = 1e-9  # probability
+from ..nn.proxy import GaussianBits, scale_bounds
 
 
 class Losses(NamedTuple):
@@ -19,47 +17,6 @@ class Losses(NamedTuple):
     mse: Tensor  # [B] in 255 units
     pass_bpp: Tensor  # [passes] mean over the batch, hard
     counts: Tensor  # [rows, K] times that each word was used
-
-
-class GaussianBits(torch.autograd.Function):
-    """Bits of residuals under the unit-step Gaussian of a scale, with its own derivatives.
-
-    Where the scale or a probability is at its bound, the gradient still passes if it leads
-    away from there (Balle et al. 2018).
-    """
-
-    @staticmethod
-    def forward(ctx, r: Tensor, log_scale: Tensor, low: float, high: float) -> Tensor:
-        bounded = log_scale.clamp(low, high)
-        inverse = torch.exp2(-bounded).mul_(math.sqrt(0.5))
-        # Both tails from the far side, where erfc keeps its relative precision.
-        near, far = (r.abs() - 0.5).mul_(inverse), (r.abs() + 0.5).mul_(inverse)
-        p = (near.erfc() - far.erfc()).mul_(0.5).clamp_(min=LEAST)
-        ctx.save_for_backward(r, log_scale, inverse, near, far, p)
-        ctx.bounds = low, high
-        return p.log2().neg_()
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        r, log_scale, inverse, near, far, p = ctx.saved_tensors
-        low, high = ctx.bounds
-        # d erfc(x) / dx = -2 / sqrt(pi) exp(-x^2)
-        a, b = (-near * near).exp_(), (-far * far).exp_()
-        factor = grad / p * (1 / (math.sqrt(math.pi) * math.log(2)))
-        along_r = (a - b) * inverse * r.sign() * factor
-        along_scale = (b * far - a * near) * factor * math.log(2)
-        passes = ((log_scale >= low) & (log_scale <= high)) | (
-            (log_scale < low) & (along_scale < 0)
-        )
-        return along_r, along_scale * passes, None, None
-
-
-def gaussian_bits(r: Tensor, log_scale: Tensor, low: float, high: float) -> Tensor:
-    """Bits of uniformly dithered residuals (Balle et al. 2018).
-
-    log_scale: log2 of the Gaussian's deviation, bounded to low..high.
-    """
-    return GaussianBits.apply(r + torch.rand_like(r) - 0.5, log_scale, low, high)
 
 
 def count_words(result: PassResult, sizes: Tensor, counts: Tensor) -> None:
@@ -79,9 +36,8 @@ class Objective(nn.Module):
         self.network, self.fidelity, self.autocast = network, fidelity, autocast
 
     def forward(self, x: Tensor, levels: Tensor) -> Losses:
-        net, config = self.network, self.network.config.quantizer
-        low = config.log_sigma_min
-        high = low + config.classes / config.per_octave
+        net = self.network
+        low, high = scale_bounds(net.config.quantizer)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             y = net.analyse(x, levels)
         proxy, hard = torch.zeros(len(x), device=x.device), torch.zeros(len(x), device=x.device)
@@ -90,7 +46,8 @@ class Objective(nn.Module):
         for result in net.quantise(y, levels, self.fidelity):
             step, chosen = result.step, result.chosen
             r = y[step.items, step.channels] - step.expected.mean
-            bits = gaussian_bits(r, step.expected.log_scale, low, high)
+            r = r + torch.rand_like(r) - 0.5  # uniform noise for rounding (Balle et al. 2018)
+            bits = GaussianBits.apply(r, step.expected.log_scale, low, high)
             proxy = proxy.index_add(0, step.items, (bits * step.mask).sum((1, 2, 3)))
             spent = net.codebooks.bits_of(chosen.index, chosen.row)
             spent = (spent * step.mask).sum((1, 2, 3))

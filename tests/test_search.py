@@ -1,0 +1,98 @@
+"""What effort buys: choices of words that cost less, and the same format."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import vqcodec.pillow_plugin  # noqa: F401 - registers itself
+from conftest import smooth_picture
+from vqcodec import tiling
+from vqcodec.cli import main
+from vqcodec.container import Rectangle
+from vqcodec.rate_control import setting
+from vqcodec.search import HALO, Search
+from vqcodec.tiling import Maps
+
+GRID = Rectangle(0, 0, 12, 10)
+
+
+def begin(codec, quality, tile=GRID):
+    rgb = smooth_picture(160, 192)
+    best = setting(quality, codec.model.config.transform.levels)
+    around = tiling.widened(tile, HALO, GRID)
+    y = tiling.analyse(codec.network, rgb, best.level, around).clone()
+    own = tiling.pixels_of(tile)
+    part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
+    return Search(codec.network, part, Maps(y, around), tile, best)
+
+
+@pytest.mark.parametrize("quality", [10, 47, 90])
+def test_more_rounds_are_never_worse(codec, quality):
+    costs = [begin(codec, quality).run(rounds).cost for rounds in (0, 1, 2, 4, 8)]
+
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < 0.995 * costs[0]
+
+
+def test_the_cost_is_that_of_the_file(codec):
+    """Bits of the words that the tile coder writes, and the error of the picture painted."""
+    search = begin(codec, 60)
+    choice = search.run(3)
+    level = int(search.levels)
+    coded = codec.tiles.encode(choice.latents, level, choice.fidelity)
+    painted = codec.network.synthesise(coded.latents, search.levels).clamp(0, 1)
+    error = float(((painted - search.x) ** 2).sum()) * 255**2 / 3
+
+    assert choice.cost == pytest.approx(coded.bits + search.weight * error, rel=1e-4)
+
+
+def test_a_tile_is_judged_by_its_own_pixels(codec):
+    """Wrong latents in the halo change what is painted at the tile's edge, and nothing else."""
+    tile = Rectangle(4, 3, 5, 4)
+    search = begin(codec, 60, tile)
+    assert search.around.place == Rectangle(0, 0, 12, 10)
+    assert search.x.shape[-2:] == (64, 80)
+    choice = search.run(2)
+
+    assert choice.latents.shape[-2:] == (4, 5)
+    assert choice.cost < begin(codec, 60, tile).run(0).cost
+
+
+def test_efforts_write_smaller_or_closer_files_that_decode(codec):
+    rgb = smooth_picture(81, 112)
+    files = [codec.encode(rgb, 60, effort=effort) for effort in (1, 2, 4, 6)]
+
+    assert len(set(files)) > 2
+    for data in files:
+        assert codec.decode(data).size == (112, 81)
+    for effort, data in zip((1, 2, 4, 6), files, strict=True):
+        words = codec.encode_indices(rgb, 60, effort=effort).words
+        assert np.array_equal(words, codec.read_indices(data).words)
+
+
+def test_a_search_is_the_same_every_time(codec, picture):
+    torch.manual_seed(1)
+    once = codec.encode(picture, 40, effort=5)
+    torch.manual_seed(2)
+
+    assert codec.encode(picture, 40, effort=5) == once
+
+
+@pytest.mark.parametrize("effort", [0, 10, 2.5])
+def test_an_effort_out_of_range_is_refused(codec, picture, effort):
+    with pytest.raises(ValueError, match=r"effort is .*, expected 1\.\.9"):
+        codec.encode(picture, effort=effort)
+
+
+def test_the_command_line_and_pillow_take_an_effort(codec, model_folder, installed, tmp_path):
+    rgb = smooth_picture(48, 64)
+    source, target = tmp_path / "a.png", tmp_path / "a.vqc"
+    Image.fromarray(rgb).save(source)
+    args = ["encode", str(source), "--model", str(model_folder), "-q", "60", "--effort"]
+    assert CliRunner().invoke(main, [*args, "1"]).exit_code == 0
+    assert target.read_bytes() == codec.encode(rgb, 60, effort=1)
+    Image.fromarray(rgb).save(target, quality=60, effort=5)
+    assert target.read_bytes() == codec.encode(rgb, 60, effort=5)
+    assert CliRunner().invoke(main, [*args, "10"]).exit_code == 2

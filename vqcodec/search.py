@@ -1,0 +1,144 @@
+"""Search for better indices: what `effort` buys. The format and the decoder do not change.
+
+The encoder's latents are only a first target for the assignment. Each round decodes what was
+assigned, and moves the target by a step of Newton's method in bits + lambda * squared error:
+along the gradient of the decoded picture's error, through the decoder, and along that of the
+bits which a latent costs those that it is context for, through the prior. The curvature is that
+of the linear path, nearly orthonormal. The choice of the best round is the result, so that more
+rounds are never worse. Compare the stochastic Gumbel annealing of Yang, Bamler and Mandt 2020,
+"Improving inference for neural image compression", which searches scalar codecs' latents.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import STRIDE
+from .container import Rectangle
+from .nn.fixed import exact_arithmetic
+from .nn.model import Network
+from .nn.proxy import GaussianBits, scale_bounds
+from .rate_control import FIDELITY_PER_LEVEL, Setting
+from .tiling import Maps
+
+ROUNDS = (None, 0, 1, 2, 3, 5, 9, 16, 30)  # of efforts 1 to 9; 1 takes the encoder's latents
+HALO = 4  # latents around a tile that the decoder sees: as the encoder has them, not searched
+# Found on crops of held-out training pictures.
+FIDELITY = 1.4  # of the assignment: closer to the plain optimum than without search
+STEP = 0.15  # of Newton's; 0.5 diverges
+MOMENTUM = 0.5
+DECAY = 0.94  # of the step, each round
+CONTEXT = 0.5  # weight of the gradient of the context's bits; at 1 it is no better
+
+
+class Choice(NamedTuple):
+    """What to assign words to."""
+
+    latents: Tensor  # [1, C, h, w] of the tile, in steps
+    fidelity: float
+    cost: float  # bits + lambda * squared error over the tile's pixels, channels averaged
+
+
+class Search:
+    """One tile's search. After `run`, `best` is the best choice of all rounds."""
+
+    def __init__(
+        self, network: Network, rgb: np.ndarray, around: Maps, tile: Rectangle, setting: Setting
+    ):
+        """rgb: the tile's pixels, uint8 [H, W, 3], without padding. around: the encoder's
+        latents of the tile and a halo. tile: in latents."""
+        device = network.lambdas.device
+        self.network, self.around, self.tile = network, around, tile
+        self.engine = network.fixed_tables.to_steps.dtype
+        self.levels = torch.tensor([setting.level], device=device)
+        self.x = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255
+        ratio = float(network.lambdas[1] / network.lambdas[0])
+        self.weight = float(network.lambdas[setting.level]) * ratio**setting.tilt
+        self.curvature = 2 * network.kappa(self.levels, ratio**setting.tilt)
+        self.fidelity = FIDELITY * FIDELITY_PER_LEVEL**setting.tilt
+        self.noise = torch.Generator(device).manual_seed(0)  # a picture's file is always the same
+        first = around.cut(tile).clone()
+        self.best = Choice(first, setting.fidelity, math.inf)
+
+    def run(self, rounds: int) -> Choice:
+        """Try the first choice, that of a lower fidelity, and `rounds` steps from there."""
+        with torch.no_grad():
+            self._measure(self._decoded(self.best.latents, self.best.fidelity), self.best)
+        y, speed = self.best.latents, 0.0
+        for number in range(rounds + 1):
+            move = self._newton(y, last=number == rounds)
+            speed = MOMENTUM * speed + move
+            y = y + STEP * DECAY**number * speed
+        return self.best
+
+    def _decoded(self, y: Tensor, fidelity: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Assign: latents as they are decoded, their bits, and a proxy of the bits that is
+        differentiable in y by way of the context alone."""
+        low, high = scale_bounds(self.network.config.quantizer)
+        bits, proxy = 0.0, y.new_zeros(())
+        for result in self.network.quantise(y.to(self.engine), self.levels, fidelity):
+            step, chosen = result.step, result.chosen
+            spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
+            bits = bits + (spent * step.mask).sum()
+            if y.requires_grad:
+                r = y.detach()[:, step.channels] - step.expected.mean
+                noise = torch.rand(r.shape, generator=self.noise, device=r.device) - 0.5
+                rate = GaussianBits.apply(r + noise, step.expected.log_scale, low, high)
+                proxy = proxy + (rate * step.mask).sum()
+        return result.latents.to(y.dtype), bits, proxy
+
+    def _squared_error(self, latents: Tensor) -> tuple[Tensor, float]:
+        """Of the decoded tile in 255 units, channels averaged: of the numbers that come out, and
+        of the picture that they are clipped to."""
+        place, around = self.tile, self.around.place
+        whole = self.around.values.clone()
+        Maps(whole, around).cut(place).copy_(latents)
+        out = self.network.synthesise(whole, self.levels)
+        top, left = (STRIDE * (a - b) for a, b in ((place.y, around.y), (place.x, around.x)))
+        height, width = self.x.shape[-2:]
+        out = out[..., top : top + height, left : left + width]
+        clipped = ((out.detach().clamp(0, 1) - self.x) ** 2).sum()
+        return ((out - self.x) ** 2).sum() * 255**2 / 3, float(clipped) * 255**2 / 3
+
+    def _measure(self, decoded: tuple[Tensor, Tensor, Tensor], choice: Choice) -> Tensor:
+        """Keep the choice if it is the best so far. Returns its error, as differentiable as the
+        decoded latents are."""
+        latents, bits, _ = decoded
+        error, clipped = self._squared_error(latents)
+        cost = float(bits) + self.weight * clipped
+        if cost < self.best.cost:
+            self.best = choice._replace(cost=cost)
+        return error
+
+    def _newton(self, y: Tensor, last: bool) -> Tensor:
+        """Try y; the step from there, zeros if it is the last."""
+        choice = Choice(y, self.fidelity, math.inf)
+        if last:
+            with torch.no_grad():
+                self._measure(self._decoded(y, self.fidelity), choice)
+            return torch.zeros_like(y)
+        y = y.detach().requires_grad_()
+        decoded = self._decoded(y, self.fidelity)
+        (along_bits,) = torch.autograd.grad(decoded[2], y)
+        latents = decoded[0].detach().requires_grad_()  # straight through: each moves with its y
+        error = self._measure((latents, *decoded[1:]), choice)
+        (along_error,) = torch.autograd.grad(self.weight * error, latents)
+        gradient = along_error + CONTEXT * along_bits
+        return latents.detach() - gradient / self.curvature - y.detach()
+
+
+def search(
+    network: Network,
+    rgb: np.ndarray,
+    around: Maps,
+    tile: Rectangle,
+    setting: Setting,
+    effort: int,
+) -> Choice:
+    """The best choice for a tile that `effort`, 2 to 9, finds; arguments as of `Search`."""
+    with torch.inference_mode(False), torch.enable_grad(), exact_arithmetic():
+        around = Maps(around.values.clone(), around.place)  # made in inference mode
+        return Search(network, rgb, around, tile, setting).run(ROUNDS[effort - 1])
