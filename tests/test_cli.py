@@ -182,6 +182,17 @@ def test_alpha_can_be_dropped_or_blended(folder, coding, alpha, picture):
     assert np.abs(found.astype(int) - expected).mean() < 2  # the two round in their own ways
 
 
+def test_grey_goes_through_files_into_images(folder, coding, picture):
+    Image.fromarray(picture[..., 0]).save("grey.png")
+    coding("encode", "grey.png")
+    coding("decode", "grey.vqc", "-o", "x.png")
+    found = coding("verify", "grey.vqc", "--against", "grey.png", "--json").stdout
+
+    assert pixels.load("x.png").grey
+    assert json.loads(call("info", "grey.vqc", "--json").stdout)["mode"] == "L"
+    assert json.loads(found)["psnr"] > 20
+
+
 def test_info_lists_alpha_and_metadata(folder, coding, alpha):
     coding("encode", "alpha.png")
 

@@ -120,6 +120,40 @@ def test_opaque_alpha_is_not_stored(codec, picture):
     assert codec.encode(opaque) == codec.encode(picture)
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "F"])
+@pytest.mark.parametrize("quality", [0, 50, 100])
+def test_a_grey_picture_decodes_to_grey_in_the_bytes_of_the_same_as_rgb(
+    codec, picture, mode, quality
+):
+    grey = picture[..., 1]
+    source = Image.fromarray(
+        {"I;16": grey * np.uint16(257), "F": grey / np.float32(255)}.get(mode, grey)
+    )
+    if mode == "LA":
+        source.putalpha(Image.fromarray(picture[..., 0]))
+    assert source.mode == mode
+    data = codec.encode(source, quality)
+    painted = codec.decode(data)
+    as_rgb = np.dstack([grey] * 3 + [picture[..., 0]] * (mode == "LA"))
+    colour = np.asarray(codec.decode(codec.encode(as_rgb, quality))).astype(float)
+
+    assert len(data) <= len(codec.encode(as_rgb, quality))
+    assert painted.mode == ("LA" if mode == "LA" else "L")
+    inside = ((colour[..., :3] > 0) & (colour[..., :3] < 255)).all(2)
+    difference = np.asarray(painted.getchannel(0)) - colour[..., :3].mean(2)
+    assert np.abs(difference[inside]).max() <= 1
+
+
+def test_grey_survives_as_indices(codec, picture):
+    data = codec.encode(picture[..., 1])
+    indices = codec.read_indices(data)
+
+    assert indices.grey
+    assert codec.write_indices(indices) == data
+    assert np.array_equal(codec.decode_indices(indices), codec.decode(data))
+    assert not codec.read_indices(codec.encode(picture)).grey
+
+
 @pytest.mark.parametrize("mode", ["LA", "PA", "P", "La", "RGBa"])
 def test_every_mode_with_transparency_keeps_it(codec, picture, mode):
     rgba = Image.fromarray(with_alpha(picture))
@@ -133,7 +167,7 @@ def test_every_mode_with_transparency_keeps_it(codec, picture, mode):
     expected = np.asarray(pixels.load(image).alpha)
 
     assert len(np.unique(expected)) > 10
-    assert np.array_equal(np.asarray(codec.decode(codec.encode(image)))[..., 3], expected)
+    assert np.array_equal(np.asarray(codec.decode(codec.encode(image)))[..., -1], expected)
 
 
 def test_alpha_of_another_size_is_refused(codec, picture):

@@ -3,6 +3,7 @@
 import contextlib
 import tracemalloc
 from binascii import crc_hqx
+from dataclasses import replace
 from zlib import crc32
 
 import pytest
@@ -161,7 +162,15 @@ def test_another_format_version_is_unsupported_whatever_follows():
         read_header(container.MAGIC + b"\x20")
 
 
-@pytest.mark.parametrize("flags", [4, 8])
+def test_grey_is_one_bit_of_a_byte_that_is_there_anyway():
+    colour, grey = (pack(replace(ONE_TILE.header, grey=grey), ONE_TILE.tiles) for grey in (0, 1))
+
+    assert (colour[4], grey[4]) == (0x10, 0x14)
+    assert len(grey) == len(colour)
+    assert read_header(grey).grey
+
+
+@pytest.mark.parametrize("flags", [8, 12])
 def test_reserved_flags_are_unsupported(flags):
     with pytest.raises(UnsupportedVersionError, match="flags"):
         read_header(header_bytes(flags=flags))
@@ -411,13 +420,14 @@ def test_a_damaged_tile_loses_only_itself():
     st.integers(1, 200),
     st.integers(0, 63),
     st.sampled_from([None, 2, 3]),
+    st.booleans(),
     st.data(),
 )
-def test_any_parts_round_trip(width, height, level, tile_log2, draw):
+def test_any_parts_round_trip(width, height, level, tile_log2, grey, draw):
     try:
-        header = Header(MODEL_ID, level, width, height, tile_log2)
+        header = Header(MODEL_ID, level, width, height, tile_log2, grey)
     except ValueError:
-        header = Header(MODEL_ID, level, width, height)
+        header = Header(MODEL_ID, level, width, height, None, grey)
     words = st.binary(max_size=6).map(lambda data: data * 4)
     size = tile_count(header)
     tiles = draw.draw(st.lists(st.builds(Segments, words, words), min_size=size, max_size=size))

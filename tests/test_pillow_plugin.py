@@ -114,7 +114,17 @@ def test_alpha_goes_through(picture):
     assert image.mode == "RGBA"
     assert np.array_equal(np.asarray(image.getchannel("A")), picture[..., 0])
     assert image.mode == "RGBA"
-    assert opened(saved(source.convert("LA"))).mode == "RGBA"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_the_mode_is_known_on_opening_and_stays(picture, mode):
+    source = Image.fromarray(np.dstack([picture, picture[..., 0]])).convert(mode)
+    image = opened(saved(source))
+
+    assert image.mode == {"1": "L", "P": "RGB"}.get(mode, mode)
+    assert (
+        np.asarray(image).shape[2:] == {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}[image.mode]
+    )
 
 
 def test_damaged_alpha_is_an_os_error_on_loading(codec, coded):

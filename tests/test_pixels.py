@@ -117,6 +117,7 @@ def test_every_mode_becomes_rgb_with_a_notice_of_what_is_lost(mode, notices):
 
     assert (found.rgb.shape, found.rgb.dtype) == ((5, 7, 3), np.uint8)
     assert found.notices == notices
+    assert found.grey == (mode in ("L", "1", "LA", "La"))
     if "A" in mode or "a" in mode:
         assert np.array_equal(found.alpha, np.full((5, 7), 128))
     else:
@@ -154,6 +155,13 @@ def test_blending_puts_the_picture_on_a_ground():
     assert blend(found, (0, 0, 0)) is found
 
 
+@pytest.mark.parametrize(("colour", "grey"), [((9, 9, 9), True), ((9, 9, 8), False)])
+def test_a_grey_picture_on_a_ground_of_colour_is_grey_no_more(colour, grey):
+    picture = load(Image.fromarray(RGB).convert("LA"))._replace(alpha=RGB[..., 0])
+
+    assert blend(picture, colour).grey is grey
+
+
 @pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
 def test_a_palette_with_transparency_is_read_without_a_warning(transparency):
     image = Image.new("P", (2, 1))
@@ -180,15 +188,16 @@ def test_16_bit_grey_is_rounded_and_not_clipped(mode):
     image = Image.fromarray(levels if mode == "I;16" else levels.astype(np.int32))
 
     assert image.mode == mode
-    rgb, _, _, notices = load(image)
+    rgb, _, _, notices, grey = load(image)
     assert rgb[0, :, 0].tolist() == [0, 0, 1, 7, 200, 255]
     assert notices == (SIXTEEN,)
+    assert grey
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (6, 4)])
 def test_16_bit_png_gives_a_notice(colour, channels):
     row = np.full((2, channels), 257 * 200, ">u2")
-    rgb, _, _, notices = load(png(2, 1, 16, colour, b"\0" + row.tobytes()))
+    rgb, _, _, notices, _ = load(png(2, 1, 16, colour, b"\0" + row.tobytes()))
 
     assert rgb.tolist() == [[[200] * 3] * 2]
     assert SIXTEEN in notices
@@ -236,7 +245,9 @@ def test_orientation_is_applied_to_the_pixels(orientation):
 
 def test_damaged_exif_does_not_keep_a_picture_from_being_read():
     damaged = b"MM\0*\0\0\0\x08\0\xff\x01\x12"
-    rgb, _, metadata, notices = load(image_bytes(Image.fromarray(RGB), exif=b"Exif\0\0" + damaged))
+    rgb, _, metadata, notices, _ = load(
+        image_bytes(Image.fromarray(RGB), exif=b"Exif\0\0" + damaged)
+    )
 
     assert np.array_equal(rgb, RGB)
     assert metadata == Metadata(exif=damaged)
@@ -266,6 +277,15 @@ def test_only_a_profile_of_rgb_pixels_is_kept():
         found = load(image_bytes(Image.fromarray(RGB), icc_profile=profile))
         assert found.metadata == Metadata()
         assert found.notices == ("colour profile dropped: not one of RGB pixels",)
+
+
+def test_grey_pictures_keep_grey_profiles_as_well():
+    grey = SRGB[:16] + b"GRAY" + SRGB[20:]
+    image = Image.fromarray(RGB).convert("L")
+
+    assert load(image_bytes(image, icc_profile=grey)).metadata.icc == grey
+    assert load(image_bytes(image, icc_profile=SRGB)).metadata.icc == SRGB
+    assert load(image_bytes(Image.fromarray(RGB), icc_profile=grey)).metadata.icc is None
 
 
 def test_a_wide_gamut_profile_leaves_the_pixels_as_they_are():
@@ -317,7 +337,7 @@ def test_metadata_above_the_limit_of_the_format_is_dropped():
 def test_the_first_frame_of_an_animation_is_kept():
     frames = [Image.new("L", (2, 2), level) for level in (10, 200)]
     data = image_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    rgb, _, _, notices = load(data)
+    rgb, _, _, notices, _ = load(data)
 
     assert rgb.tolist() == [[[10] * 3] * 2] * 2
     assert notices == ("animated: only one frame is kept",)
@@ -474,6 +494,19 @@ def test_alpha_is_written_without_loss_and_so_are_the_colours_under_it(format):
     assert notices == ()
     assert np.array_equal(found.rgb, RGB)
     assert np.array_equal(found.alpha, alpha)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "TGA"])
+@pytest.mark.parametrize("alpha", [None, RGB[..., 1]])
+def test_grey_is_written_as_grey_where_the_format_has_it(format, alpha):
+    grey = np.repeat(RGB[..., :1], 3, 2)
+    out = io.BytesIO()
+    save(Picture(grey, alpha, grey=True), out, format)
+    found = load(out.getvalue())
+
+    assert found.grey == (format not in ("WEBP", "AVIF"))
+    assert np.abs(found.rgb.astype(int) - grey).max() <= (8 if format in ("JPEG", "AVIF") else 0)
+    assert (found.alpha is None) == (alpha is None or format in ("JPEG", "BMP"))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "BMP"])

@@ -19,12 +19,12 @@ from . import chunks, container, pixels, shipped, symbols, tiling, weights
 from .container import Header, Rectangle
 from .errors import CorruptError, UnknownModelError
 from .geometry import MAX_PIXELS, check_crop, latents_across
-from .metadata import to_info
+from .metadata import Metadata, to_info
 from .nn.prior import LevelTables
 from .pixels import Source
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, Setting, setting
 from .search import HALO, search
-from .strips import Strips, join
+from .strips import Strips, to_image
 from .tile_coder import Coded, TileCoder
 from .tiling import Maps
 
@@ -38,6 +38,7 @@ class Indices(NamedTuple):
     order of coding, low frequencies first. An entry is the number of a word in the codebook
     that the prior picks for its place, given what comes before it; -1 where the word is that
     of the channel before (a pair). FORMAT.md, "Indices", has the details.
+    grey: the picture has one channel.
     """
 
     model_id: bytes
@@ -45,6 +46,7 @@ class Indices(NamedTuple):
     width: int
     height: int
     words: np.ndarray
+    grey: bool = False
 
 
 def _pick_device(name: str | None) -> torch.device:
@@ -127,8 +129,9 @@ class Codec:
     def decode(
         self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
     ) -> Image.Image:
-        """Paint the picture of a .vqc file: RGB, or RGBA if it has alpha. Its metadata goes to
-        the image's `info`, under the names of Pillow: `icc_profile`, `exif` and `xmp`.
+        """Paint the picture of a .vqc file: RGB, or L if it is grey, and RGBA or LA if it has
+        alpha. Its metadata goes to the image's `info`, under the names of Pillow: `icc_profile`,
+        `exif` and `xmp`.
 
         crop: x, y, width and height in pixels of the part to paint; None paints all. Of a large
         picture only the tiles that matter to it are decoded.
@@ -138,7 +141,7 @@ class Codec:
         that is not inside the picture.
         """
         strips = self.decode_strips(data, crop=crop, max_pixels=max_pixels)
-        image = Image.fromarray(join(strips.rows, strips.height))
+        image = to_image(strips)
         image.info.update(to_info(strips.metadata))
         return image
 
@@ -161,7 +164,8 @@ class Codec:
         if alpha is not None:
             own = alpha[place.y : place.y + place.height, place.x : place.x + place.width]
             rows = _with_alpha(rows, own)
-        return Strips(place.width, place.height, 3 if alpha is None else 4, metadata, rows)
+        channels = (1 if header.grey else 3) + (alpha is not None)
+        return Strips(place.width, place.height, channels, metadata, rows)
 
     def read_indices(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Indices:
         """The tokens of a .vqc file, without painting it. Raises as `decode`."""
@@ -178,7 +182,8 @@ class Codec:
         rows = tiling.paint(
             self.network, header, place, lambda _, tile: self._replay(indices, tile).latents
         )
-        return Image.fromarray(join(rows, header.height))
+        channels = 1 if header.grey else 3
+        return to_image(Strips(header.width, header.height, channels, Metadata(), rows))
 
     def write_indices(self, indices: Indices) -> bytes:
         """The .vqc file of tokens: the inverse of `read_indices`. Raises as `decode_indices`."""
@@ -193,9 +198,9 @@ class Codec:
         best = setting(quality, self.model.config.transform.levels)
         if effort not in EFFORTS:
             raise ValueError(f"effort is {effort}, expected {EFFORTS[0]}..{EFFORTS[-1]}")
-        rgb = pixels.load(image, max_pixels).rgb
-        header = self._header(best.level, rgb.shape[1], rgb.shape[0])
-        return header, self._encode_tiles(rgb, header, best, effort)
+        picture = pixels.load(image, max_pixels)
+        header = self._header(best.level, *picture.rgb.shape[1::-1], picture.grey)
+        return header, self._encode_tiles(picture.rgb, header, best, effort)
 
     @torch.inference_mode()
     def _encode_tiles(
@@ -224,16 +229,16 @@ class Codec:
 
     def _header_of(self, indices: Indices) -> Header:
         """Raises UnknownModelError; ValueError if the words are not of the picture's shape."""
-        header = self._header(indices.level, indices.width, indices.height)
+        header = self._header(indices.level, indices.width, indices.height, indices.grey)
         self._check(indices.model_id, indices.level)
         shape = (*_grid(header), self.model.config.transform.latents)
         if indices.words.shape != shape:
             raise ValueError(f"words are {list(indices.words.shape)}, expected {list(shape)}")
         return header
 
-    def _header(self, level: int, width: int, height: int) -> Header:
+    def _header(self, level: int, width: int, height: int, grey: bool) -> Header:
         tile_log2 = container.choose_tile_log2(width, height)
-        return Header(self.model.id, level, width, height, tile_log2)
+        return Header(self.model.id, level, width, height, tile_log2, grey)
 
     def _check(self, model_id: bytes, level: int) -> None:
         if model_id != self.model.id:
@@ -248,15 +253,16 @@ class Codec:
         words = np.empty((*_grid(header), self.model.config.transform.latents), dtype=np.int32)
         for tile, place in zip(tiles, container.tile_grid(header), strict=True):
             _cut_words(words, place)[:] = tile.words
-        return Indices(header.model_id, header.level, header.width, header.height, words)
+        size = header.width, header.height
+        return Indices(header.model_id, header.level, *size, words, header.grey)
 
 
 def _with_alpha(rows: Iterator[np.ndarray], alpha: np.ndarray) -> Iterator[np.ndarray]:
-    """Strips uint8 [n, W, 3] -> [n, W, 4], with their rows of alpha [H, W]."""
+    """Strips uint8 [n, W, c] -> [n, W, c + 1], with their rows of alpha [H, W]."""
     done = 0
-    for rgb in rows:
-        yield np.dstack([rgb, alpha[done : done + len(rgb)]])
-        done += len(rgb)
+    for strip in rows:
+        yield np.dstack([strip, alpha[done : done + len(strip)]])
+        done += len(strip)
 
 
 def _grid(header: Header) -> tuple[int, int]:

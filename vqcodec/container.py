@@ -19,7 +19,7 @@ from .geometry import MAX_DIMENSION, MAX_PIXELS, check_size, latents_across
 MAGIC = b"\x89VQC"  # the first byte is not ASCII: a transfer as 7-bit text breaks it visibly
 VERSION = 1
 FLAGS_AT = 4  # the byte of the version, high nibble, and the flags, low nibble
-TILED, CHUNKED = 1, 2  # flags; the other two are reserved and zero
+TILED, CHUNKED, GREY = 1, 2, 4  # flags; the fourth is reserved and zero
 MODEL_ID_BYTES = 8
 MAX_LEVEL = 63
 MIN_TILE_LOG2, MAX_TILE_LOG2 = 2, 8  # tile side 2**tile_log2 latents: 64 to 4096 pixels
@@ -43,6 +43,7 @@ class Header:
 
     model_id: 8 bytes. level: 0..63. width, height: pixels, 1..MAX_DIMENSION.
     tile_log2: None for one tile, else 2..8: tiles of 2**tile_log2 latents a side.
+    grey: the picture has one channel; its indices are those of the grey as R, G and B.
 
     Raises ValueError for anything else, and for a tile grid of one tile.
     """
@@ -52,6 +53,7 @@ class Header:
     width: int
     height: int
     tile_log2: int | None = None
+    grey: bool = False
 
     def __post_init__(self) -> None:
         if len(self.model_id) != MODEL_ID_BYTES:
@@ -221,7 +223,8 @@ def _context(head: bytes, number: int) -> bytes:
 
 def _pack_header(header: Header, chunked: bool) -> bytes:
     tiled = header.tile_log2 is not None
-    head = MAGIC + bytes([VERSION << 4 | TILED * tiled | CHUNKED * chunked, header.level])
+    flags = TILED * tiled | CHUNKED * chunked | GREY * header.grey
+    head = MAGIC + bytes([VERSION << 4 | flags, header.level])
     head += header.model_id + varint(header.width) + varint(header.height)
     if tiled:
         head += bytes([header.tile_log2])
@@ -245,11 +248,11 @@ def _read_header(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
     tile_log2 = cursor.number(1, "tile_log2") if flags & TILED else None
     found = _crc16(cursor.since(0))
     cursor.check(found, cursor.number(CRC16_BYTES, "header checksum"), "header", 0)
-    if flags & ~(TILED | CHUNKED):
-        raise UnsupportedVersionError(f"flags {flags:#06b}, expected only bits 0 and 1", FLAGS_AT)
+    if flags & ~(TILED | CHUNKED | GREY):
+        raise UnsupportedVersionError(f"flags {flags:#06b}, expected only bits 0 to 2", FLAGS_AT)
     check_size(width, height, max_pixels)
     try:
-        header = Header(model_id, level, width, height, tile_log2)
+        header = Header(model_id, level, width, height, tile_log2, bool(flags & GREY))
     except ValueError as exc:
         raise CorruptError(f"bad header: {exc}", FLAGS_AT) from exc
     return header, bool(flags & CHUNKED)

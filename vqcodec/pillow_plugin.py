@@ -39,7 +39,7 @@ class VqcImageFile(ImageFile.ImageFile):
         with _os_error():
             header = container.read_header(start, MAX_PIXELS)
         self._size = header.width, header.height
-        self._mode = "RGB"
+        self._mode = "L" if header.grey else "RGB"
         if start[container.FLAGS_AT] & container.CHUNKED:
             self._read_chunks()
         # Never read: a tile tells Pillow that pixels are to be loaded yet.
@@ -68,7 +68,7 @@ class VqcImageFile(ImageFile.ImageFile):
             chunks = container.unpack(self._bytes(), MAX_PIXELS).chunks
             self.info.update(to_info(read_metadata(chunks).upright()))
             if any(chunk.kind == container.ALPHA for chunk in chunks):
-                self._mode = "RGBA"
+                self._mode = {"L": "LA", "RGB": "RGBA"}[self._mode]
 
     def _paint(self) -> Image.Image:
         from .codec import Codec

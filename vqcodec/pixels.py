@@ -1,4 +1,4 @@
-"""Pictures as 8-bit RGB pixels: from files, bytes, Pillow images and arrays, and back to files.
+"""Pictures as 8-bit pixels: from files, bytes, Pillow images and arrays, and back to files.
 
 What leaves `load` is what a viewer shows: orientation is applied, and every loss on the way to
 8-bit RGB and alpha is named in a notice. Metadata comes along. Sizes are checked before pixels
@@ -31,6 +31,7 @@ _UPRIGHT = {
 }
 _EXIF_DIRECTORIES = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}  # tags of TIFF
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+_GREY = {"1", "L", "LA", "La", "F"} | _SIXTEEN_BIT
 _ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
 _RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
 
@@ -42,6 +43,7 @@ class Picture(NamedTuple):
     alpha: np.ndarray | None = None  # uint8 [H, W], 0 is transparent; None if all is opaque
     metadata: Metadata = Metadata()
     notices: tuple[str, ...] = ()  # what the source had and this has not, one phrase each
+    grey: bool = False  # the source had one channel; the three of rgb are equal
 
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | Picture
@@ -110,7 +112,7 @@ def save(
     is_path = isinstance(target, str | os.PathLike)
     name = formats.name_of(target if is_path else "", format)
     options, notices = formats.saving(name, picture.metadata)
-    image = Image.fromarray(rgb)
+    image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]) if picture.grey else rgb)
     if picture.alpha is not None and formats.takes_alpha(name):
         image.putalpha(Image.fromarray(picture.alpha))
     elif picture.alpha is not None:
@@ -135,7 +137,8 @@ def blend(picture: Picture, colour: tuple[int, int, int]) -> Picture:
         return picture
     alpha = picture.alpha[..., None].astype(np.uint16)  # [H, W, 1]
     mixed = picture.rgb * alpha + np.array(colour, np.uint16) * (255 - alpha)  # at most 255**2
-    return picture._replace(rgb=((mixed + 127) // 255).astype(np.uint8), alpha=None)
+    grey = picture.grey and len(set(colour)) == 1
+    return picture._replace(rgb=((mixed + 127) // 255).astype(np.uint8), alpha=None, grey=grey)
 
 
 def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
@@ -159,7 +162,7 @@ def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
     height, width = pixels.shape[:2]
     check_size(width, height, max_pixels)
     if channels == 1:
-        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2))
+        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2), grey=True)
     return _with_alpha(pixels) if channels == 4 else Picture(np.ascontiguousarray(pixels))
 
 
@@ -171,12 +174,14 @@ def _from_image(image: Image.Image, max_pixels: int) -> Picture:
     if image.mode not in _SIXTEEN_BIT and ";16" in str(getattr(image, "tile", "")):
         notices.append("16 bits reduced to 8")  # Pillow keeps the high byte of 16-bit colour
     image.load()
-    metadata, dropped = _metadata(image)
+    grey = image.mode in _GREY
+    metadata, dropped = _metadata(image, grey)
     orientation = _orientation(image)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     picture = _convert(image)
-    return picture._replace(metadata=metadata, notices=(*picture.notices, *notices, *dropped))
+    notices = (*picture.notices, *notices, *dropped)
+    return picture._replace(metadata=metadata, notices=notices, grey=grey)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -186,12 +191,13 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _metadata(image: Image.Image) -> tuple[Metadata, list[str]]:
+def _metadata(image: Image.Image, grey: bool) -> tuple[Metadata, list[str]]:
     """What a .vqc file keeps of the image's metadata, and notices of what it does not."""
     found = from_info(image.info).upright()
     reasons = {}
-    if found.icc and found.icc[16:20] != b"RGB ":  # the profile's "data colour space"
-        reasons["icc"] = "colour profile dropped: not one of RGB pixels"
+    fitting = (b"GRAY", b"RGB ") if grey else (b"RGB ",)
+    if found.icc and found.icc[16:20] not in fitting:  # the profile's "data colour space"
+        reasons["icc"] = f"colour profile dropped: not one of {'grey' if grey else 'RGB'} pixels"
     if found.exif and formats.orientation(found.exif) in _UPRIGHT:
         reasons["exif"] = "EXIF dropped: its orientation cannot be reset"
     if not _EXIF_DIRECTORIES.isdisjoint(getattr(image, "tag_v2", ())):

@@ -18,7 +18,7 @@ from .files import write_atomically
 from .metadata import Metadata
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-PNG_COLOUR = {3: 2, 4: 6}  # channels -> colour type: RGB, RGBA
+PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> colour type
 PAETH = 4  # the filter that suits photographs best
 FILTERED_BYTES = 2**18  # at once: what the filter works on stays in the caches
 
@@ -31,7 +31,7 @@ class Strips(NamedTuple):
 
     width: int
     height: int
-    channels: int  # 3: RGB; 4: RGBA
+    channels: int  # 1: grey; 2: grey and alpha; 3: RGB; 4: RGBA
     metadata: Metadata
     rows: Iterator[np.ndarray]
 
@@ -49,6 +49,12 @@ def join(rows: Iterator[np.ndarray], height: int) -> np.ndarray:
     return out
 
 
+def to_image(strips: Strips) -> Image.Image:
+    """The whole picture, without its metadata: L, LA, RGB or RGBA."""
+    whole = join(strips.rows, strips.height)
+    return Image.fromarray(whole[..., 0] if strips.channels == 1 else whole)
+
+
 def save(
     strips: Strips,
     target: str | os.PathLike | BinaryIO,
@@ -60,7 +66,7 @@ def save(
     is_path = isinstance(target, str | os.PathLike)
     name = formats.name_of(target if is_path else "", format)
     write = {"PNG": _write_png, "PPM": _write_ppm}.get(name)
-    if write is None or (name == "PPM" and strips.channels == 4):
+    if write is None or (name == "PPM" and strips.channels in (2, 4)):
         return pixels.save(_picture(strips), target, format, overwrite)
     options, notices = formats.saving(name, strips.metadata)
     if is_path:
@@ -72,12 +78,15 @@ def save(
 
 def _picture(strips: Strips) -> pixels.Picture:
     whole = join(strips.rows, strips.height)
-    alpha = whole[..., 3] if strips.channels == 4 else None
-    return pixels.Picture(whole[..., :3], alpha, strips.metadata)
+    alpha = whole[..., -1] if strips.channels in (2, 4) else None
+    grey = strips.channels < 3
+    rgb = whole[..., [0, 0, 0]] if grey else whole[..., :3]
+    return pixels.Picture(rgb, alpha, strips.metadata, grey=grey)
 
 
 def _write_ppm(file: BinaryIO, strips: Strips, options: dict) -> None:
-    file.write(b"P6\n%d %d\n255\n" % (strips.width, strips.height))
+    magic = b"P5" if strips.channels == 1 else b"P6"
+    file.write(magic + b"\n%d %d\n255\n" % (strips.width, strips.height))
     for strip in strips.rows:
         file.write(strip)
 

@@ -7,12 +7,10 @@ target is met by real bytes and, for PSNR, by the decoded 8-bit picture.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from .codec import Codec
 from .errors import OutOfReachError
 from .metrics import bits_per_pixel, psnr
-from .pixels import Picture
+from .pixels import Picture, load
 from .rate_control import DEFAULT_EFFORT
 
 TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size
@@ -46,8 +44,7 @@ def to_psnr(codec: Codec, picture: Picture, least: float, effort: int = DEFAULT_
 
     def trial(quality: float) -> Reached:
         data = codec.encode(picture, quality, effort=effort)
-        painted = np.asarray(codec.decode(data))[..., :3]
-        return Reached(data, quality, psnr(np.ascontiguousarray(painted), picture.rgb))
+        return Reached(data, quality, psnr(load(codec.decode(data)).rgb, picture.rgb))
 
     best = trial(100)
     if best.value < least:

@@ -79,7 +79,8 @@ def analyse(network: Network, rgb: np.ndarray, level: int, place: Rectangle) -> 
 def paint(
     network: Network, header: Header, crop: Rectangle, latents_of: LatentsOf
 ) -> Iterator[np.ndarray]:
-    """Paint a place of a picture strip by strip, from the top: uint8 [n, crop.width, 3] each.
+    """Paint a place of a picture strip by strip, from the top: uint8 [n, crop.width, 3] each,
+    of a grey picture [n, crop.width, 1].
 
     crop: in pixels, inside the picture. latents_of is asked once, in raster order, for each tile
     whose latents matter to the crop.
@@ -126,13 +127,15 @@ def _bands(
 
 
 def _paint_window(network: Network, header: Header, known: Maps, window: Rectangle) -> np.ndarray:
-    """Paint latents that are known, as is their halo: uint8 [16 * height, 16 * width, 3]."""
+    """Paint latents that are known, as is their halo: uint8 [16 * height, 16 * width, 3 or 1]."""
     grid = grid_of(header.width, header.height)
     around = widened(window, reach(network.config.transform), grid)
     levels = torch.tensor([header.level], device=known.values.device)
     painted = Maps(network.synthesise(known.cut(around), levels), pixels_of(around))
-    rgb = (painted.cut(pixels_of(window))[0] * 255 + 0.5).clamp(0, 255).byte()
-    return rgb.permute(1, 2, 0).cpu().numpy()
+    x = painted.cut(pixels_of(window))[0]
+    if header.grey:
+        x = x.mean(0, keepdim=True)
+    return (x * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _crop_strip(rgb: np.ndarray, strip: Rectangle, crop: Rectangle) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Write the golden files of a shipped model: `python tests/golden/make.py MODEL`.
 
 Run once when a model ships; afterwards the files are never changed. `valid` holds files with
-the SHA-256 of their indices, and one painted picture; `invalid` files are named after the
+the SHA-256 of their indices, and two painted pictures; `invalid` files are named after the
 error that they must raise.
 """
 
@@ -61,6 +61,7 @@ def write_valid(name: str) -> None:
         "dots": (noise(40, 64), 90),
         "sparks": (sparks(160, 160), 100),
         "dressed": (dressed(40, 56), 40),
+        "one-channel": (smooth_picture(50, 70, 5)[..., 0], 40),
         "tiled": (smooth_picture(1100, 2000, 4), 0),
     }
     folder = HERE / "valid"
@@ -77,8 +78,9 @@ def write_valid(name: str) -> None:
             "words": hashlib.sha256(indices.words.astype("<i4").tobytes()).hexdigest(),
         }
     index.write_text(json.dumps(rows, indent=1) + "\n")
-    waves = (folder / f"{name}-waves.vqc").read_bytes()
-    codec.decode(waves).save(folder / f"{name}-waves.png")
+    for key in ("waves", "one-channel"):
+        data = (folder / f"{name}-{key}.vqc").read_bytes()
+        codec.decode(data).save(folder / f"{name}-{key}.png")
 
 
 def write_invalid(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from .. import shipped
-from ..container import VERSION, tile_count, unpack
+from ..container import ALPHA, VERSION, tile_count, unpack
 from ..errors import UnknownModelError
 from . import options
 from .paths import STREAM, Job, read
@@ -20,6 +20,7 @@ class Facts(NamedTuple):
     bytes: int
     width: int
     height: int
+    mode: str  # of the decoded picture: L, LA, RGB or RGBA
     bits_per_pixel: float
     format_version: int
     model_id: str  # hex
@@ -37,6 +38,8 @@ def facts(data: bytes) -> Facts:
     header, tiles, chunks = unpack(data)
     coarse = sum(len(tile.coarse) for tile in tiles)
     fine = sum(len(tile.fine) for tile in tiles)
+    mode = "L" if header.grey else "RGB"
+    mode += "A" if any(chunk.kind == ALPHA for chunk in chunks) else ""
     try:
         name = shipped.name_of(header.model_id)
     except UnknownModelError:
@@ -45,6 +48,7 @@ def facts(data: bytes) -> Facts:
         bytes=len(data),
         width=header.width,
         height=header.height,
+        mode=mode,
         bits_per_pixel=8 * len(data) / (header.width * header.height),
         format_version=VERSION,
         model_id=header.model_id.hex(),
@@ -76,6 +80,7 @@ def _text(name: str, found: Facts) -> str:
         f" {found.bits_per_pixel:.3f} bpp, {ratio(pixels, found.bytes)}",
         f"  format    version {found.format_version}",
         f"  model     {found.model_id} ({installed})",
+        f"  mode      {found.mode}",
         f"  level     {found.level}",
         f"  tiles     {found.tiles}",
         f"  coarse    {spaced(found.coarse_bytes)} B",

@@ -25,6 +25,7 @@ def _write_tokens(job: Job, model: str | None, device: str, force: bool, report:
         level=indices.level,
         size=np.array([indices.width, indices.height]),
         model_id=indices.model_id.hex(),
+        grey=indices.grey,
     )
     write(job, archive.getvalue(), force)
     shape = "x".join(map(str, indices.words.shape))

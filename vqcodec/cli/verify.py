@@ -4,7 +4,6 @@ import json
 from functools import partial
 
 import click
-import numpy as np
 
 from .. import container, pixels
 from . import options
@@ -29,7 +28,7 @@ def _verify_file(
     }
     if against is not None:
         original = pixels.load(read(against)).rgb
-        painted = np.asarray(codec.decode_indices(indices))
+        painted = pixels.load(codec.decode_indices(indices)).rgb
         if painted.shape != original.shape:
             raise click.UsageError(f"{against} is {original.shape[1]}x{original.shape[0]} pixels")
         found["psnr"] = psnr(painted, original)
