@@ -23,7 +23,7 @@ LAYERS = [
     {"rate_control", "tile_coder", "tiling"},
     {"search"},
     {"codec"},
-    {"pillow_plugin", "targets", "train"},
+    {"pillow_plugin", "targets", "train", "usage"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -44,7 +44,7 @@ ALLOWED = {
     "tiling": {"numpy", "torch"},
     "rate_control": {"numpy", "torch"},
     "search": {"numpy", "torch"},
-    "targets": {"numpy"},
+    "usage": {"numpy"},
     "pillow_plugin": {"numpy", "PIL"},
     "train": {"numpy", "torch", "PIL", "safetensors", "tqdm", "matplotlib"},
     "cli": {"PIL", "click", "numpy", "skimage", "torch", "tqdm"},

@@ -174,6 +174,16 @@ class Codec:
         places = enumerate(container.tile_grid(file.header))
         return self._indices(file.header, (self._read_tile(file, *tile) for tile in places))
 
+    def read_tables(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        """Which table codes each index: int16 [h, w, C], the place in `model.freqs`, -1 where
+        nothing is coded. With it an index has a meaning of its own: word k of the table's
+        codebook. Raises as `decode`."""
+        header, tiles = self._read(container.unpack(data, max_pixels))
+        tables = np.empty((*_grid(header), self.model.config.transform.latents), dtype=np.int16)
+        for tile, place in zip(tiles, container.tile_grid(header), strict=True):
+            _cut_words(tables, place)[:] = tile.tables
+        return tables
+
     def decode_indices(self, indices: Indices) -> Image.Image:
         """Paint tokens, which have no alpha. Raises UnknownModelError for those of another model,
         ValueError if their shape or a word does not fit."""

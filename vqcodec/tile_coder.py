@@ -21,12 +21,14 @@ from .rans import Reader, Tables
 
 class Coded(NamedTuple):
     """A tile in its three forms. words: int32 [h, w, C], see `codec.Indices`. latents: the
-    engine's float type [1, C, h, w], in steps. bits: what the tables say the words cost."""
+    engine's float type [1, C, h, w], in steps. bits: what the tables say the words cost.
+    tables: int16 [h, w, C], the number of each word's table, -1 where nothing is coded."""
 
     words: np.ndarray
     latents: Tensor
     segments: Segments
     bits: float
+    tables: np.ndarray
 
 
 class TileCoder:
@@ -95,14 +97,16 @@ class TileCoder:
             step, chosen = result.step, result.chosen
             if words is None:
                 words = np.full((*step.mask.shape, self.channels), -1, dtype=np.int32)
-            index = _columns(chosen.index, step)
-            words[step.mask.cpu().numpy(), step.channels] = index
+                tables = np.full(words.shape, -1, dtype=np.int16)
+            index, rows = _columns(chosen.index, step), _columns(chosen.row, step)
+            place = step.mask.cpu().numpy(), step.channels
+            words[place], tables[place] = index, rows
             part = passes[step.index >= split]
-            part += symbols.to_passes(index, _columns(chosen.row, step), sizes, self.pair_row)
+            part += symbols.to_passes(index, rows, sizes, self.pair_row)
             spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
             bits += float((spent * step.mask).sum())
         segments = Segments(*(symbols.write(part, self.tables) for part in passes))
-        return Coded(words, result.latents, segments, bits)
+        return Coded(words, result.latents, segments, bits, tables)
 
 
 def _columns(values: Tensor, step: PassStep) -> np.ndarray:

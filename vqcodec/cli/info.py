@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import click
 
-from .. import shipped
+from .. import formats, pixels, shipped
 from ..container import ALPHA, VERSION, tile_count, unpack
 from ..errors import UnknownModelError
+from ..geometry import STRIDE
 from . import options
-from .paths import STREAM, Job, read
+from .paths import STREAM, Job, check_target, read
 from .report import Report, ratio, run, say, spaced
 
 
@@ -99,19 +100,61 @@ def _describe(job: Job, as_json: bool) -> None:
         say(_text(job.name, found))
 
 
+def _draw(job: Job, model: str | None, device: str, force: bool) -> None:
+    """Write the map of a file."""
+    data = read(job.source)
+    header = unpack(data).header
+    check_target(job, force)
+    name = formats.name_of(job.target, None)
+    codec = options.codec_of(header, model, device)
+    from .. import usage
+    from .heat import draw_map, summary
+
+    found = usage.measure(codec, data)
+    scalars = codec.model.config.quantizer.classes
+    sheet = draw_map(pixels.load(codec.decode(data)).rgb, found, scalars)
+    pixels.save(sheet, job.target, name, force)
+    rates = found.bits / STRIDE**2
+    say(
+        f"{job.name} -> {job.target_name}: {rates.min():.3f} to {rates.max():.3f} bpp;"
+        f" {summary(found, scalars)}"
+    )
+
+
 @click.command()
 @options.sources
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line and file.")
-def info(sources: tuple[str, ...], as_json: bool) -> None:
+@click.option(
+    "--map", "map_", metavar="OUT", help="Draw where the bits go, over the picture, as an image."
+)
+@options.force
+@options.file_model
+@options.device
+def info(
+    sources: tuple[str, ...],
+    as_json: bool,
+    map_: str | None,
+    force: bool,
+    model: str | None,
+    device: str,
+) -> None:
     """Describe .vqc files: size, model, level and where the bytes go.
 
-    Every checksum is verified; neither the model nor torch is needed.
+    Every checksum is verified; neither the model nor torch is needed, but for --map. That draws
+    the bits of each block of 16x16 pixels over the picture, and which words of the codebooks
+    the file uses.
 
     \b
     Examples:
       vqcodec info photo.vqc
       vqcodec info *.vqc --json | jq .bits_per_pixel
+      vqcodec info photo.vqc --map map.png
       vqcodec encode photo.jpg -o - | vqcodec info -
     """
-    jobs = [Job(source, STREAM) for source in sources]
-    run([(job.name, partial(_describe, job, as_json)) for job in jobs], Report())
+    if map_ is not None and (len(sources) > 1 or as_json):
+        raise click.UsageError("--map draws one file, and prints no JSON")
+    jobs = [Job(source, map_ or STREAM) for source in sources]
+    work = partial(_describe, as_json=as_json)
+    if map_ is not None:
+        work = partial(_draw, model=model, device=device, force=force)
+    run([(job.name, partial(work, job)) for job in jobs], Report())
