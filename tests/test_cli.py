@@ -442,14 +442,6 @@ def test_one_line_whatever_the_message():
     assert report.explain(InputError("a\n  b")) == ("a b", 3)
 
 
-def test_cuda_without_a_gpu_is_told(folder, coding, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    result = coding("encode", "a.png", "--device", "cuda")
-
-    assert result.exit_code == 2
-    assert "finds no GPU" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("codes", "expected"), [([], 0), ([CorruptError], 4), ([CorruptError, OutputError], 1)]
 )

@@ -1,14 +1,18 @@
-"""`vqcodec info --map`, `models` and `verify --against`."""
+"""`info --map`, `models`, `verify --against`, and the habits that all commands share."""
 
+import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from conftest import smooth_picture
-from vqcodec import pixels
+from vqcodec import metrics, pixels, shipped
 from vqcodec.cli import main
 from vqcodec.cli.heat import MAX_SIDE, MIN_SIDE, draw_map, summary
 from vqcodec.usage import Usage
@@ -60,7 +64,7 @@ def test_the_map_has_a_size_to_look_at(size):
 
 def test_the_summary_counts_words_and_escapes():
     assert summary(usage_of(np.zeros((1, 1))), 2) == (
-        "2 of 5 scalar words, 2 of 2 pair words used; 1 escapes"
+        "3 of 5 scalar words, 2 of 2 pair words used; 1 escapes"
     )
 
 
@@ -85,3 +89,92 @@ def test_a_map_without_a_format_is_told_before_the_work(folder):
 
     assert result.exit_code == 7
     assert not Path("map.doc").exists()
+
+
+# Models
+
+
+def test_models_says_what_each_model_is():
+    for entry in shipped.entries():
+        row = next(
+            row
+            for row in map(json.loads, call("models", "--json").stdout.splitlines())
+            if row["name"] == entry.name
+        )
+        assert row["id"] == entry.id.hex()
+        assert row["bytes"] > 1e5
+        assert row["decoders"]
+        assert "unknown" not in (row["licence"], row["data"], *row["decoders"])
+        for part in (row["id"], row["licence"], row["data"], *row["decoders"]):
+            assert part in call("models").stdout
+
+
+# Verify
+
+
+def test_verify_prints_psnr_and_ms_ssim_against_the_source(folder, codec):
+    pytest.importorskip("pytorch_msssim")
+    line = call("verify", "a.vqc", "--against", "a.png").stdout
+    found = json.loads(call("verify", "a.vqc", "--against", "a.png", "--json").stdout)
+    pair = pixels.load("a.png").rgb, np.asarray(codec.decode(Path("a.vqc").read_bytes()))
+
+    assert found["psnr"] == pytest.approx(metrics.psnr(*pair))
+    assert found["ms_ssim"] == pytest.approx(metrics.ms_ssim(*pair))
+    assert line.endswith(f", PSNR {found['psnr']:.2f} dB, MS-SSIM {found['ms_ssim']:.4f}\n")
+
+
+def test_ms_ssim_is_left_out_where_it_cannot_be_measured(folder, codec, monkeypatch):
+    Image.fromarray(smooth_picture(160, 192)).save("small.png")
+    Path("small.vqc").write_bytes(codec.encode("small.png"))
+
+    assert call("verify", "small.vqc", "--against", "small.png").stdout.endswith(" dB\n")
+    module = sys.modules["vqcodec.cli.verify"]  # as an attribute it is the command
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert call("verify", "a.vqc", "--against", "a.png").stdout.endswith(" dB\n")
+
+
+# Habits of all commands
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_the_help_of_each_command_has_examples(command):
+    lines = call(command, "--help").stdout.split("Examples:")[1].splitlines()
+
+    assert any(f" {command} " in f"{line} " for line in lines[1:3])
+
+
+def test_an_option_of_any_command_is_read_from_its_variable(folder, monkeypatch):
+    monkeypatch.setenv("VQCODEC_VERIFY_AGAINST", "a.png")
+    monkeypatch.setenv("VQCODEC_DEVICE", "gpu")
+
+    assert "'gpu' is not one of" in call("verify", "a.vqc").stderr
+    monkeypatch.setenv("VQCODEC_DEVICE", "cpu")
+    assert "PSNR" in call("verify", "a.vqc").stdout
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_wrong_usage(folder, monkeypatch, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    result = call("decode", "a.vqc", "--device", device, "-f")
+
+    assert result.exit_code == 2
+    assert f"--device {device}" in result.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_there_for_the_shells(shell):
+    if shell == "bash" and shutil.which("bash") is None:
+        pytest.skip("click asks bash for its version")
+    environment = {"_VQCODEC_COMPLETE": f"{shell}_source"}
+    result = CliRunner().invoke(main, env=environment, prog_name="vqcodec")
+
+    assert result.exit_code == 0
+    assert f"_VQCODEC_COMPLETE={shell}_complete" in result.stdout
+
+
+def test_completion_knows_commands_and_options():
+    complete = BashComplete(main, {}, "vqcodec", "_VQCODEC_COMPLETE").get_completions
+
+    assert [item.value for item in complete([], "enc")] == ["encode"]
+    assert [item.value for item in complete(["decode", "--device"], "c")] == ["cpu", "cuda"]

@@ -12,7 +12,13 @@ import vqcodec
 from conftest import smooth_picture
 from vqcodec import container, pixels
 from vqcodec.codec import Codec
-from vqcodec.errors import CorruptError, FormatError, ImageTooLargeError, UnknownModelError
+from vqcodec.errors import (
+    CorruptError,
+    FormatError,
+    ImageTooLargeError,
+    UnknownModelError,
+    VqcodecError,
+)
 from vqcodec.metadata import Metadata
 
 
@@ -251,6 +257,16 @@ def test_indices_of_a_wrong_shape_or_word_are_refused(codec, picture):
         codec.decode_indices(indices._replace(words=indices.words[1:]))
     with pytest.raises(ValueError, match="word"):
         codec.decode_indices(indices._replace(words=np.full_like(indices.words, -5)))
+
+
+def test_a_device_that_computes_the_prior_in_another_way_is_refused(codec):
+    codec._check_exact()
+    other = Codec(codec.model, "cpu")
+    for parameter in other.network.prior.parameters():
+        parameter.mul_(1.01)
+
+    with pytest.raises(VqcodecError, match="device cpu does not compute the prior exactly"):
+        other._check_exact()
 
 
 @pytest.mark.parametrize("quality", [0, 50, 100])

@@ -41,8 +41,17 @@ def test_an_unknown_name_is_told_with_the_known_ones(index):
 
 
 def test_an_unknown_id_is_told(index):
-    with pytest.raises(UnknownModelError, match="needs model ffffffffffffffff"):
+    with pytest.raises(UnknownModelError, match=r"needs model ffffffffffffffff.*--model DIR"):
         shipped.name_of(b"\xff" * 8)
+
+
+def test_the_facts_of_a_card_are_its_rows_of_two(index):
+    (index / "old").mkdir()
+    rows = ["| | |", "|---|---|", "| licence | MIT |", "| data | 2, from | a | b |", "| a b | c |"]
+    (index / "old" / "CARD.md").write_text("\n".join(rows))
+
+    assert shipped.card("old") == {"licence": "MIT", "a b": "c"}
+    assert shipped.card("new") == {}
 
 
 def test_without_an_index_no_model_is_installed(index):

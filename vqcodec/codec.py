@@ -17,12 +17,12 @@ from PIL import Image
 
 from . import chunks, container, pixels, shipped, symbols, tiling, weights
 from .container import Header, Rectangle
-from .errors import CorruptError, UnknownModelError
+from .errors import CorruptError, UnknownModelError, VqcodecError
 from .geometry import MAX_PIXELS, check_crop, latents_across
 from .metadata import Metadata, to_info
 from .nn.prior import LevelTables
 from .pixels import Source
-from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, Setting, setting
+from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, FIDELITY, Setting, setting
 from .search import HALO, search
 from .strips import Strips, to_image
 from .tile_coder import Coded, TileCoder
@@ -73,12 +73,32 @@ class Codec:
             *(table.to(self.device, engine) for table in model.network.fixed_tables)
         )
         self.tiles = TileCoder(self.network, symbols.make_tables(model.freqs), engine)
+        if self.device.type != "cpu":
+            self._check_exact()
+
+    @torch.inference_mode()
+    def _check_exact(self) -> None:
+        """Compare the integer prior on this device with the CPU's, on a small tile: a device
+        that computes it in another way would write files that nobody else can read."""
+        side, level = 16, self.model.config.transform.levels - 1
+        noise = torch.Generator().manual_seed(0)
+        y = 3 * torch.randn(1, self.model.config.transform.latents, side, side, generator=noise)
+        expected = TileCoder(self.model.network, self.tiles.tables, torch.float32).encode(
+            y, level, FIDELITY
+        )
+        try:
+            found = self.tiles.decode(expected.segments, side, side, level).words
+        except CorruptError:
+            found = None
+        if not np.array_equal(found, expected.words):
+            raise VqcodecError(f"device {self.device} does not compute the prior exactly: use cpu")
 
     @classmethod
     def load(cls, model: str | Path | None = None, device: str | None = None) -> "Codec":
         """A shipped model by name (None: the default), or a model folder by path.
 
-        Raises UnknownModelError or ModelError.
+        device: as torch names it; None or "auto": a GPU of CUDA if there is one, else the CPU.
+        Raises UnknownModelError, ModelError; VqcodecError for a device that is not exact.
         """
         if model is None:
             model = shipped.default_name()
@@ -178,10 +198,12 @@ class Codec:
         """Which table codes each index: int16 [h, w, C], the place in `model.freqs`, -1 where
         nothing is coded. With it an index has a meaning of its own: word k of the table's
         codebook. Raises as `decode`."""
-        header, tiles = self._read(container.unpack(data, max_pixels))
-        tables = np.empty((*_grid(header), self.model.config.transform.latents), dtype=np.int16)
-        for tile, place in zip(tiles, container.tile_grid(header), strict=True):
-            _cut_words(tables, place)[:] = tile.tables
+        file = container.unpack(data, max_pixels)
+        self._check(file.header.model_id, file.header.level)
+        shape = (*_grid(file.header), self.model.config.transform.latents)
+        tables = np.empty(shape, dtype=np.int16)
+        for number, place in enumerate(container.tile_grid(file.header)):
+            _cut_words(tables, place)[:] = self._read_tile(file, number, place).tables
         return tables
 
     def decode_indices(self, indices: Indices) -> Image.Image:

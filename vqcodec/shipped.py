@@ -4,12 +4,15 @@ No torch here: `vqcodec info` names a file's model with this module alone.
 """
 
 import json
+import re
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import UnknownModelError
+
+_CARD_ROW = re.compile(r"^\| ([a-z][a-z ]*) \| ([^|]*) \|$", re.MULTILINE)
 
 
 class Entry(NamedTuple):
@@ -49,12 +52,23 @@ def name_of(identity: bytes) -> str:
     for entry in entries():
         if entry.id == identity:
             return entry.name
-    raise UnknownModelError(f"the file needs model {identity.hex()}, which is not installed")
+    raise UnknownModelError(
+        f"the file needs model {identity.hex()}, which is not installed: give the folder of it"
+        " (--model DIR, or Codec.load), or install a vqcodec that has it (vqcodec models)"
+    )
 
 
 def folder_of(name: str) -> Path:
     """Where the files of a shipped model are."""
     return Path(str(resources.files("vqcodec.models").joinpath(name)))
+
+
+def card(name: str) -> dict[str, str]:
+    """The facts of a shipped model: name and value of the rows of its card's two-column tables,
+    such as `licence`, `data` and `decoders`. Empty without a card."""
+    path = folder_of(name) / "CARD.md"
+    text = path.read_text("utf-8") if path.is_file() else ""
+    return dict(_CARD_ROW.findall(text))
 
 
 def _index() -> dict:

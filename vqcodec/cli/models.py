@@ -11,6 +11,7 @@ from ..config import ModelConfig
 def _facts(entry: shipped.Entry) -> dict:
     folder = shipped.folder_of(entry.name)
     config = ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
+    card = shipped.card(entry.name)
     return {
         "name": entry.name,
         "id": entry.id.hex(),
@@ -18,9 +19,26 @@ def _facts(entry: shipped.Entry) -> dict:
         "levels": config.transform.levels,
         "channels": config.transform.latents,
         "bytes": sum(file.stat().st_size for file in folder.glob("*.safetensors")),
-        "decoders": ["fidelity"],
+        "decoders": card.get("decoders", "unknown").split(", "),
+        "licence": card.get("licence", "unknown"),
+        "data": card.get("data", "unknown"),
         "folder": str(folder),
     }
+
+
+def _text(found: dict) -> str:
+    default = " (default)" if found["default"] else ""
+    return "\n".join(
+        [
+            f"{found['name']}{default}",
+            f"  id        {found['id']}",
+            f"  size      {found['bytes'] / 1e6:.1f} MB, {found['levels']} levels",
+            f"  decoders  {', '.join(found['decoders'])}",
+            f"  licence   {found['licence']}",
+            f"  trained   on {found['data']}",
+            f"  folder    {found['folder']}",
+        ]
+    )
 
 
 @click.command()
@@ -28,16 +46,14 @@ def _facts(entry: shipped.Entry) -> dict:
 def models(as_json: bool) -> None:
     """List the models that are installed.
 
-    Licence, training data and figures of each are in CARD.md of its folder.
+    A file names its model by id, the first 8 bytes of a SHA-256 of the decoder. Licence and
+    training data are as CARD.md in the model's folder has them; the card has figures, too.
+
+    \b
+    Examples:
+      vqcodec models
+      vqcodec models --json | jq .id
     """
     for entry in shipped.entries():
         found = _facts(entry)
-        if as_json:
-            click.echo(json.dumps(found))
-            continue
-        default = " (default)" if found["default"] else ""
-        click.echo(
-            f"{found['name']}{default}: id {found['id']}, {found['levels']} levels,"
-            f" {found['bytes'] / 1e6:.1f} MB, decoders: {', '.join(found['decoders'])}"
-        )
-        click.echo(f"  {found['folder']}")
+        click.echo(json.dumps(found) if as_json else _text(found))

@@ -26,10 +26,11 @@ out = click.option(
 force = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
 device = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    envvar="VQCODEC_DEVICE",
     default="auto",
     show_default=True,
-    help="Where the networks run; auto takes a GPU if there is one.",
+    help="Where the networks run; auto takes a GPU of CUDA if there is one, else the CPU.",
 )
 
 
@@ -238,6 +239,9 @@ def load_codec(model: str | None, device: str) -> "Codec":
 
     from ..codec import Codec
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise click.UsageError("--device cuda: torch finds no GPU here; auto would take the CPU")
+    found = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in found and not found[device]():
+        raise click.UsageError(
+            f"--device {device}: torch finds no such GPU here; auto takes what there is"
+        )
     return Codec.load(model, device)
