@@ -291,3 +291,30 @@ def test_the_size_limit_of_pillow_holds(coded, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(Image.DecompressionBombError):
         opened(coded)
+
+
+# Hugging Face datasets
+
+
+def test_the_format_can_be_opened_and_saved_by_its_name(coded):
+    """What the Image feature of datasets asks: a picture is written in the format it came in."""
+    image = opened(coded)
+    again = opened(saved(image))
+
+    assert image.format in Image.OPEN
+    assert image.format in Image.SAVE
+    assert (again.format, again.size) == ("VQC", image.size)
+
+
+@pytest.mark.filterwarnings("ignore")  # of that package
+def test_the_image_feature_of_datasets_round_trips(codec, coded):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image()})
+    rows = [{"bytes": coded, "path": None}]
+    column = datasets.Dataset.from_dict({"image": rows}, features=features)
+    image = column[0]["image"]
+
+    assert (image.format, image.size) == ("VQC", (112, 80))
+    assert np.array_equal(np.asarray(image), np.asarray(codec.decode(coded)))
+    stored = datasets.Image().encode_example(image)["bytes"]
+    assert stored.startswith(container.MAGIC)

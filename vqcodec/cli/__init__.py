@@ -25,7 +25,12 @@ else. If several files fail, the rest is still done; the code is theirs if they
 agree, else 1. A training run that is stopped by Ctrl-C ends with 130.
 
 \b
-Every option can be set in the environment: VQCODEC_ENCODE_QUALITY=70 is -q 70.
+Every option can be set in the environment, VQCODEC_COMMAND_OPTION:
+VQCODEC_ENCODE_QUALITY=70 is -q 70. VQCODEC_DEVICE is the device of all commands.
+
+\b
+Completion of commands and options with Tab, for bash; zsh and fish alike:
+eval "$(_VQCODEC_COMPLETE=bash_source vqcodec)"
 """
 
 

@@ -1,0 +1,117 @@
+"""The programs in examples/ run, are short, and do what they say."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import smooth_picture
+from vqcodec.codec import Codec
+
+FOLDER = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def base() -> Codec:
+    return Codec.load("base-1", "cpu")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys, installed):
+    """Run an example in an empty folder with the tests' model; returns what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *args: str) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *args])
+        runpy.run_path(str(FOLDER / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short_and_says_how_to_run_it(path):
+    text = path.read_text(encoding="utf-8")
+
+    assert f"python examples/{path.name}" in text
+    assert sum(bool(line.strip()) for line in text.splitlines()) <= 40
+
+
+def test_encode_decode(run):
+    Image.fromarray(smooth_picture(64, 96)).save("photo.jpg")
+    sizes = [int(size) for size in re.findall(r"(\d+) bytes", run("encode_decode.py", "photo.jpg"))]
+
+    assert sizes == sorted(sizes)
+    assert len(Path("photo.vqc").read_bytes()) == sizes[-1]
+    with Image.open("photo.decoded.png") as image:
+        assert image.size == (96, 64)
+
+
+def test_pillow_images(run):
+    Image.fromarray(smooth_picture(160, 320)).save("photo.png")
+
+    assert run("pillow_images.py", "photo.png").startswith("VQC RGB (320, 160) ")
+    with Image.open("photo.thumbnail.png") as image:
+        assert image.size == (128, 64)
+
+
+def test_target_size(run):
+    Image.fromarray(smooth_picture(64, 96)).save("photo.png")
+    limit = 600
+    text = run("target_size.py", "photo.png", str(limit))
+
+    assert len(Path("photo.vqc").read_bytes()) <= limit
+    assert float(re.search(r"for ([\d.]+) dB", text)[1]) >= 30
+
+
+def test_token_neighbours(run, codec):
+    dots = np.random.default_rng(0).integers(0, 2, (64, 64, 1), dtype=np.uint8) * 255
+    pictures = {
+        "smooth1": smooth_picture(64, 64),
+        "smooth2": smooth_picture(64, 64) ^ 1,  # a trace of noise
+        "dots1": np.repeat(dots, 3, 2),
+        "dots2": np.repeat(dots[::-1], 3, 2),
+    }
+    for name, rgb in pictures.items():
+        Path(f"{name}.vqc").write_bytes(codec.encode(rgb, 70))
+    text = run("token_neighbours.py", *(f"{name}.vqc" for name in pictures))
+
+    for name in pictures:
+        kind, number = name[:-1], int(name[-1])
+        assert f"{name}.vqc is most like {kind}{3 - number}.vqc " in text
+
+
+def test_token_classifier(run):
+    """The tests' model is not trained: its words tell pictures apart, but not patterns."""
+    right, count = re.search(
+        r"training: ([\d.]+) of (\d+)", run("token_classifier.py", "45")
+    ).groups()
+
+    assert float(right) > 0.8
+    assert int(count) == 30
+
+
+@pytest.mark.slow
+def test_the_words_of_a_trained_model_tell_patterns_apart(base, run, monkeypatch):
+    monkeypatch.setattr(Codec, "load", lambda: base)
+    right = re.search(r"test: ([\d.]+) of 60", run("token_classifier.py", "180"))[1]
+
+    assert float(right) > 0.6  # by chance 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of what training imports
+def test_train_your_own(run):
+    pytest.importorskip("matplotlib")
+    Path("photos").mkdir()
+    for seed in range(18):
+        Image.fromarray(smooth_picture(128, 128, seed)).save(f"photos/{seed}.png")
+    text = run("train_your_own.py", "photos", "run", "0.1")
+
+    identity = re.search(r"model ([0-9a-f]{16}) in run/model", text)[1]
+    assert Codec.load("run/model", "cpu").model.id.hex() == identity
+    assert "128x128 in " in text
