@@ -11,7 +11,10 @@ from PIL import Image
 
 from conftest import smooth_picture
 from vqcodec import container, shipped
+from vqcodec.cli import main
 from vqcodec.codec import Codec
+from vqcodec.config import ModelConfig
+from vqcodec.nn.quantizer import table_sizes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,3 +79,42 @@ def test_every_shipped_model_has_a_card_and_loads_with_its_hashes():
     for entry in shipped.entries():
         assert (shipped.folder_of(entry.name) / "CARD.md").is_file()
         assert Codec.load(entry.name, "cpu").model.id == entry.id
+
+
+def test_our_options_in_the_table_exist():
+    """What the options do has tests of its own, in test_cli*.py."""
+    table = README.split("## Beside other codecs")[1].split("\n\n")[2]
+    ours = [row.split("|")[2] for row in table.splitlines()[2:]]
+    assert len(ours) > 10
+    for cell in ours:
+        for name in re.findall("`([^`]+)`", cell):
+            command, *rest = name.split()
+            if command in main.commands:
+                options = [text for p in main.commands[command].params for text in p.opts]
+                assert not rest or rest[0] in options, name
+            else:  # tested in test_cli.py and test_cli_info.py
+                assert name in ("-", "--target-bpp", "VQCODEC_ENCODE_QUALITY", "_VQCODEC_COMPLETE")
+
+
+def test_the_figures_of_the_tokens_are_those_of_base_1():
+    config = ModelConfig.from_json((shipped.folder_of("base-1") / "config.json").read_text())
+    sizes = [size - 1 for size in table_sizes(config.quantizer)]  # without the escape
+    scalars, pairs = sizes[: config.quantizer.classes], sizes[config.quantizer.classes :]
+    passes = config.prior.passes
+    text = README.split("## Tokens")[1]
+
+    assert f"int32 [h, w, {config.transform.latents}]" in text
+    assert f"{len(scalars)} scalar codebooks of {min(scalars)} to {max(scalars)} words" in text
+    assert f"{len(pairs)} of {max(pairs)} words" in text
+    assert f"`level` 0..{config.transform.levels - 1}" in text
+    groups = sorted({(p.start, p.stop) for p in passes})
+    assert "channels 0-7, 8-39, 40-103 and 104-255" in text
+    assert groups == [(0, 8), (8, 40), (40, 104), (104, 256)]
+    assert [(p.start, p.stop) for p in passes].count((0, 8)) == 3
+
+
+def test_the_examples_in_the_text_exist():
+    names = re.findall(r"\(examples/(\w+\.py)\)", README)
+
+    assert len(names) >= 6
+    assert all((ROOT / "examples" / name).is_file() for name in names)
