@@ -84,6 +84,17 @@ def speed(image: Path | None, model: str, threads, quality, runs, processes) -> 
 
 
 @main.command()
+@model_option
+@_list_option("--sizes", (4, 24), float, "Megapixels of the pictures; at least 1.")
+@click.option("--quality", "-q", type=float, default=50, show_default=True)
+def memory(model: str, sizes, quality) -> None:
+    """Peak memory and time of whole processes on made-up pictures."""
+    from .memory import run
+
+    run(list(sizes), model, quality)
+
+
+@main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
 @_list_option("--qualities -q", (20, 50, 80), float, "Ours.")

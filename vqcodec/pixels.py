@@ -220,7 +220,8 @@ def _convert(image: Image.Image) -> Picture:
     if image.mode in _ALPHA or "transparency" in image.info:
         return _with_alpha(np.asarray(_to_rgba(image)))
     lost = () if image.mode in _RGB_FAMILY else (f"{image.mode} converted to RGB",)
-    return Picture(np.array(image.convert("RGB")), notices=lost)
+    # convert copies even what is RGB already: 4 bytes a pixel.
+    return Picture(np.array(image if image.mode == "RGB" else image.convert("RGB")), notices=lost)
 
 
 def _to_rgba(image: Image.Image) -> Image.Image:

@@ -118,7 +118,7 @@ def _png_metadata(options: dict) -> bytes:
     Image.new("RGB", (1, 1)).save(out, "PNG", **options)
     data = out.getvalue()
     start = len(PNG_MAGIC) + 25  # behind IHDR
-    return data[start : data.index(b"IDAT", start) - 4]
+    return data[start : data.rindex(b"IDAT") - 4]  # the last: metadata may hold the word
 
 
 def _filtered(strips: Strips) -> Iterator[np.ndarray]:

@@ -1,0 +1,99 @@
+"""Peak memory and time of whole `vqcodec` processes on pictures of growing size.
+
+The pictures are made up, strip by strip: what this process holds counts as its children's.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+
+from . import ours
+from .rd import show
+
+CROP = 512  # pixels a side
+START = 0.4  # megapixels: as small as a crop allows
+ROWS = 256  # of a picture, made at once
+PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in one of ru_maxrss
+
+
+class Used(NamedTuple):
+    """What a process took: seconds of wall clock, of all cores, and of the codec alone."""
+
+    wall: float
+    cores: float
+    codec: float
+    peak: int  # bytes
+
+
+def write_picture(path: Path, megapixels: float) -> tuple[int, int]:
+    """Write a PPM of waves and noise, 10:7; return its width and height."""
+    width, height = (round((megapixels * 1e6 * ratio) ** 0.5) for ratio in (10 / 7, 7 / 10))
+    rng = np.random.default_rng(0)
+    tilt = rng.normal(size=(6, 2, 1, 1)).astype(np.float32) * 3 / 64
+    x = np.arange(width, dtype=np.float32)
+    with path.open("wb") as file:
+        file.write(b"P6\n%d %d\n255\n" % (width, height))
+        for top in range(0, height, ROWS):
+            y = np.arange(top, min(top + ROWS, height), dtype=np.float32)[:, None]
+            waves = np.sin(tilt[:, 0] * y + tilt[:, 1] * x + np.arange(6)[:, None, None])
+            rgb = 128 + 60 * (waves[:3] + 0.5 * waves[3:]).transpose(1, 2, 0)
+            rgb += 6 * rng.standard_normal(rgb.shape, np.float32)
+            file.write(rgb.clip(0, 255).astype(np.uint8).tobytes())
+    return width, height
+
+
+def measure(*arguments: object) -> Used:
+    """Run `vqcodec ARGUMENTS -v` in a process of its own."""
+    line = [sys.executable, "-m", "vqcodec", *map(str, arguments), "-v"]
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(line, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        text = said.read()
+    found = re.search(r"; ([0-9.]+) s, ", text)
+    if process.returncode or not found:
+        raise click.ClickException(f"`vqcodec {arguments[0]}` gave {process.returncode}: {text}")
+    cores = usage.ru_utime + usage.ru_stime
+    return Used(wall, cores, float(found[1]), usage.ru_maxrss * PEAK_UNIT)
+
+
+def run(megapixels: list[float], model: str, quality: float) -> None:
+    """Print a table: encode, decode to PNG and decode of a crop in the middle, for each size.
+
+    "cores s/MP" leaves out what a picture of START megapixels takes: start-up, for the most part.
+    """
+    chosen = ours.model_arguments(model)
+    start = _of_size(START, quality, chosen)
+    lines = [["picture", "", "process s", "codec s", "cores s", "cores s/MP", "peak MB"]]
+    for size in megapixels:
+        for (name, used), idle in zip(
+            _of_size(size, quality, chosen).items(), start.values(), strict=True
+        ):
+            area = size - START if name != "crop" else 0
+            rate = f"{(used.cores - idle.cores) / area:.3f}" if area > 0 else ""
+            seconds = [f"{part:.2f}" for part in (used.wall, used.codec, used.cores)]
+            lines.append([f"{size:g} MP", name, *seconds, rate, f"{used.peak / 1e6:.0f}"])
+    show(lines)
+
+
+def _of_size(megapixels: float, quality: float, chosen: list[str]) -> dict[str, Used]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, coded, back = (Path(folder) / name for name in ("a.ppm", "a.vqc", "a.png"))
+        width, height = write_picture(source, megapixels)
+        place = f"{(width - CROP) // 2},{(height - CROP) // 2},{CROP},{CROP}"
+        return {
+            "encode": measure("encode", source, "-o", coded, "-q", quality, *chosen),
+            "decode": measure("decode", coded, "-o", back, *chosen),
+            "crop": measure("decode", coded, "-o", back, "-f", "--crop", place, *chosen),
+        }

@@ -1,0 +1,216 @@
+"""Windows with halos give what the whole picture gives; crops and strips are parts of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import random_network, smooth_picture
+from vqcodec import container, pixels, tiling
+from vqcodec.config import TransformConfig
+from vqcodec.container import Rectangle
+from vqcodec.geometry import latents_across
+from vqcodec.nn.transforms import Decoder, Encoder, LinearPath
+from vqcodec.rate_control import setting
+
+LEVEL = 3
+HEIGHT, WIDTH = 470, 600
+
+
+@pytest.fixture(scope="module")
+def network():
+    """One whose convolutional paths add as much as its linear ones: a wrong halo would show."""
+    network = random_network()
+    for name, p in network.named_parameters():
+        if name.endswith(("mix.3.weight", "expand.2.weight", "coder.head.weight")):
+            torch.nn.init.normal_(p, std=0.3)
+    return network.eval().requires_grad_(False)
+
+
+def small_tiles(monkeypatch):
+    """Tiles and windows of 8 latents, as much larger pictures have them."""
+    monkeypatch.setattr(container, "choose_tile_log2", lambda width, height: 3)
+    monkeypatch.setattr(tiling, "SIDE", 8)
+    monkeypatch.setattr(tiling, "WHOLE", 9)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    small_tiles(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def tiled(codec) -> bytes:
+    """A file of 4 x 5 tiles, with alpha."""
+    rgb = smooth_picture(HEIGHT, WIDTH)
+    alpha = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        small_tiles(patch)
+        return codec.encode(np.dstack([rgb, alpha]), 60)
+
+
+@pytest.fixture(scope="module")
+def painted(codec, tiled) -> np.ndarray:
+    """The file's pixels, with all latents in one window."""
+    return np.asarray(codec.decode(tiled))
+
+
+BLOCKS = [(0, 1), (1, 1), (2, 1), (3, 2)]  # at 1/8, at 1/16
+
+
+def touched(spoilt: torch.Tensor) -> int:
+    """How far not-a-number came from the latent in the middle: bool [h, w] in latents."""
+    rows, columns = torch.nonzero(spoilt, as_tuple=True)
+    middle = spoilt.shape[0] // 2
+    assert int(rows.min()) + int(rows.max()) == 2 * middle
+    assert bool((rows.min() == columns.min()) & (rows.max() == columns.max()))
+    return int(rows.max()) - middle
+
+
+@pytest.mark.parametrize(("fine", "coarse"), BLOCKS)
+def test_the_reach_is_exactly_the_receptive_field(fine, coarse):
+    """Not-a-number passes every sum that it is in, whatever the weights."""
+    config = TransformConfig(8, 4, fine, 4, coarse, levels=2, knots=2)
+    side = 2 * tiling.reach(config) + 3
+    middle, levels = side // 2, torch.tensor([0])
+    y, x = torch.zeros(1, 8, side, side), torch.zeros(1, 3, 16 * side, 16 * side)
+    y[..., middle, middle] = torch.nan
+    x[..., 16 * middle : 16 * middle + 16, 16 * middle : 16 * middle + 16] = torch.nan
+    with torch.no_grad():
+        linear, scale = LinearPath(8), torch.ones(8)
+        latents = Encoder(config)(x, linear, scale, levels)
+        pixels = Decoder(config)(y, linear, scale, levels)
+    blocks = pixels.isnan().view(3, side, 16, side, 16).any(4).any(2).any(0)
+
+    assert touched(latents.isnan().any(1)[0]) == tiling.reach(config)
+    assert touched(blocks) == tiling.reach(config)
+
+
+def whole_latents(network, rgb: np.ndarray) -> torch.Tensor:
+    x = torch.from_numpy(pixels.pad(rgb)).permute(2, 0, 1)[None].float() / 255
+    x = x.contiguous(memory_format=torch.channels_last)
+    return network.analyse(x, torch.tensor([LEVEL]))
+
+
+def test_latents_of_tiles_are_those_of_the_whole_picture(network):
+    """To the order of summation: float32 kernels may choose it by the size of the window."""
+    rgb = smooth_picture(HEIGHT, WIDTH)
+    whole = whole_latents(network, rgb)
+    header = container.Header(b"12345678", LEVEL, WIDTH, HEIGHT, 3)
+    for tile in container.tile_grid(header):
+        part = tiling.analyse(network, rgb, LEVEL, tile)
+        own = tiling.Maps(whole, Rectangle(0, 0, *whole.shape[:1:-1])).cut(tile)
+
+        assert part.shape == own.shape
+        assert torch.allclose(part, own, rtol=0, atol=1e-5 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("tile_log2", [2, 3, None])
+def test_windows_paint_what_the_whole_picture_would(network, small, tile_log2):
+    """To the order of summation, which may move a number across the border of two levels."""
+    header = container.Header(b"12345678", LEVEL, WIDTH, HEIGHT, tile_log2)
+    shape = latents_across(HEIGHT), latents_across(WIDTH)
+    torch.manual_seed(0)
+    y = torch.randn(1, 32, *shape).contiguous(memory_format=torch.channels_last)
+    maps = tiling.Maps(y, Rectangle(0, 0, shape[1], shape[0]))
+    whole = network.synthesise(y, torch.tensor([LEVEL]))[0, :, :HEIGHT, :WIDTH]
+    expected = (whole * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    place = Rectangle(0, 0, WIDTH, HEIGHT)
+    strips = list(tiling.paint(network, header, place, lambda _, tile: maps.cut(tile)))
+    found = np.concatenate(strips)
+    far = np.abs(found.astype(int) - expected)
+
+    assert len(strips) >= 4
+    assert expected.std() > 10
+    assert far.max() <= 1
+    assert far.mean() < 1e-4
+
+
+def test_tiles_are_coded_as_cut_from_the_latents_of_the_whole(codec, small):
+    rgb = smooth_picture(200, 300)
+    data = codec.encode(rgb, 60)
+    header, tiles, _ = container.unpack(data)
+    with torch.inference_mode():
+        x = torch.from_numpy(pixels.pad(rgb)).permute(2, 0, 1)[None].float() / 255
+        y = codec.network.analyse(
+            x.contiguous(memory_format=torch.channels_last), torch.tensor([header.level])
+        )
+    maps = tiling.Maps(y, Rectangle(0, 0, *y.shape[:1:-1]))
+    fidelity = setting(60, codec.model.config.transform.levels).fidelity
+    expected = [
+        codec.tiles.encode(maps.cut(tile), header.level, fidelity).segments
+        for tile in container.tile_grid(header)
+    ]
+
+    assert len(tiles) == 6
+    assert list(tiles) == expected
+
+
+CROPS = [
+    (0, 0, WIDTH, HEIGHT),
+    (0, 0, 1, 1),
+    (WIDTH - 1, HEIGHT - 1, 1, 1),
+    (127, 129, 3, 2),
+    (5, 300, 590, 17),
+    (250, 3, 120, 460),
+]
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_crop_is_cut_from_the_picture(codec, tiled, painted, small, crop):
+    x, y, width, height = crop
+    found = np.asarray(codec.decode(tiled, crop=crop)).astype(int)
+    far = np.abs(found - painted[y : y + height, x : x + width])
+
+    assert found.shape == (height, width, 4)
+    assert far.max() <= 1
+    assert far.mean() < 1e-3
+    assert not far[..., 3].any()
+
+
+def decoded_tiles(codec, monkeypatch) -> list:
+    calls, decode = [], codec.tiles.decode
+
+    def listen(segments, *rest):
+        calls.append(segments)
+        return decode(segments, *rest)
+
+    monkeypatch.setattr(codec.tiles, "decode", listen)
+    return calls
+
+
+def test_a_crop_decodes_the_tiles_that_it_needs(codec, tiled, small, monkeypatch):
+    tiles = container.unpack(tiled).tiles
+    calls = decoded_tiles(codec, monkeypatch)
+    codec.decode(tiled, crop=(180, 190, 20, 20))  # well inside the seventh tile
+    assert calls == [tiles[6]]
+
+    calls.clear()
+    codec.decode(tiled, crop=(180, 130, 20, 20))  # its halo is in the one above
+    assert calls == [tiles[1], tiles[6]]
+
+
+def test_strips_come_before_the_last_tile_is_decoded(codec, tiled, small, monkeypatch):
+    calls = decoded_tiles(codec, monkeypatch)
+    strips = codec.decode_strips(tiled)
+    assert calls == []
+
+    first = next(strips.rows)
+    assert (strips.width, strips.height, strips.channels) == (WIDTH, HEIGHT, 4)
+    assert first.shape[1:] == (WIDTH, 4)
+    assert len(calls) == 5
+    assert len(first) + sum(map(len, strips.rows)) == HEIGHT
+    assert tuple(calls) == container.unpack(tiled).tiles
+
+
+@pytest.mark.parametrize(
+    "crop", [(-1, 0, 9, 9), (0, 0, 0, 9), (0, 0, 9, HEIGHT + 1), (WIDTH, 0, 1, 1)]
+)
+def test_a_crop_outside_the_picture_is_a_value_error(codec, tiled, crop):
+    with pytest.raises(ValueError, match=f"{WIDTH}x{HEIGHT}"):
+        codec.decode(tiled, crop=crop)
+
+
+def test_indices_paint_the_same_in_windows(codec, tiled, painted, small):
+    found = np.asarray(codec.decode_indices(codec.read_indices(tiled))).astype(int)
+
+    assert np.abs(found - painted[..., :3]).max() <= 1
