@@ -17,13 +17,11 @@ from vqcodec.container import (
     Header,
     Rectangle,
     Segments,
-    TileState,
     Unpacked,
     choose_tile_log2,
     overhead,
     pack,
     read_header,
-    salvage,
     tile_count,
     tile_grid,
     unpack,
@@ -215,7 +213,7 @@ def test_a_huge_picture_is_refused_before_anything_is_allocated():
     data = header_bytes(flags=1, width=b"\x80\x80\x10", height=b"\x80\x80\x10", rest=b"\x02")
     tracemalloc.start()
     try:
-        for read in (read_header, unpack, salvage):
+        for read in (read_header, unpack):
             with pytest.raises(ImageTooLargeError, match="262144x262144 = 68719476736 pixels"):
                 read(data)
         with pytest.raises(TruncatedError):
@@ -370,51 +368,6 @@ def test_overhead_is_what_is_not_coder_words():
     assert overhead(pack(*CHUNKED)) == len(pack(*CHUNKED)) - 4
 
 
-# Salvage
-
-
-def test_an_intact_file_is_salvaged_whole():
-    assert salvage(pack(*TILED)) == (TILED.header, TILED.tiles, (TileState.WHOLE,) * 3)
-
-
-@PARTS
-def test_a_truncated_file_gives_the_segments_before_the_cut(parts):
-    data = pack(*parts)
-    head = len(pack(parts.header, [Segments(b"", b"")] * len(parts.tiles))) - 8 * len(parts.tiles)
-    for size in range(len(data)):
-        if size < head:
-            with pytest.raises(TruncatedError):
-                salvage(data[:size])
-            continue
-        for found, state, tile in zip(*salvage(data[:size])[1:], parts.tiles, strict=True):
-            coarse = tile.coarse if state is not TileState.LOST else b""
-            assert found == Segments(coarse, tile.fine if state is TileState.WHOLE else b"")
-
-
-def test_a_cut_in_the_fine_words_keeps_the_coarse_ones():
-    states = salvage(pack(*TILED)[:-6]).states
-
-    assert states == (TileState.WHOLE, TileState.WHOLE, TileState.COARSE)
-
-
-def test_damage_to_the_fine_words_keeps_the_coarse_ones():
-    data = bytearray(pack(*ONE_TILE))
-    data[-5] ^= 1
-
-    assert salvage(bytes(data))[1:] == ((Segments(WORDS[:8], b""),), (TileState.COARSE,))
-
-
-def test_a_damaged_tile_loses_only_itself():
-    data = bytearray(pack(*TILED))
-    data[20 + 4] ^= 1  # first coarse word of tile 0
-
-    header, tiles, states = salvage(bytes(data))
-
-    assert states == (TileState.LOST, TileState.WHOLE, TileState.WHOLE)
-    assert tiles == (Segments(b"", b""), *TILED.tiles[1:])
-    assert header == TILED.header
-
-
 @given(
     st.integers(1, 200),
     st.integers(1, 200),
@@ -436,6 +389,5 @@ def test_any_parts_round_trip(width, height, level, tile_log2, grey, draw):
     data = pack(header, tiles, chunks)
 
     assert unpack(data) == (header, tuple(tiles), tuple(chunks))
-    assert salvage(data).tiles == tuple(tiles)
     with pytest.raises(FormatError):
         unpack(data[:-1])

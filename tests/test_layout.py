@@ -19,7 +19,7 @@ LAYERS = [
     {"config", "metadata"},
     {"cursor", "files", "formats", "geometry"},
     {"container", "freqs", "metrics", "nn", "pixels", "rans", "shipped"},
-    {"chunks", "strips", "symbols", "weights"},
+    {"chunks", "salvage", "strips", "symbols", "weights"},
     {"rate_control", "tile_coder", "tiling"},
     {"search"},
     {"codec"},

@@ -5,7 +5,6 @@ read from a file is trusted, every error names the offset, and there is exactly 
 a given content, so that `pack(*unpack(data)) == data` for every file that `unpack` accepts.
 """
 
-import enum
 from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from .cursor import Cursor, varint
-from .errors import CorruptError, FormatError, NotVqcError, UnsupportedVersionError
+from .errors import CorruptError, NotVqcError, UnsupportedVersionError
 from .geometry import MAX_DIMENSION, MAX_PIXELS, check_size, latents_across
 
 MAGIC = b"\x89VQC"  # the first byte is not ASCII: a transfer as 7-bit text breaks it visibly
@@ -104,22 +103,6 @@ class Unpacked(NamedTuple):
     chunks: tuple[Chunk, ...]
 
 
-class TileState(enum.Enum):
-    """What `salvage` found of a tile."""
-
-    WHOLE = "whole"
-    COARSE = "coarse"  # `fine` is lost
-    LOST = "lost"
-
-
-class Salvaged(NamedTuple):
-    """What can be used of a damaged file: lost segments are empty, `states` says which."""
-
-    header: Header
-    tiles: tuple[Segments, ...]
-    states: tuple[TileState, ...]
-
-
 def tile_count(header: Header) -> int:
     """Return the number of tiles."""
     if header.tile_log2 is None:
@@ -156,7 +139,7 @@ def pack(header: Header, tiles: Sequence[Segments], chunks: Sequence[Chunk] = ()
     head = _pack_header(header, chunked=bool(chunks))
     parts = [head]
     for number, (rectangle, segments) in enumerate(zip(rectangles, tiles, strict=True)):
-        parts.append(_pack_tile(_context(head, number), rectangle, segments))
+        parts.append(_pack_tile(tile_context(head, number), rectangle, segments))
     if chunks:
         for chunk in chunks:
             _check_chunk(chunk)
@@ -169,7 +152,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 
     Raises FormatError, or ImageTooLargeError for more than `max_pixels` pixels.
     """
-    return _read_header(Cursor(data), max_pixels)[0]
+    return read_start(Cursor(data), max_pixels)[0]
 
 
 def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Unpacked:
@@ -178,32 +161,16 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Unpacked:
     Raises FormatError, or ImageTooLargeError for more than `max_pixels` pixels.
     """
     cursor = Cursor(data)
-    header, chunked = _read_header(cursor, max_pixels)
+    header, chunked = read_start(cursor, max_pixels)
     head = cursor.since(0)
     tiles = tuple(
-        _read_tile(cursor, _context(head, number), rectangle)
+        _read_tile(cursor, tile_context(head, number), rectangle)
         for number, rectangle in enumerate(tile_grid(header))
     )
     chunks = tuple(_read_chunks(cursor)) if chunked else ()
     if cursor.left:
         raise CorruptError(f"{cursor.left} bytes follow the end, expected none", cursor.offset)
     return Unpacked(header, tiles, chunks)
-
-
-def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Salvaged:
-    """Read what is sound of a damaged or truncated file; chunks are not looked at.
-
-    A tile whose sizes were damaged takes the tiles behind it along.
-    Raises FormatError if the header is damaged, or ImageTooLargeError.
-    """
-    cursor = Cursor(data)
-    header, _ = _read_header(cursor, max_pixels)
-    head = cursor.since(0)
-    found = [
-        _salvage_tile(cursor, _context(head, number), rectangle)
-        for number, rectangle in enumerate(tile_grid(header))
-    ]
-    return Salvaged(header, tuple(tile for tile, _ in found), tuple(state for _, state in found))
 
 
 def overhead(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
@@ -216,7 +183,7 @@ def _crc16(data: bytes) -> int:
     return crc_hqx(data, 0xFFFF)
 
 
-def _context(head: bytes, number: int) -> bytes:
+def tile_context(head: bytes, number: int) -> bytes:
     """What both checksums of a tile start with: words in another file or place do not pass."""
     return head + number.to_bytes(4, "little")
 
@@ -231,8 +198,8 @@ def _pack_header(header: Header, chunked: bool) -> bytes:
     return head + _crc16(head).to_bytes(CRC16_BYTES, "little")
 
 
-def _read_header(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
-    """Return the header and whether chunks follow the tiles."""
+def read_start(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
+    """Return the header and whether chunks follow the tiles. Raises as `read_header`."""
     magic = cursor.data[: len(MAGIC)]
     if not MAGIC.startswith(magic):
         found = magic.hex(" ")
@@ -277,7 +244,7 @@ def _pack_tile(context: bytes, rectangle: Rectangle, segments: Segments) -> byte
     return tile + crc32(context + tile).to_bytes(CRC32_BYTES, "little")
 
 
-def _read_sizes(cursor: Cursor, rectangle: Rectangle) -> tuple[int, int]:
+def read_sizes(cursor: Cursor, rectangle: Rectangle) -> tuple[int, int]:
     """Return the numbers of coarse and of fine words."""
     counts = []
     for what in ("number of coarse words", "number of fine words"):
@@ -289,10 +256,10 @@ def _read_sizes(cursor: Cursor, rectangle: Rectangle) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def _read_coarse(cursor: Cursor, context: bytes, rectangle: Rectangle) -> tuple[bytes, int]:
+def read_coarse(cursor: Cursor, context: bytes, rectangle: Rectangle) -> tuple[bytes, int]:
     """Return the coarse words and the number of fine words that follow."""
     start = cursor.offset
-    coarse_count, fine_count = _read_sizes(cursor, rectangle)
+    coarse_count, fine_count = read_sizes(cursor, rectangle)
     sizes = cursor.since(start)
     expected = cursor.number(CRC16_BYTES, "tile checksum")
     coarse = cursor.take(coarse_count * WORD_BYTES, "coarse words")
@@ -302,42 +269,16 @@ def _read_coarse(cursor: Cursor, context: bytes, rectangle: Rectangle) -> tuple[
 
 def _read_tile(cursor: Cursor, context: bytes, rectangle: Rectangle) -> Segments:
     start = cursor.offset
-    coarse, fine_count = _read_coarse(cursor, context, rectangle)
-    return Segments(coarse, _read_fine(cursor, context, start, fine_count))
+    coarse, fine_count = read_coarse(cursor, context, rectangle)
+    return Segments(coarse, read_fine(cursor, context, start, fine_count))
 
 
-def _read_fine(cursor: Cursor, context: bytes, start: int, count: int) -> bytes:
+def read_fine(cursor: Cursor, context: bytes, start: int, count: int) -> bytes:
     """Return the `count` fine words of the tile that begins at `start`."""
     fine = cursor.take(count * WORD_BYTES, "fine words")
     found = crc32(context + cursor.since(start))
     cursor.check(found, cursor.number(CRC32_BYTES, "tile checksum"), "tile", start)
     return fine
-
-
-def _salvage_tile(
-    cursor: Cursor, context: bytes, rectangle: Rectangle
-) -> tuple[Segments, TileState]:
-    """Return what is sound of a tile, and leave the cursor at the next one."""
-    start = cursor.offset
-    found = Segments(b"", b""), TileState.LOST
-    try:
-        coarse, fine_count = _read_coarse(cursor, context, rectangle)
-        found = Segments(coarse, b""), TileState.COARSE
-        fine = _read_fine(cursor, context, start, fine_count)
-        found = Segments(coarse, fine), TileState.WHOLE
-    except FormatError:
-        cursor.offset = _tile_end(cursor, start, rectangle)
-    return found
-
-
-def _tile_end(cursor: Cursor, start: int, rectangle: Rectangle) -> int:
-    """Return where the tile at `start` ends by its own sizes, or the end of the file."""
-    cursor.offset = start
-    try:
-        words = sum(_read_sizes(cursor, rectangle))
-    except FormatError:
-        return len(cursor.data)
-    return min(len(cursor.data), cursor.offset + CRC16_BYTES + words * WORD_BYTES + CRC32_BYTES)
 
 
 def _is_kind(kind: bytes) -> bool:
@@ -368,11 +309,9 @@ def _read_chunks(cursor: Cursor) -> Iterator[Chunk]:
     first = cursor.offset
     while True:
         start = cursor.offset
-        kind, data = _read_chunk(cursor)
+        kind, data = read_chunk(cursor)
         if kind == END:
             break
-        if _is_critical(kind) and kind not in CRITICAL_KINDS:
-            raise UnsupportedVersionError(f"unknown critical chunk {kind.decode()}", start)
         yield Chunk(kind, data)
     if data:
         raise CorruptError(f"end chunk has {len(data)} bytes, expected none", start)
@@ -380,7 +319,7 @@ def _read_chunks(cursor: Cursor) -> Iterator[Chunk]:
         raise CorruptError("flags announce chunks, expected one before the end chunk", start)
 
 
-def _read_chunk(cursor: Cursor) -> Chunk:
+def read_chunk(cursor: Cursor) -> Chunk:
     start = cursor.offset
     kind = cursor.take(4, "chunk kind")
     if not _is_kind(kind):
@@ -391,4 +330,6 @@ def _read_chunk(cursor: Cursor) -> Chunk:
     data = cursor.take(size, "chunk data")
     found = crc32(cursor.since(start))
     cursor.check(found, cursor.number(CRC32_BYTES, "chunk checksum"), f"chunk {kind!r}", start)
+    if _is_critical(kind) and kind not in CRITICAL_KINDS:
+        raise UnsupportedVersionError(f"unknown critical chunk {kind.decode()}", start)
     return Chunk(kind, data)
