@@ -87,11 +87,12 @@ def speed(image: Path | None, model: str, threads, quality, runs, processes) -> 
 @model_option
 @_list_option("--sizes", (4, 24), float, "Megapixels of the pictures; at least 1.")
 @click.option("--quality", "-q", type=float, default=50, show_default=True)
-def memory(model: str, sizes, quality) -> None:
+@click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True)
+def memory(model: str, sizes, quality, effort) -> None:
     """Peak memory and time of whole processes on made-up pictures."""
     from .memory import run
 
-    run(list(sizes), model, quality)
+    run(list(sizes), model, quality, effort)
 
 
 @main.command()

@@ -68,17 +68,18 @@ def measure(*arguments: object) -> Used:
     return Used(wall, cores, float(found[1]), usage.ru_maxrss * PEAK_UNIT)
 
 
-def run(megapixels: list[float], model: str, quality: float) -> None:
+def run(megapixels: list[float], model: str, quality: float, effort: int) -> None:
     """Print a table: encode, decode to PNG and decode of a crop in the middle, for each size.
 
     "cores s/MP" leaves out what a picture of START megapixels takes: start-up, for the most part.
     """
     chosen = ours.model_arguments(model)
-    start = _of_size(START, quality, chosen)
+    encoding = ["-q", str(quality), "--effort", str(effort), *chosen]
+    start = _of_size(START, encoding, chosen)
     lines = [["picture", "", "process s", "codec s", "cores s", "cores s/MP", "peak MB"]]
     for size in megapixels:
         for (name, used), idle in zip(
-            _of_size(size, quality, chosen).items(), start.values(), strict=True
+            _of_size(size, encoding, chosen).items(), start.values(), strict=True
         ):
             area = size - START if name != "crop" else 0
             rate = f"{(used.cores - idle.cores) / area:.3f}" if area > 0 else ""
@@ -87,13 +88,13 @@ def run(megapixels: list[float], model: str, quality: float) -> None:
     show(lines)
 
 
-def _of_size(megapixels: float, quality: float, chosen: list[str]) -> dict[str, Used]:
+def _of_size(megapixels: float, encoding: list[str], chosen: list[str]) -> dict[str, Used]:
     with tempfile.TemporaryDirectory() as folder:
         source, coded, back = (Path(folder) / name for name in ("a.ppm", "a.vqc", "a.png"))
         width, height = write_picture(source, megapixels)
         place = f"{(width - CROP) // 2},{(height - CROP) // 2},{CROP},{CROP}"
         return {
-            "encode": measure("encode", source, "-o", coded, "-q", quality, *chosen),
+            "encode": measure("encode", source, "-o", coded, *encoding),
             "decode": measure("decode", coded, "-o", back, *chosen),
             "crop": measure("decode", coded, "-o", back, "-f", "--crop", place, *chosen),
         }

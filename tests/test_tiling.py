@@ -127,7 +127,7 @@ def test_windows_paint_what_the_whole_picture_would(network, small, tile_log2):
 
 def test_tiles_are_coded_as_cut_from_the_latents_of_the_whole(codec, small):
     rgb = smooth_picture(200, 300)
-    data = codec.encode(rgb, 60)
+    data = codec.encode(rgb, 60, effort=1)
     header, tiles, _ = container.unpack(data)
     with torch.inference_mode():
         x = torch.from_numpy(pixels.pad(rgb)).permute(2, 0, 1)[None].float() / 255
