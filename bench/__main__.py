@@ -5,9 +5,12 @@ from pathlib import Path
 import click
 
 from vqcodec import pixels
+from vqcodec.errors import VqcodecError
 
 from . import ours, pictures
-from .rd import NOTHING, Options
+from .curves import Intervals
+from .figures import Figures, has_ssimulacra2
+from .rd import NOTHING, Options, redraw
 from .rd import run as run_rd
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -16,11 +19,11 @@ model_option = click.option("--model", default="", help="Folder or name; default
 
 
 def _list_of(kind: type):
-    """Turns "1,2" into a tuple."""
+    """Turns "1,2" into a tuple, "" into an empty one."""
 
     def convert(_context, _parameter, text: str) -> tuple:
         try:
-            return tuple(kind(part) for part in text.split(","))
+            return tuple(kind(part) for part in text.split(",")) if text else ()
         except ValueError as exc:
             raise click.BadParameter(f"{text!r}, expected {kind.__name__}s and commas") from exc
 
@@ -35,7 +38,7 @@ def _list_option(names: str, values, kind: type, help_: str):
     return click.option(
         *names.split(),
         default=_text(values),
-        show_default=True,
+        show_default=bool(values),
         callback=_list_of(kind),
         help=help_,
     )
@@ -43,27 +46,50 @@ def _list_option(names: str, values, kind: type, help_: str):
 
 @click.group()
 def main() -> None:
-    """Measure vqcodec next to JPEG, WebP, AVIF and JPEG 2000."""
+    """Measure vqcodec next to other codecs."""
 
 
 @main.command()
-@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@click.option("--images", "folders", multiple=True, type=FOLDER, help="May be repeated.")
+@click.option("--from", "source", type=FILE, default=None, metavar="RESULTS.JSON",
+              help="Draw plots and report of an earlier run again, measuring nothing.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=None,
+              help="Folder of results and caches; a run goes on with what it finds there. "
+              "Default: runs/bench; with --from the folder of its file.")  # fmt: skip
 @model_option
 @_list_option("--codecs", Options.codecs, str, "What to measure.")
 @_list_option("--qualities", ours.QUALITIES, float, "Ours.")
-@click.option("--range", "within", nargs=2, type=float, default=Options.within, show_default=True,
-              help="PSNR in dB over which BD-rates are taken.")  # fmt: skip
+@_list_option("--efforts", (), int, "Ours, a curve each. Default: that of vqcodec encode.")
+@click.option("--range", "within", nargs=2, type=float, default=Intervals().psnr,
+              show_default=True, help="PSNR in dB over which BD-rates are taken.")  # fmt: skip
+@click.option("--rates", nargs=2, type=click.FloatRange(0, min_open=True),
+              default=Intervals().rates, show_default=True,
+              help="Bits per pixel of ours over which BD-rates are taken as well.")  # fmt: skip
 @click.option("--anchor", default=Options.anchor, show_default=True)
-@click.option("--published", type=FILE, default=None, help="JSON of curves to draw and compare.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/bench"),
-              show_default=True, help="Folder of all results and of the peers' cache.")  # fmt: skip
+@click.option("--published", type=FILE, default=NOTHING,
+              help="JSON of curves to draw and compare. Default: if the pictures are the 24 of "
+              "Kodak, those of bench/published.json.")  # fmt: skip
+@click.option("--ms-ssim/--no-ms-ssim", default=True, show_default=True)
+@click.option("--ssimulacra2/--no-ssimulacra2", default=has_ssimulacra2(),
+              help="Default: if the package ssimulacra2 is installed.")  # fmt: skip
+@click.option("--lpips", type=FILE, default=None, metavar="WEIGHTS",
+              help="LPIPS as well, with these safetensors of SqueezeNet.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--ms-ssim", is_flag=True, help="MS-SSIM as well: slow.")
-def rd(published: Path | None, **options) -> None:
-    """Rate and distortion on all pictures of FOLDERS: tables, plots, a report."""
+def rd(
+    source: Path | None, within, rates, ms_ssim: bool, ssimulacra2: bool, lpips, out, **options
+) -> None:
+    """Rate and distortion on all pictures of the folders: tables, plots, a report."""
+    intervals = Intervals(within, rates)
+    if (source is None) == (not options["folders"]):
+        raise click.UsageError("give either --images FOLDER or --from RESULTS.JSON")
     try:
-        run_rd(Options(published=published or NOTHING, **options))
-    except ValueError as exc:
+        if source is not None:
+            redraw(source, out or source.parent, intervals, options["anchor"])
+            return
+        figures = Figures(ms_ssim, ssimulacra2, str(lpips or ""))
+        out = out or Path("runs/bench")
+        run_rd(Options(out=out, intervals=intervals, figures=figures, **options))
+    except (ValueError, VqcodecError) as exc:
         raise click.ClickException(str(exc)) from exc
 
 

@@ -1,6 +1,5 @@
-"""Points -> curves -> a comparison of ours with each, and the files that hold them."""
+"""Points -> curves -> a comparison of ours with each, as tables."""
 
-import csv
 import json
 import math
 from collections.abc import Iterable
@@ -11,18 +10,20 @@ import numpy as np
 
 from vqcodec import metrics
 
-from .ours import CODEC
+from .figures import LABELS, NAMES
 from .pictures import Point
 
 RATIO_AT = 28.0, 29.6, 31.0  # dB, where rates are compared
+GRID = 1001  # PSNRs at which a curve is taken to find the PSNR of a rate
+FORMS = {"psnr": "{:.2f}", "ms_ssim": "{:.4f}", "ssimulacra2": "{:.1f}", "lpips": "{:.4f}"}
 NO_CHANGE = metrics.RateChange(math.nan, math.nan, math.nan)
 
 
 class Curve(NamedTuple):
     """A codec's points, each the mean over the pictures, in order of the rate.
 
-    bpp, psnr, ms_ssim: float64 [N]; ms_ssim is nan where not measured. bpp_total: all bits over
-    all pixels. qualities: [N], empty for a published curve.
+    bpp and the figures: float64 [N]; nan where not measured. bpp_total: all bits over all pixels.
+    qualities: [N], empty for a published curve.
     """
 
     codec: str
@@ -32,16 +33,37 @@ class Curve(NamedTuple):
     bpp_total: np.ndarray
     psnr: np.ndarray
     ms_ssim: np.ndarray
+    ssimulacra2: np.ndarray
+    lpips: np.ndarray
+
+    @property
+    def is_published(self) -> bool:
+        return not len(self.qualities)
+
+    def has(self, figure: str) -> bool:
+        """Whether a figure is known of all points."""
+        values = getattr(self, figure)
+        return len(values) > 0 and bool(np.isfinite(values).all())
 
 
 class Row(NamedTuple):
-    """A codec in the table. ours: our rate against its. anchor: its rate against the anchor's.
+    """A codec in the table. ours: our rate against its, over the interval in dB; ours_in_rates:
+    the same over the interval of our rates. anchor: its rate against the anchor's, in dB.
     ratios: our rate over its at the PSNRs of RATIO_AT; nan where a curve does not reach."""
 
     curve: Curve
     ours: metrics.RateChange
+    ours_in_rates: metrics.RateChange
     anchor: metrics.RateChange
     ratios: list[float]
+
+
+class Intervals(NamedTuple):
+    """Over what BD-rates are taken. psnr: dB. rates: bits per pixel of our curve, or of the
+    anchor where ours is not measured; it gives an interval in dB, one for all codecs."""
+
+    psnr: tuple[float, float] = (26.0, 33.0)
+    rates: tuple[float, float] = (0.1, 1.0)
 
 
 def average(codec: str, description: str, points: list[Point]) -> Curve:
@@ -49,33 +71,68 @@ def average(codec: str, description: str, points: list[Point]) -> Curve:
     rows = []
     for quality in sorted({point.quality for point in points}):
         own = [point for point in points if point.quality == quality]
-        bpp, psnr, ms_ssim = np.mean([(p.bpp, p.psnr, p.ms_ssim) for p in own], axis=0)
+        bpp, *means = np.mean([(p.bpp, *(getattr(p, name) for name in NAMES)) for p in own], axis=0)
         total = 8 * sum(p.size for p in own) / sum(p.pixels for p in own)
-        rows.append((quality, bpp, total, psnr, ms_ssim))
-    return Curve(codec, description, *np.array(sorted(rows, key=lambda row: row[1])).T)
+        rows.append((quality, bpp, total, *means))
+    columns = np.array(sorted(rows, key=lambda row: row[1])).T
+    return Curve(codec, description, *columns[:3], **dict(zip(NAMES, columns[3:], strict=True)))
+
+
+def curve_of(codec: str, description: str, lists: dict[str, list[float]]) -> Curve:
+    """A curve of lists by the names of its fields, `bpp` and `psnr` at least.
+
+    Raises ValueError if they do not go together.
+    """
+    columns = {name: np.array(lists.get(name) or [], float) for name in Curve._fields[2:]}
+    count = len(columns["bpp"])
+    if len(columns["psnr"]) != count or any(len(c) not in (0, count) for c in columns.values()):
+        found = {name: len(column) for name, column in columns.items() if len(column)}
+        raise ValueError(f"the curve of {codec} has {found} numbers, expected as many of each")
+    for name in NAMES:
+        columns[name] = columns[name] if len(columns[name]) else np.full(count, math.nan)
+    columns["bpp_total"] = columns["bpp_total"] if len(columns["bpp_total"]) else columns["bpp"]
+    return Curve(codec, description, **columns)
 
 
 def published(path: Path) -> list[Curve]:
-    """Curves of a JSON file: {codec: {"bpp": [...], "psnr_rgb": [...], "ms_ssim": [...]}}."""
+    """Curves of a JSON file: {codec: {"source", "bpp", "psnr_rgb", "ms_ssim"}}, lists of numbers;
+    `source` and `ms_ssim` may be missing.
+
+    Raises ValueError for other content.
+    """
     found = []
-    for codec, lists in json.loads(path.read_text("utf-8")).items():
-        bpp, psnr = np.array(lists["bpp"], float), np.array(lists["psnr_rgb"], float)
-        ms_ssim = np.array(lists.get("ms_ssim") or [math.nan] * len(bpp), float)
-        name, description = f"{codec} (published)", f"from {path.name}"
-        found.append(Curve(name, description, np.array([]), bpp, bpp, psnr, ms_ssim))
+    try:
+        for codec, content in json.loads(path.read_text("utf-8")).items():
+            description = content.get("source", f"from {path.name}")
+            lists = {"bpp": content["bpp"], "psnr": content["psnr_rgb"]}
+            lists["ms_ssim"] = content.get("ms_ssim")
+            found.append(curve_of(f"{codec} (published)", description, lists))
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as exc:
+        text = "expected {codec: {bpp, psnr_rgb, ms_ssim}}"
+        raise ValueError(f"{path} is no table of curves ({exc!r}), {text}") from exc
     return found
 
 
-def compare(
-    curves: Iterable[Curve], ours: Curve, anchor: Curve, within: tuple[float, float]
-) -> list[Row]:
-    """A row for each curve. within: dB, the interval of the BD-rates."""
+def compare(curves: Iterable[Curve], ours: Curve, anchor: Curve, intervals: Intervals) -> list[Row]:
+    """A row for each curve."""
+    in_rates = psnr_between(ours if len(ours.bpp) else anchor, intervals.rates)
     rows = []
     for curve in curves:
         ratios = [_rate(ours, psnr) / _rate(curve, psnr) for psnr in RATIO_AT]
-        change = _change(curve, ours, within), _change(anchor, curve, within)
-        rows.append(Row(curve, *change, ratios))
+        change = _change(curve, ours, intervals.psnr), _change(curve, ours, in_rates)
+        rows.append(Row(curve, *change, _change(anchor, curve, intervals.psnr), ratios))
     return rows
+
+
+def psnr_between(curve: Curve, rates: tuple[float, float]) -> tuple[float, float]:
+    """The PSNRs of the curve at two rates, dB; where it does not reach, its end. nan for less
+    than 4 points."""
+    rate, psnr = _growing(curve)
+    if len(rate) < metrics.MIN_POINTS:
+        return math.nan, math.nan
+    grid = np.linspace(psnr[0], psnr[-1], GRID)
+    low, high = np.interp(np.log(rates), np.log(metrics.rate_at(rate, psnr, grid)), grid)
+    return float(low), float(high)
 
 
 def _growing(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
@@ -88,6 +145,8 @@ def _growing(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _change(anchor: Curve, test: Curve, within: tuple[float, float]) -> metrics.RateChange:
+    if not all(map(math.isfinite, within)):
+        return NO_CHANGE
     try:
         return metrics.bd_rate(*_growing(anchor), *_growing(test), within)
     except ValueError:  # too few points, or nothing in common
@@ -101,50 +160,36 @@ def _rate(curve: Curve, psnr: float) -> float:
         return math.nan
 
 
-def table(rows: list[Row], anchor: str) -> list[list[str]]:
-    """The comparison as text, the heading first."""
-    head = ["codec", "bpp", "dB", f"{CODEC} BD-rate", "over dB"]
-    head += [*(f"at {psnr:g} dB" for psnr in RATIO_AT), f"against {anchor}"]
-    lines = [head]
+def table(rows: list[Row], anchor: str, ours: str, intervals: Intervals) -> list[list[str]]:
+    """The comparison as text, the heading first. anchor, ours: names of codecs."""
+    rates = f"{intervals.rates[0]:g}..{intervals.rates[1]:g} bpp"
+    psnrs = f"{intervals.psnr[0]:g}..{intervals.psnr[1]:g} dB"
+    head = ["codec", "bpp", "dB", f"{ours}, {rates}", "over dB", f"{ours}, {psnrs}", "over dB"]
+    lines = [[*head, *(f"at {psnr:g} dB" for psnr in RATIO_AT), f"against {anchor}"]]
     for row in rows:
         curve = row.curve
         line = [curve.codec, f"{curve.bpp.min():.3f}..{curve.bpp.max():.3f}"]
         line += [f"{curve.psnr.min():.1f}..{curve.psnr.max():.1f}"]
-        line += [_text(row.ours.percent, "{:+.1f} %")]
-        line += [_text(row.ours.low, f"{{:.1f}}..{row.ours.high:.1f}")]
+        for change in (row.ours_in_rates, row.ours):
+            line += [_text(change.percent, "{:+.1f} %")]
+            line += [_text(change.low, f"{{:.1f}}..{change.high:.1f}")]
         line += [*(_text(ratio, "{:.3f}") for ratio in row.ratios)]
         lines.append([*line, _text(row.anchor.percent, "{:+.1f} %")])
     return lines
 
 
+def points_table(curves: Iterable[Curve]) -> list[list[str]]:
+    """All points as text, the heading first, without figures that are known of no curve."""
+    curves = list(curves)
+    known = [name for name in NAMES if any(curve.has(name) for curve in curves)]
+    lines = [["codec", "quality", "bpp", *(LABELS[name] for name in known)]]
+    for curve in curves:
+        for index, bpp in enumerate(curve.bpp):
+            quality = "" if curve.is_published else f"{curve.qualities[index]:g}"
+            figures = [_text(getattr(curve, name)[index], FORMS[name]) for name in known]
+            lines.append([curve.codec, quality, f"{bpp:.4f}", *figures])
+    return lines
+
+
 def _text(value: float, form: str) -> str:
     return "-" if math.isnan(value) else form.format(value)
-
-
-def write_results(path: Path, rows: list[Row], meta: dict) -> None:
-    """results.json: a list of CompressAI's objects, the comparison, and `meta`."""
-    content = {"meta": meta, "codecs": [], "bd_rate": {}, "rate_ratio": {}}
-    for row in rows:
-        curve = row.curve
-        results = {"bpp": curve.bpp, "psnr-rgb": curve.psnr, "ms-ssim-rgb": curve.ms_ssim}
-        results |= {"bpp-total": curve.bpp_total, "quality": curve.qualities}
-        results = {name: values.tolist() for name, values in results.items()}
-        known = {name: v for name, v in results.items() if v and all(map(math.isfinite, v))}
-        entry = {"name": curve.codec, "description": curve.description, "results": known}
-        content["codecs"].append(entry)
-        if not math.isnan(row.ours.percent):
-            content["bd_rate"][curve.codec] = row.ours._asdict()
-        pairs = zip(RATIO_AT, row.ratios, strict=True)
-        content["rate_ratio"][curve.codec] = {f"{at:g}": r for at, r in pairs if r == r}
-    path.write_text(json.dumps(content, indent=2), "utf-8")
-
-
-def write_details(path: Path, points: dict[str, list[Point]]) -> None:
-    """details.csv: a line for each picture at each quality of each codec."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["codec", "picture", "quality", "bytes", "bpp", "psnr", "ms_ssim"])
-        for codec, own in points.items():
-            for point in own:
-                figures = [f"{point.bpp:.6f}", f"{point.psnr:.4f}", _text(point.ms_ssim, "{:.6f}")]
-                writer.writerow([codec, point.picture, point.quality, point.size, *figures])

@@ -10,7 +10,8 @@ from PIL import features
 
 import vqcodec
 
-PACKAGES = "torch", "numpy", "pillow", "constriction", "bjontegaard", "pytorch-msssim"
+METRICS = "pytorch-msssim", "ssimulacra2"
+PACKAGES = "torch", "numpy", "pillow", "constriction", "bjontegaard", *METRICS
 LIBRARIES = "libjpeg_turbo", "webp", "avif", "jpg_2000"
 
 

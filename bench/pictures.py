@@ -14,6 +14,8 @@ import numpy as np
 
 from vqcodec import metrics, pixels
 
+from .figures import Figures
+
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".jp2", ".bmp", ".tif", ".tiff"}
 SAMPLE_SIZE = 768, 512  # pixels, as of the Kodak pictures
 
@@ -27,14 +29,16 @@ class Picture(NamedTuple):
 
 
 class Point(NamedTuple):
-    """size: bytes. pixels: width times height. psnr: dB. ms_ssim: nan where not measured."""
+    """size: bytes. pixels: width times height. psnr: dB. The others: nan where not measured."""
 
     picture: str
     quality: float
     size: int
     pixels: int
     psnr: float
-    ms_ssim: float
+    ms_ssim: float = math.nan
+    ssimulacra2: float = math.nan
+    lpips: float = math.nan
 
     @property
     def bpp(self) -> float:
@@ -59,13 +63,23 @@ def load(picture: Picture) -> np.ndarray:
     return pixels.load(picture.path).rgb
 
 
+def content(pictures: Iterable[Picture]) -> str:
+    """A digest of all pixels, whatever the names, the order and the file format."""
+    digests = sorted(hashlib.sha256(load(picture).tobytes()).hexdigest() for picture in pictures)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+
+
 def measure(
-    name: str, quality: float, size: int, before: np.ndarray, after: np.ndarray, ms_ssim: bool
+    name: str,
+    quality: float,
+    size: int,
+    before: np.ndarray,
+    after: np.ndarray,
+    figures: Figures,
 ) -> Point:
     """The point of a file of `size` bytes that turned the pixels `before` into `after`."""
-    similarity = metrics.ms_ssim(before, after) if ms_ssim else math.nan
     height, width = before.shape[:2]
-    return Point(name, quality, size, height * width, metrics.psnr(before, after), similarity)
+    return Point(name, quality, size, height * width, **figures.measure(before, after))
 
 
 def sample(seed: int = 0) -> np.ndarray:

@@ -1,64 +1,83 @@
 """Curves -> a picture of them, as svg and png."""
 
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from .curves import Curve
-from .ours import CODEC
 
-COLOURS = {CODEC: "#c0392b", "jpeg": "#7f8c8d", "webp": "#2e86c1", "avif": "#1e8449"}
-OTHER_COLOUR = "#b7950b"
-PUBLISHED_COLOUR = "#bbbbbb"
+OUR_COLOUR = "#c0392b"
+COLOURS = {
+    "jpeg": "#7f8c8d",
+    "webp": "#2e86c1",
+    "avif": "#1e8449",
+    "avif420": "#82c99a",
+    "jp2": "#b7950b",
+    "jxl": "#6c3483",
+    "heic": "#784212",
+}
+OTHER_COLOUR = "#e59866"  # ours at other efforts
+# Published curves by their order; those beyond are pale, and named where they end.
+PUBLISHED_COLOURS = "#17a2b8", "#5d6d7e", "#d35400", "#34495e", "#9b59b6"
+PALE = "#bbbbbb"
 MARGIN = 1.0  # dB around the interval of interest
 
 
 def plot(
-    curves: list[Curve], published: list[Curve], within: tuple[float, float], target: Path
+    curves: list[Curve],
+    published: list[Curve],
+    within: tuple[float, float],
+    ours: str,
+    target: Path,
 ) -> None:
     """Write rd.svg and rd.png into the folder `target`.
 
-    within: dB, the interval of interest. A second panel shows MS-SSIM if it was measured.
+    within: dB, the interval of interest. ours: the codec whose curve is drawn thick. A second
+    panel shows MS-SSIM if it was measured.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    similar = not any(np.isnan(curve.ms_ssim).any() for curve in curves)
+    similar = all(curve.has("ms_ssim") for curve in curves)
     figure, panels = pyplot.subplots(
         1, 1 + similar, figsize=(8 + 7 * similar, 6), squeeze=False, layout="constrained"
     )
     right = _right(curves, within[1])
-    _panel(panels[0, 0], curves, published, "psnr", right)
+    _panel(panels[0, 0], curves, published, "psnr", ours, right)
     panels[0, 0].set(ylabel="PSNR of RGB, dB", ylim=(within[0] - MARGIN, within[1] + MARGIN))
     if similar:
-        _panel(panels[0, 1], curves, published, "ms_ssim", right)
+        _panel(panels[0, 1], curves, published, "ms_ssim", ours, right)
         panels[0, 1].set(ylabel="MS-SSIM of RGB, dB")
-    _name(panels[0, 0], published)
+    _name(panels[0, 0], published[len(PUBLISHED_COLOURS) :])
     figure.savefig(target / "rd.svg")
     figure.savefig(target / "rd.png", dpi=120)
     pyplot.close(figure)
 
 
-def _panel(axes, curves: list[Curve], published: list[Curve], figure: str, right: float) -> None:
+def _panel(
+    axes, curves: list[Curve], published: list[Curve], figure: str, ours: str, right: float
+) -> None:
     """Draw one figure of merit up to `right` bits per pixel."""
-    for curve in published:
-        axes.plot(curve.bpp, _values(curve, figure), color=PUBLISHED_COLOUR, linewidth=0.7)
+    for curve, colour in zip_longest(published, PUBLISHED_COLOURS[: len(published)]):
+        label = curve.codec if colour else None
+        axes.plot(curve.bpp, _values(curve, figure), c=colour or PALE, lw=1, ls="--", label=label)
     tops = []
     for curve in curves:
-        colour = COLOURS.get(curve.codec, OTHER_COLOUR)
-        width = 2.2 if curve.codec == CODEC else 1.4
+        colour = OUR_COLOUR if curve.codec == ours else COLOURS.get(curve.codec, OTHER_COLOUR)
+        width = 2.2 if curve.codec == ours else 1.4
         values = _values(curve, figure)
         tops.append(values[(curve.bpp <= right) & np.isfinite(values)].max(initial=0))
         axes.plot(curve.bpp, values, "o-", c=colour, lw=width, ms=3.5, label=curve.codec)
     axes.set(xlabel="bits per pixel, whole files", xlim=(0, right), ylim=(None, max(tops) + MARGIN))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", fontsize="small")
 
 
 def _name(axes, published: list[Curve]) -> None:
-    """Write the names of published curves where they leave the panel."""
+    """Write the names of pale curves where they leave the panel."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     for curve in published:
         seen = (curve.bpp > left) & (curve.bpp < right) & (curve.psnr > low) & (curve.psnr < high)

@@ -1,15 +1,20 @@
 """Rate and distortion: ours through real files and the peers, on the same pictures."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from . import curves, machine, ours, peers, plots, report
-from .curves import Curve
-from .pictures import Picture, Point, find
+from . import crops, curves, machine, ours, peers, plots, report, results
+from .curves import Curve, Intervals
+from .figures import Figures
+from .ours import Encoder
+from .pictures import Picture, content, find
 
 NOTHING = Path()
+PUBLISHED = Path(__file__).with_name("published.json")
+KODAK = "2be7fa2eebfda5c5"  # `content` of the 24 pictures that the curves of PUBLISHED are of
 
 
 @dataclass(frozen=True)
@@ -17,43 +22,93 @@ class Options:
     """What `python -m bench rd` was asked for."""
 
     folders: tuple[Path, ...]
-    out: Path  # folder of all results and of the peers' cache
+    out: Path  # folder of all results, of our files and of the points measured so far
     model: str = ""  # folder or name; empty: the default
     codecs: tuple[str, ...] = (ours.CODEC, *peers.PEERS)
     qualities: tuple[float, ...] = ours.QUALITIES  # ours
-    within: tuple[float, float] = (26.0, 33.0)  # dB, the interval of the BD-rates
+    efforts: tuple[int, ...] = ()  # of ours; empty: the command's default
+    intervals: Intervals = field(default_factory=Intervals)
     anchor: str = "jpeg"
-    published: Path = NOTHING  # a JSON file of curves
-    ms_ssim: bool = False
+    published: Path = NOTHING  # a JSON file of curves; NOTHING: PUBLISHED if the pictures are Kodak
+    figures: Figures = field(default_factory=Figures)
     jobs: int = 1
 
     def __post_init__(self) -> None:
         unknown = set(self.codecs) - {ours.CODEC, *peers.PEERS}
         if unknown or not self.codecs:
             raise ValueError(f"codecs are {', '.join(self.codecs)}: unknown {', '.join(unknown)}")
+        if len(set(self.qualities)) < len(self.qualities):
+            raise ValueError("a quality is given twice")
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """Ours to measure. The first is the one that is compared with the others: the command's
+        default effort, if it is among them."""
+        if ours.CODEC not in self.codecs:
+            return []
+        default = ours.default_effort()
+        if self.efforts and not default:
+            print(f"this vqcodec has no {ours.EFFORT}: it is measured without")
+        efforts = sorted(set(self.efforts), key=lambda effort: (effort != default, effort))
+        return [Encoder(self.model, effort) for effort in (efforts if default else ()) or (0,)]
 
 
 def run(options: Options) -> None:
     """Measure, print the table, and write all files into `options.out`."""
     options.out.mkdir(parents=True, exist_ok=True)
-    pictures = find(options.folders)
-    points = _points(options, pictures)
-    measured = [curves.average(codec, _label(codec), own) for codec, own in points.items()]
-    others = [] if options.published == NOTHING else curves.published(options.published)
-    rows = curves.compare(
-        [*measured, *others],
-        _find(ours.CODEC, measured),
-        _find(options.anchor, [*measured, *others]),
-        options.within,
-    )
-    meta = _meta(options, pictures)
-    table = curves.table(rows, options.anchor)
-    curves.write_results(options.out / "results.json", rows, meta)
-    curves.write_details(options.out / "details.csv", points)
-    plots.plot(measured, others, options.within, options.out)
-    own = points.get(ours.CODEC, [])
-    report.write(options.out, table, meta, pictures, own, ours.model_arguments(options.model))
-    show(table[: 1 + len(measured)])  # published codecs are in the files
+    pictures, encoders = find(options.folders), options.encoders
+    names = peers.available(name for name in peers.PEERS if name in options.codecs)
+    points = {name: [] for name in [*(encoder.name for encoder in encoders), *names]}
+    for encoder in encoders:
+        points[encoder.name] = ours.points(
+            encoder, pictures, options.qualities, options.out, options.figures, options.jobs
+        )
+    for name in names:
+        cache = options.out / "cache"
+        points[name] = peers.points(name, pictures, cache, options.figures, options.jobs)
+    labels = {encoder.name: encoder.label for encoder in encoders}
+    labels |= {name: peers.description(name) for name in names}
+    found = [curves.average(name, labels[name], own) for name, own in points.items()]
+    found += _published(options, pictures)
+    meta = _meta(options, pictures, encoders)
+    shown = []
+    if encoders:
+        shown = crops.cut(options.out, pictures, points[encoders[0].name], encoders[0])
+    results.write_details(options.out / "details.csv", points)
+    _report(found, meta, shown, options.out, options.intervals, is_new=True)
+
+
+def redraw(source: Path, out: Path, intervals: Intervals, anchor: str) -> None:
+    """Print the table of a results.json again, and write plots and report into `out`.
+
+    Crops come from the folder of `source`. Raises ValueError if it holds no results.
+    """
+    found = results.read(source)
+    out.mkdir(parents=True, exist_ok=True)
+    shown = crops.read(source.parent, found.crops)
+    meta = found.meta | {"anchor": anchor}
+    _report(found.curves, meta, shown, out, intervals, is_new=False)
+
+
+def _report(
+    found: list[Curve],
+    meta: dict,
+    shown: list[crops.Group],
+    out: Path,
+    intervals: Intervals,
+    is_new: bool,
+) -> None:
+    """Write what is made of the curves, and print the table."""
+    own, anchor = meta["ours"], meta["anchor"]
+    rows = curves.compare(found, _find(own, found), _find(anchor, found), intervals)
+    table = curves.table(rows, anchor, own, intervals)
+    if is_new:
+        results.write(out / "results.json", rows, meta, crops.write(out, shown))
+    measured = [curve for curve in found if not curve.is_published]
+    others = [curve for curve in found if curve.is_published]
+    plots.plot(measured, others, intervals.psnr, own, out)
+    report.write(out, table, found, meta, shown)
+    show(table)
 
 
 def show(table: list[list[str]]) -> None:
@@ -65,42 +120,27 @@ def show(table: list[list[str]]) -> None:
         print("  ".join(cells))
 
 
-def _points(options: Options, pictures: list[Picture]) -> dict[str, list[Point]]:
-    """The points of each codec that can be had, ours first."""
-    found = {}
-    if ours.CODEC in options.codecs:
-        model = ours.model_arguments(options.model)
-        found[ours.CODEC] = ours.points(
-            pictures,
-            options.qualities,
-            model,
-            options.out / ours.CODEC,
-            options.ms_ssim,
-            options.jobs,
-        )
-    for name in peers.available(name for name in peers.PEERS if name in options.codecs):
-        cache = options.out / "cache"
-        found[name] = peers.points(name, pictures, cache, options.ms_ssim, options.jobs)
-    return found
+def _published(options: Options, pictures: list[Picture]) -> list[Curve]:
+    """Curves of a table that was asked for, or ours of Kodak if the pictures are these."""
+    if options.published != NOTHING:
+        return curves.published(options.published)
+    return curves.published(PUBLISHED) if content(ours.different(pictures)) == KODAK else []
 
 
-def _label(codec: str) -> str:
-    return ours.LABEL if codec == ours.CODEC else peers.PEERS[codec].description
-
-
-def _find(codec: str, measured: list[Curve]) -> Curve:
+def _find(codec: str, found: Iterable[Curve]) -> Curve:
     """The curve of a codec, or one without points."""
-    for curve in measured:
+    for curve in found:
         if curve.codec == codec:
             return curve
-    return Curve(codec, "not measured", *[np.array([])] * 5)
+    return Curve(codec, "not measured", *[np.array([])] * (len(Curve._fields) - 2))
 
 
-def _meta(options: Options, pictures: list[Picture]) -> dict:
+def _meta(options: Options, pictures: list[Picture], encoders: list[Encoder]) -> dict:
     meta = machine.describe()
-    if ours.CODEC in options.codecs:
-        files = ours.files(options.out / ours.CODEC, options.qualities[0], 1)
-        meta["model_id"] = ours.model_id(files[0])
-    meta["bd_rate_within"] = options.within
+    meta["ours"], meta["anchor"] = ours.CODEC, options.anchor
+    if encoders:
+        (file,) = ours.files(encoders[0], options.qualities[0], pictures[:1], options.out)
+        meta["ours"], meta["model_id"] = encoders[0].name, ours.model_id(file)
+    meta["intervals"] = options.intervals._asdict()
     meta["pictures"] = {picture.name: picture.digest for picture in pictures}
     return meta

@@ -20,6 +20,7 @@ import torch
 from PIL import AvifImagePlugin, Image
 
 from vqcodec import symbols
+from vqcodec.cli.peers import nearest
 from vqcodec.codec import Codec
 
 from . import ours, peers
@@ -136,7 +137,7 @@ def _peer(
     name: str, rgb: np.ndarray, size: int, threads: int, runs: int
 ) -> tuple[Seconds, Seconds]:
     """A peer at the quality whose file is nearest to `size` bytes."""
-    quality, data = peers.nearest(name, rgb, size)
+    quality, data = nearest(lambda quality: peers.encode(name, rgb, quality), size)
     settings = {"max_threads": threads} if name == "avif" else {}
     encode = median_seconds(lambda: peers.encode(name, rgb, quality, **settings), runs)
     return {"total": encode}, {"total": median_seconds(lambda: peers.decode(data), runs)}

@@ -1,0 +1,114 @@
+"""Crops to look at: the original, ours and some peers at the size of ours.
+
+They are kept as PNG files beside the results, so that a report can be drawn again.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from vqcodec import metrics, pixels
+from vqcodec.cli.peers import decode, nearest
+from vqcodec.cli.sheet import busiest_box
+
+from . import ours, peers
+from .pictures import Picture, Point, load
+
+RATE = 0.15  # bits per pixel of our files that are shown
+PICTURES = 4  # at most
+SIDE = 256  # pixels
+SHOWN = "avif", "webp", "jpeg"
+FOLDER = "crops"
+
+
+class Crop(NamedTuple):
+    """A version of a picture. rgb: uint8 [h, w, 3], what is shown of it. size: bytes of the whole
+    file; 0 for the original. psnr: dB, of the whole picture."""
+
+    label: str
+    rgb: np.ndarray
+    size: int
+    psnr: float
+
+
+class Group(NamedTuple):
+    """The versions of a picture."""
+
+    picture: str
+    crops: list[Crop]
+
+
+def cut(
+    out: Path, pictures: list[Picture], points: list[Point], encoder: ours.Encoder
+) -> list[Group]:
+    """Crops of a few pictures, where each has the most detail. points: ours."""
+    quality = _quality(points)
+    different = ours.different(pictures)
+    spread = np.linspace(0, len(different) - 1, min(PICTURES, len(different))).astype(int)
+    chosen = [different[index] for index in spread]
+    files = ours.files(encoder, quality, chosen, out)
+    groups = []
+    for picture, file, rgb in zip(chosen, files, ours.decode(files, encoder.model), strict=True):
+        before, size = load(picture), file.stat().st_size
+        label = f"{encoder.label} -q {quality:g}"
+        versions = [("original", before, 0), (label, rgb, size)]
+        versions += [_peer(name, before, size) for name in peers.available(SHOWN)]
+        box = busiest_box(before, SIDE)
+        own = [
+            Crop(label, box.of(after), size, metrics.psnr(before, after) if size else math.inf)
+            for label, after, size in versions
+        ]
+        groups.append(Group(picture.name, own))
+    return groups
+
+
+def _quality(points: list[Point]) -> float:
+    """The quality whose mean rate is nearest to RATE."""
+    rates: dict[float, list[float]] = {}
+    for point in points:
+        rates.setdefault(point.quality, []).append(point.bpp)
+    return min(rates, key=lambda quality: abs(np.mean(rates[quality]) - RATE))
+
+
+def _peer(name: str, before: np.ndarray, size: int) -> tuple[str, np.ndarray, int]:
+    quality, data = nearest(lambda quality: peers.encode(name, before, quality), size)
+    return f"{peers.PEERS[name].label} quality {quality}", decode(data), len(data)
+
+
+def write(out: Path, groups: list[Group]) -> list[dict]:
+    """Write the crops as files; returns what `read` needs, for JSON."""
+    (out / FOLDER).mkdir(exist_ok=True)
+    found = []
+    for number, group in enumerate(groups):
+        own = []
+        for place, crop in enumerate(group.crops):
+            file = f"{FOLDER}/{number}-{place}.png"
+            Image.fromarray(np.ascontiguousarray(crop.rgb)).save(out / file)
+            psnr = crop.psnr if crop.size else None
+            own.append({"label": crop.label, "file": file, "bytes": crop.size, "psnr": psnr})
+        found.append({"picture": group.picture, "versions": own})
+    return found
+
+
+def read(folder: Path, found: list[dict]) -> list[Group]:
+    """The groups that `write` wrote into `folder`; without those whose files are gone.
+
+    Raises ValueError for other content.
+    """
+    groups = []
+    try:
+        for entry in found:
+            versions = entry["versions"]
+            if not all((folder / version["file"]).is_file() for version in versions):
+                continue
+            own = [
+                Crop(v["label"], pixels.load(folder / v["file"]).rgb, v["bytes"], v["psnr"])
+                for v in versions
+            ]
+            groups.append(Group(entry["picture"], own))
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"the results have a crop that is none: {exc!r}") from exc
+    return groups
