@@ -30,6 +30,12 @@ def _list_of(kind: type):
     return convert
 
 
+def _interval(_context, _parameter, ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] < ends[1]:
+        raise click.BadParameter(f"{ends[0]:g} to {ends[1]:g} is no interval")
+    return ends
+
+
 def _text(values) -> str:
     return ",".join(map(str, values))
 
@@ -61,12 +67,13 @@ def main() -> None:
 @_list_option("--qualities", ours.QUALITIES, float, "Ours.")
 @_list_option("--efforts", (), int, "Ours, a curve each. Default: that of vqcodec encode.")
 @click.option("--range", "within", nargs=2, type=float, default=Intervals().psnr,
-              show_default=True, help="PSNR in dB over which BD-rates are taken.")  # fmt: skip
+              show_default=True, callback=_interval,
+              help="PSNR in dB over which BD-rates are taken.")  # fmt: skip
 @click.option("--rates", nargs=2, type=click.FloatRange(0, min_open=True),
-              default=Intervals().rates, show_default=True,
+              default=Intervals().rates, show_default=True, callback=_interval,
               help="Bits per pixel of ours over which BD-rates are taken as well.")  # fmt: skip
 @click.option("--anchor", default=Options.anchor, show_default=True)
-@click.option("--published", type=FILE, default=NOTHING,
+@click.option("--published", type=FILE, default=None,
               help="JSON of curves to draw and compare. Default: if the pictures are the 24 of "
               "Kodak, those of bench/published.json.")  # fmt: skip
 @click.option("--ms-ssim/--no-ms-ssim", default=True, show_default=True)
@@ -76,7 +83,15 @@ def main() -> None:
               help="LPIPS as well, with these safetensors of SqueezeNet.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True)
 def rd(
-    source: Path | None, within, rates, ms_ssim: bool, ssimulacra2: bool, lpips, out, **options
+    source: Path | None,
+    within: tuple[float, float],
+    rates: tuple[float, float],
+    published: Path | None,
+    ms_ssim: bool,
+    ssimulacra2: bool,
+    lpips: Path | None,
+    out: Path | None,
+    **options,
 ) -> None:
     """Rate and distortion on all pictures of the folders: tables, plots, a report."""
     intervals = Intervals(within, rates)
@@ -88,7 +103,8 @@ def rd(
             return
         figures = Figures(ms_ssim, ssimulacra2, str(lpips or ""))
         out = out or Path("runs/bench")
-        run_rd(Options(out=out, intervals=intervals, figures=figures, **options))
+        chosen = {"intervals": intervals, "figures": figures, "published": published or NOTHING}
+        run_rd(Options(out=out, **chosen, **options))
     except (ValueError, VqcodecError) as exc:
         raise click.ClickException(str(exc)) from exc
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from vqcodec import metrics, pixels
 from vqcodec.cli.peers import decode, nearest
@@ -51,7 +52,9 @@ def cut(
     chosen = [different[index] for index in spread]
     files = ours.files(encoder, quality, chosen, out)
     groups = []
-    for picture, file, rgb in zip(chosen, files, ours.decode(files, encoder.model), strict=True):
+    decoded = ours.decode(files, encoder.model)
+    bar = tqdm(chosen, desc="crops", unit="picture", leave=False, disable=None)
+    for picture, file, rgb in zip(bar, files, decoded, strict=True):
         before, size = load(picture), file.stat().st_size
         label = f"{encoder.label} -q {quality:g}"
         versions = [("original", before, 0), (label, rgb, size)]
@@ -80,9 +83,9 @@ def _peer(name: str, before: np.ndarray, size: int) -> tuple[str, np.ndarray, in
 
 def write(out: Path, groups: list[Group]) -> list[dict]:
     """Write the crops as files; returns what `read` needs, for JSON."""
-    (out / FOLDER).mkdir(exist_ok=True)
     found = []
     for number, group in enumerate(groups):
+        (out / FOLDER).mkdir(exist_ok=True)
         own = []
         for place, crop in enumerate(group.crops):
             file = f"{FOLDER}/{number}-{place}.png"

@@ -19,7 +19,7 @@ COLOURS = {
 }
 OTHER_COLOUR = "#e59866"  # ours at other efforts
 # Published curves by their order; those beyond are pale, and named where they end.
-PUBLISHED_COLOURS = "#17a2b8", "#5d6d7e", "#d35400", "#34495e", "#9b59b6"
+PUBLISHED_COLOURS = "#17a2b8", "#c9a227", "#d35400", "#34495e", "#9b59b6"
 PALE = "#bbbbbb"
 MARGIN = 1.0  # dB around the interval of interest
 
@@ -61,9 +61,6 @@ def _panel(
     axes, curves: list[Curve], published: list[Curve], figure: str, ours: str, right: float
 ) -> None:
     """Draw one figure of merit up to `right` bits per pixel."""
-    for curve, colour in zip_longest(published, PUBLISHED_COLOURS[: len(published)]):
-        label = curve.codec if colour else None
-        axes.plot(curve.bpp, _values(curve, figure), c=colour or PALE, lw=1, ls="--", label=label)
     tops = []
     for curve in curves:
         colour = OUR_COLOUR if curve.codec == ours else COLOURS.get(curve.codec, OTHER_COLOUR)
@@ -71,6 +68,9 @@ def _panel(
         values = _values(curve, figure)
         tops.append(values[(curve.bpp <= right) & np.isfinite(values)].max(initial=0))
         axes.plot(curve.bpp, values, "o-", c=colour, lw=width, ms=3.5, label=curve.codec)
+    for curve, colour in zip_longest(published, PUBLISHED_COLOURS[: len(published)]):
+        label = curve.codec if colour else None
+        axes.plot(curve.bpp, _values(curve, figure), c=colour or PALE, lw=1, ls="--", label=label)
     axes.set(xlabel="bits per pixel, whole files", xlim=(0, right), ylim=(None, max(tops) + MARGIN))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="small")

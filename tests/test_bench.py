@@ -3,16 +3,30 @@
 import csv
 import json
 import math
+import re
+import shutil
+import sys
+import types
+from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import save_file
 
-from bench import curves, identity, ours, peers, pictures, rd, speed
+from bench import curves, identity, ours, peers, pictures, rd, results, speed
 from bench.__main__ import main
+from bench.cache import Cache
+from bench.curves import Intervals
+from bench.figures import Figures
+from bench.lpips import Lpips
+from bench.ours import Encoder
 from bench.pictures import Point
 from conftest import smooth_picture
+from vqcodec import cli
 
 OUTPUTS = {"results.json", "details.csv", "rd.svg", "rd.png", "report.html"}
 
@@ -36,7 +50,7 @@ def plotting():
 def curve(codec, factor=1.0, points=5):
     """A curve of `points` qualities, on one picture of 1000 pixels."""
     rows = [(q, round(factor * 20 * 2**q), 26.0 + 2 * q) for q in range(points)]
-    own = [Point("a", float(q), size, 1000, dB, math.nan) for q, size, dB in rows]
+    own = [Point("a", float(q), size, 1000, dB) for q, size, dB in rows]
     return curves.average(codec, "made up", own)
 
 
@@ -57,39 +71,169 @@ def test_the_sample_picture_is_always_the_same():
     np.testing.assert_array_equal(pictures.sample(), pictures.sample())
 
 
+def test_the_content_of_pictures_is_their_pixels(folder, tmp_path):
+    for seed in range(2):
+        Image.fromarray(smooth_picture(176, 208, seed)).save(tmp_path / f"{9 - seed}.bmp")
+    found = pictures.find([folder])
+
+    assert pictures.content(pictures.find([tmp_path])) == pictures.content(found)
+    assert pictures.content(found[:1]) != pictures.content(found)
+
+
 def test_peers_points_are_of_whole_files_and_come_from_the_cache_next_time(
     folder, tmp_path, monkeypatch
 ):
     found = pictures.find([folder])
-    first = peers.points("jpeg", found, tmp_path)
+    first = peers.points("jpeg", found, tmp_path, Figures())
     monkeypatch.setattr(peers, "encode", None)  # the second time nothing is encoded
 
-    assert len(first) == 2 * len(peers.PEERS["jpeg"].qualities)
+    assert len(first) == 2 * len(peers.QUALITIES["jpeg"])
     assert first[0].pixels == 176 * 208
-    assert repr(peers.points("jpeg", found, tmp_path)) == repr(first)  # nan is not equal to nan
+    # nan is not equal to nan
+    assert repr(peers.points("jpeg", found, tmp_path, Figures())) == repr(first)
 
 
 def test_the_cache_is_not_used_for_other_settings(folder, tmp_path, monkeypatch):
     found = pictures.find([folder])[:1]
-    peers.points("jpeg", found, tmp_path)
-    other = peers.PEERS["jpeg"]._replace(settings={}, qualities=(50,))
-    monkeypatch.setitem(peers.PEERS, "jpeg", other)
+    monkeypatch.setitem(peers.QUALITIES, "jpeg", (50,))
+    first = peers.points("jpeg", found, tmp_path, Figures())
+    monkeypatch.setitem(peers.PEERS, "jpeg", peers.PEERS["jpeg"]._replace(settings={}))
 
-    assert len(peers.points("jpeg", found, tmp_path)) == 1
+    assert peers.points("jpeg", found, tmp_path, Figures())[0].size > first[0].size
     assert "JPEG ()" in (tmp_path / "jpeg.json").read_text()
 
 
-def test_nearest_finds_the_quality_whose_file_has_nearly_the_size(picture):
-    sizes = [len(peers.encode("jpeg", picture, quality)) for quality in range(101)]
+def test_a_figure_that_is_new_is_measured_and_the_others_are_kept(folder, tmp_path):
+    pytest.importorskip("pytorch_msssim")
+    picture = pictures.find([folder])[0]
+    cache, more = Cache(tmp_path / "a.json", "x"), Figures(ms_ssim=True)
+    cache.add(picture, [Point(picture.name, 5.0, 10, 100, 30.0)], Figures())
 
-    quality, data = peers.nearest("jpeg", picture, sizes[60] + 3)
+    assert cache.find(picture, 5.0, more) is None
+    cache.add(picture, [Point(picture.name, 5.0, 10, 100, 30.0, 0.9)], more)
+    read = Cache(tmp_path / "a.json", "x")
+    assert read.find(picture, 5.0, more).ms_ssim == 0.9
+    assert math.isnan(read.find(picture, 5.0, Figures()).ms_ssim)
+    assert Cache(tmp_path / "a.json", "y").find(picture, 5.0, more) is None
 
-    assert abs(len(data) - sizes[60]) <= 40
-    assert len(data) == sizes[quality]
+
+@pytest.mark.parametrize("name", [n for n in peers.PEERS if n not in ("jxl", "heic")])
+def test_every_peer_of_pillow_spends_bytes_on_quality(name):
+    if not peers.available([name]):
+        pytest.skip("not in this Pillow")
+    rgb = smooth_picture(176, 208)
+    found = []
+    for quality in (peers.QUALITIES[name][1], peers.QUALITIES[name][-2]):
+        data = peers.encode(name, rgb, quality)
+        found.append((len(data), Figures().measure(rgb, peers.decode(data))["psnr"]))
+
+    assert found[0] < found[1]
+    assert found[0][1] < found[1][1]
+
+
+def test_peers_of_plugins_are_there_if_the_plugin_is(monkeypatch):
+    """A plugin that saves what is asked for as PNG."""
+    fake = types.ModuleType("pillow_heif")
+    Image.init()
+    fake.register_heif_opener = lambda: monkeypatch.setitem(Image.SAVE, "HEIF", Image.SAVE["PNG"])
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", fake)
+    peers._register.cache_clear()
+    try:
+        assert peers.available(["jpeg", "jxl", "heic"]) == ["jpeg", "heic"]
+        rgb = smooth_picture(8, 8)
+        np.testing.assert_array_equal(peers.decode(peers.encode("heic", rgb, 50)), rgb)
+    finally:
+        peers._register.cache_clear()
+
+
+def test_small_pictures_have_no_ms_ssim():
+    pytest.importorskip("pytorch_msssim")
+    small, large = smooth_picture(80, 112), smooth_picture(176, 208)
+
+    assert math.isnan(Figures(ms_ssim=True).measure(small, small)["ms_ssim"])
+    assert Figures(ms_ssim=True).measure(large, large)["ms_ssim"] == pytest.approx(1)
+
+
+def test_ssimulacra2_is_what_the_package_says_of_the_two_files(monkeypatch):
+    fake = types.ModuleType("ssimulacra2")
+
+    def compute(before, after):
+        return np.mean(Image.open(before)) - np.mean(Image.open(after))
+
+    fake.compute_ssimulacra2 = compute
+    monkeypatch.setitem(sys.modules, "ssimulacra2", fake)
+    light, dark = np.full((9, 9, 3), 90, np.uint8), np.full((9, 9, 3), 20, np.uint8)
+
+    assert Figures(ssimulacra2=True).measure(light, dark)["ssimulacra2"] == 70
+
+
+@pytest.fixture
+def lpips_weights(tmp_path):
+    """Random weights in the layout of SqueezeNet 1.1 and of LPIPS."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"features.0": (64, 3, 3)}
+    for number, (size, squeeze, expand) in {
+        3: (64, 16, 64),
+        4: (128, 16, 64),
+        6: (128, 32, 128),
+        7: (256, 32, 128),
+        9: (256, 48, 192),
+        10: (384, 48, 192),
+        11: (384, 64, 256),
+        12: (512, 64, 256),
+    }.items():
+        shapes[f"features.{number}.squeeze"] = squeeze, size, 1
+        shapes[f"features.{number}.expand1x1"] = expand, squeeze, 1
+        shapes[f"features.{number}.expand3x3"] = expand, squeeze, 3
+    weights = {}
+    for name, (outputs, inputs, side) in shapes.items():
+        weight = torch.randn(outputs, inputs, side, side, generator=generator)
+        weights[f"{name}.weight"] = weight / (inputs * side * side) ** 0.5
+        weights[f"{name}.bias"] = torch.zeros(outputs)
+    for number, channels in enumerate((64, 128, 256, 384, 384, 512, 512)):
+        weights[f"lpips.lin{number}"] = torch.full((channels,), 1 / 7)
+    save_file(weights, tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def test_lpips_is_zero_for_equal_pictures_and_grows_with_noise(lpips_weights):
+    rgb = smooth_picture(40, 56)
+    rng = np.random.default_rng(0)
+    little, much = (
+        (rgb + rng.normal(scale=scale, size=rgb.shape)).clip(0, 255).astype(np.uint8)
+        for scale in (4, 30)
+    )
+    measure = Figures(lpips=str(lpips_weights)).measure
+
+    assert measure(rgb, rgb)["lpips"] == 0
+    assert 0 < measure(rgb, little)["lpips"] < measure(rgb, much)["lpips"]
+    assert measure(rgb, much)["lpips"] == pytest.approx(measure(much, rgb)["lpips"])
+    assert math.isnan(measure(rgb[:16], rgb[:16])["lpips"])
+
+
+def test_lpips_compares_unit_vectors(lpips_weights):
+    """With all weights 1/7, outputs that share nothing are at distance 2 in each of 7 layers."""
+    network = Lpips(lpips_weights)
+    a, b = torch.zeros(2, 64, 3, 3)
+    a[0], b[1] = 5, 0.1
+
+    assert float(network._difference(0, torch.stack([a, b]))) == pytest.approx(2 / 7)
+
+
+@pytest.mark.parametrize("content", [b"nonsense", None])
+def test_lpips_refuses_other_files(tmp_path, content):
+    path = tmp_path / "other.safetensors"
+    save_file({"features.0.bias": torch.zeros(64)}, path)
+    if content:
+        path.write_bytes(content)
+
+    with pytest.raises(ValueError, match="safetensors"):
+        Lpips(path)
 
 
 def test_a_point_of_a_curve_is_the_mean_over_the_pictures():
-    own = [Point("a", 5.0, 100, 800, 30.0, 0.9), Point("b", 5.0, 100, 200, 32.0, 0.7)]
+    own = [Point("a", 5.0, 100, 800, 30, 0.9), Point("b", 5.0, 100, 200, 32, 0.7, lpips=0.5)]
 
     found = curves.average("x", "made up", own)
 
@@ -97,14 +241,18 @@ def test_a_point_of_a_curve_is_the_mean_over_the_pictures():
     assert found.bpp_total == pytest.approx([1.6])
     assert found.psnr == pytest.approx([31.0])
     assert found.ms_ssim == pytest.approx([0.8])
+    assert found.has("ms_ssim")
+    assert not found.has("lpips")  # of one picture only
 
 
 def test_compare_says_how_much_smaller_ours_is(plotting):
     own, peer = curve("vqc", 0.5), curve("jpeg")
 
-    rows = curves.compare([own, peer], own, peer, (26, 33))
+    rows = curves.compare([own, peer], own, peer, Intervals((26, 33)))
 
     assert rows[1].ours == pytest.approx((-50.0, 26.0, 33.0), abs=0.1)
+    rates = 26 + 2 * math.log2(0.1 / 0.08), 26 + 2 * math.log2(1 / 0.08)
+    assert rows[1].ours_in_rates == pytest.approx((-50.0, *rates), abs=0.1)
     assert rows[1].ratios == pytest.approx([0.5, 0.5, 0.5], abs=0.01)
     assert rows[0].anchor.percent == pytest.approx(-50.0, abs=0.1)
     assert rows[1].anchor.percent == pytest.approx(0.0, abs=0.1)
@@ -113,17 +261,24 @@ def test_compare_says_how_much_smaller_ours_is(plotting):
 def test_compare_leaves_out_what_too_few_points_do_not_tell(plotting):
     own, peer = curve("vqc", points=3), curve("jpeg")
 
-    rows = curves.compare([peer], own, peer, (26, 33))
+    rows = curves.compare([peer], own, peer, Intervals((26, 33)))
 
     assert math.isnan(rows[0].ours.percent)
-    assert curves.table(rows, "jpeg")[1][3] == "-"
+    assert curves.table(rows, "jpeg", "vqc", Intervals())[1][3] == "-"
+
+
+def test_the_rates_of_ours_give_one_interval_in_db(plotting):
+    own = curve("vqc")  # 0.16 bpp at 26 dB, twice as much every 2 dB
+
+    assert curves.psnr_between(own, (0.32, 0.64)) == pytest.approx((28, 30), abs=0.01)
+    assert curves.psnr_between(own, (0.01, 9)) == pytest.approx((26, 34))
 
 
 def test_points_that_cost_more_for_less_are_left_out(plotting):
     own, peer = curve("vqc"), curve("jpeg")
     bent = own._replace(psnr=np.array([26.0, 28.0, 30.0, 32.0, 31.5]))
 
-    assert not math.isnan(curves.compare([peer], bent, peer, (26, 33))[0].ours.percent)
+    assert not math.isnan(curves.compare([peer], bent, peer, Intervals((26, 33)))[0].ours.percent)
 
 
 def test_published_curves_keep_apart_from_measured_ones(tmp_path):
@@ -136,31 +291,164 @@ def test_published_curves_keep_apart_from_measured_ones(tmp_path):
     assert found.psnr.tolist() == [25, 27]
 
 
+PUBLISHED = {"x": {"bpp": [0.1, 1, 2, 3], "psnr_rgb": [25, 27, 30, 35], "source": "a paper"}}
+
+
+def call(*args):
+    return CliRunner().invoke(main, ["rd", *map(str, args)])
+
+
 def test_rd_of_a_peer_alone_writes_everything(folder, tmp_path, plotting):
     published = tmp_path / "curves.json"
-    published.write_text(json.dumps({"x": {"bpp": [0.1, 1, 2, 3], "psnr_rgb": [25, 27, 30, 35]}}))
-    options = ["--codecs", "jpeg", "--out", tmp_path / "out", "--published", published]
+    published.write_text(json.dumps(PUBLISHED))
+    out = tmp_path / "out"
 
-    result = CliRunner().invoke(main, ["rd", str(folder), *map(str, options)])
+    result = call("--images", folder, "--codecs", "jpeg", "--out", out, "--published", published)
 
     assert result.exit_code == 0, result.output
-    assert {path.name for path in (tmp_path / "out").iterdir()} == OUTPUTS | {"cache"}
+    assert {path.name for path in out.iterdir()} == OUTPUTS | {"cache"}
     assert "jpeg" in result.output
-    assert "x (published)" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    report = (out / "report.html").read_text("utf-8")
+    assert "x (published): a paper" in report
+    assert "MS-SSIM" in report
+
+
+def test_a_report_can_be_drawn_again_elsewhere_and_over_another_range(folder, tmp_path, plotting):
+    first, second = tmp_path / "first", tmp_path / "second"
+    measured = call("--images", folder, "--codecs", "jpeg", "--out", first, "--no-ms-ssim")
+    found = results.read(first / "results.json")
+
+    again = call("--from", first / "results.json")
+    other = call("--from", first / "results.json", "--out", second, "--range", 27, 32)
+
+    assert again.output == measured.output
+    assert "27..32 dB" in other.output
+    assert {path.name for path in second.iterdir()} == {"rd.svg", "rd.png", "report.html"}
+    assert found.curves[0].has("psnr")
+    assert not found.curves[0].has("ms_ssim")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"codecs": [{}]}', '{"codecs": [], "meta": 1}'])
+def test_from_what_holds_no_results_is_one_line(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+
+    result = call("--from", tmp_path / "results.json")
+
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "holds no results" in result.output
+
+
+def test_rd_refuses_a_table_of_curves_that_is_none(folder, tmp_path):
+    (tmp_path / "a.json").write_text('{"x": {"bpp": [1, 2], "psnr_rgb": [30]}}')
+    (tmp_path / "b.json").write_text('{"x": {"bpp": [1, 2]}}')
+
+    for name, words in (("a.json", "as many of each"), ("b.json", "no table of curves")):
+        with pytest.raises(ValueError, match=words):
+            curves.published(tmp_path / name)
+
+
+def test_an_interval_has_two_ends_in_order(folder):
+    assert call("--images", folder, "--range", 33, 26).exit_code == 2
+    assert call("--images", folder, "--rates", 1, 1).exit_code == 2
+
+
+def test_the_commands_that_the_readme_shows_are_understood(folder):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    lines = re.findall(r"^python -m bench ([^#\n]+)", readme, re.MULTILINE)
+    lines += re.findall(r"`python -m bench ([^`]+)`", readme)
+    places = {"KODAK_FOLDER": folder, "PICTURE": folder / "0.png"}
+    places["runs/kodak/results.json"] = folder / "notes.txt"
+
+    assert len(lines) >= 6
+    for line in lines:
+        name, *arguments = [str(places.get(word, word)) for word in line.split()]
+        main.commands[name].make_context(name, arguments)
+
+
+def test_rd_wants_either_images_or_results(folder):
+    assert call().exit_code == 2
+    assert call("--images", folder, "--from", __file__).exit_code == 2
 
 
 def test_rd_refuses_unknown_codecs(folder):
-    result = CliRunner().invoke(main, ["rd", str(folder), "--codecs", "jpg"])
+    result = call("--images", folder, "--codecs", "jpg")
 
     assert result.exit_code == 1
     assert "jpg" in result.output
 
 
+def test_rd_refuses_unknown_models(folder, tmp_path):
+    result = call("--images", folder, "--codecs", "vqc", "--model", "none", "--out", tmp_path)
+
+    assert result.exit_code == 1
+    assert "'none'" in result.output
+
+
+def test_the_published_curves_are_shown_with_the_pictures_that_they_are_of(
+    folder, tmp_path, monkeypatch
+):
+    found = pictures.find([folder])
+    options = rd.Options((folder,), tmp_path)
+
+    assert rd._published(options, found) == []
+    monkeypatch.setattr(rd, "KODAK", pictures.content(found))
+    names = [curve.codec.removesuffix(" (published)") for curve in rd._published(options, found)]
+    assert names == ["BPG 4:4:4", "hyperprior", "mbt2018-mean", "cheng2020", "VTM"]
+
+
+def test_published_curves_are_curves_with_sources():
+    for found in curves.published(rd.PUBLISHED):
+        assert found.is_published
+        assert (np.diff(found.bpp) > 0).all()
+        assert (np.diff(found.psnr) > 0).all()
+        assert (np.diff(found.ms_ssim) > 0).all()
+        assert "commit" in found.description
+
+
+def test_the_default_effort_is_the_one_that_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(ours, "default_effort", lambda: 4)
+    options = rd.Options((tmp_path,), tmp_path, efforts=(1, 4, 9))
+
+    assert [encoder.name for encoder in options.encoders] == ["vqc-e4", "vqc-e1", "vqc-e9"]
+    assert "--effort 9" in " ".join(options.encoders[2].arguments)
+    assert [e.name for e in rd.Options((tmp_path,), tmp_path).encoders] == ["vqc"]
+    assert "--effort" not in Encoder().arguments
+
+
+def test_without_efforts_in_the_command_one_curve_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ours, "default_effort", lambda: 0)
+    options = rd.Options((tmp_path,), tmp_path, efforts=(1, 9))
+
+    assert [encoder.name for encoder in options.encoders] == ["vqc"]
+    assert "no --effort" in capsys.readouterr().out
+
+
+def test_the_default_effort_is_read_from_the_command(monkeypatch):
+    others = [option for option in cli.encode.params if "--effort" not in option.opts]
+    option = click.Option(["--effort"], type=int, default=4)
+
+    monkeypatch.setattr(cli.encode, "params", [*others, option])
+    assert ours.default_effort() == 4
+    monkeypatch.setattr(cli.encode, "params", others)
+    assert ours.default_effort() == 0
+
+
+def test_another_model_is_another_description(model_folder, tmp_path):
+    copy = shutil.copytree(model_folder, tmp_path / "copy")
+    same = Encoder(str(copy)).description
+    (copy / "CARD.md").write_text("about it")
+
+    assert Encoder(str(model_folder)).description == same == Encoder(str(copy)).description
+    with (copy / "config.json").open("a") as file:
+        file.write(" ")
+    assert Encoder(str(copy)).description != same
+
+
 @pytest.mark.slow
-def test_rd_of_ours_goes_through_files_of_the_command_line(
+def test_rd_of_ours_goes_through_files_of_the_command_line_and_on_where_it_was(
     folder, model_folder, tmp_path, plotting, monkeypatch
 ):
-    pytest.importorskip("vqcodec.cli")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # small pictures: threads only wait
     options = rd.Options(
         (folder, folder), tmp_path, str(model_folder), ("vqc", "jpeg"), qualities=(40.0,)
@@ -168,15 +456,40 @@ def test_rd_of_ours_goes_through_files_of_the_command_line(
 
     rd.run(options)
 
-    results = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    content = json.loads((tmp_path / "results.json").read_text("utf-8"))
     with (tmp_path / "details.csv").open(encoding="utf-8") as file:
         details = [row for row in csv.DictReader(file) if row["codec"] == "vqc"]
-    files = ours.files(tmp_path / "vqc", 40.0, 4)
-    assert [entry["name"] for entry in results["codecs"]] == ["vqc", "jpeg"]
-    assert results["meta"]["model_id"] == ours.model_id(files[0])
+    encoder, found = Encoder(str(model_folder)), pictures.find(options.folders)
+    files = ours.files(encoder, 40.0, found, tmp_path)
+    assert [entry["name"] for entry in content["codecs"]] == ["vqc", "jpeg"]
+    assert content["meta"]["model_id"] == ours.model_id(files[0])
     assert [int(row["bytes"]) for row in details] == [file.stat().st_size for file in files]
-    assert results["codecs"][0]["results"].keys() == {"bpp", "bpp-total", "psnr-rgb", "quality"}
-    assert "vqcodec -q 40" in (tmp_path / "report.html").read_text("utf-8")
+    assert content["codecs"][0]["results"].keys() == {"bpp", "bpp-total", "psnr-rgb", "quality"}
+    report = (tmp_path / "report.html").read_text("utf-8")
+    assert "vqcodec -q 40" in report
+    assert len(content["crops"]) == 2
+
+    rd.redraw(tmp_path / "results.json", tmp_path / "again", options.intervals, "jpeg")
+    assert report.count("<img") == (tmp_path / "again" / "report.html").read_text().count("<img")
+
+    monkeypatch.setattr(ours, "run", None)  # now nothing is run
+    again = ours.points(encoder, found, (40.0,), tmp_path, Figures())
+    assert [point.size for point in again] == [int(row["bytes"]) for row in details]
+
+
+def test_files_of_another_model_are_removed(folder, tmp_path, monkeypatch):
+    found = pictures.find([folder])
+    monkeypatch.setattr(Encoder, "description", "first")
+    ours._stage(Encoder(), found, tmp_path)
+    (file,) = ours.files(Encoder(), 40.0, found[:1], tmp_path)
+    file.parent.mkdir()
+    file.write_bytes(b"coded")
+
+    ours._stage(Encoder(), found, tmp_path)
+    assert file.exists()
+    monkeypatch.setattr(Encoder, "description", "second")
+    ours._stage(Encoder(), found, tmp_path)
+    assert not file.exists()
 
 
 def test_identity_finds_no_difference_in_any_way(model_folder, tmp_path, capsys):
