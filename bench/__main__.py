@@ -30,8 +30,8 @@ def _list_of(kind: type):
     return convert
 
 
-def _interval(_context, _parameter, ends: tuple[float, float]) -> tuple[float, float]:
-    if not ends[0] < ends[1]:
+def _interval(_context, _parameter, ends: tuple[float, float] | None) -> tuple | None:
+    if ends and not ends[0] < ends[1]:
         raise click.BadParameter(f"{ends[0]:g} to {ends[1]:g} is no interval")
     return ends
 
@@ -58,7 +58,8 @@ def main() -> None:
 @main.command()
 @click.option("--images", "folders", multiple=True, type=FOLDER, help="May be repeated.")
 @click.option("--from", "source", type=FILE, default=None, metavar="RESULTS.JSON",
-              help="Draw plots and report of an earlier run again, measuring nothing.")  # fmt: skip
+              help="Draw plots and report of an earlier run again, measuring nothing; "
+              "range, rates and anchor are the run's, if they are not given.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=None,
               help="Folder of results and caches; a run goes on with what it finds there. "
               "Default: runs/bench; with --from the folder of its file.")  # fmt: skip
@@ -66,13 +67,13 @@ def main() -> None:
 @_list_option("--codecs", Options.codecs, str, "What to measure.")
 @_list_option("--qualities", ours.QUALITIES, float, "Ours.")
 @_list_option("--efforts", (), int, "Ours, a curve each. Default: that of vqcodec encode.")
-@click.option("--range", "within", nargs=2, type=float, default=Intervals().psnr,
-              show_default=True, callback=_interval,
-              help="PSNR in dB over which BD-rates are taken.")  # fmt: skip
+@click.option("--range", "within", nargs=2, type=float, default=None, callback=_interval,
+              help="PSNR in dB over which BD-rates are taken. Default: 26 33.")  # fmt: skip
 @click.option("--rates", nargs=2, type=click.FloatRange(0, min_open=True),
-              default=Intervals().rates, show_default=True, callback=_interval,
-              help="Bits per pixel of ours over which BD-rates are taken as well.")  # fmt: skip
-@click.option("--anchor", default=Options.anchor, show_default=True)
+              default=None, callback=_interval,
+              help="Bits per pixel of ours over which BD-rates are taken as well. "
+              "Default: 0.1 1.")  # fmt: skip
+@click.option("--anchor", default=None, help="Codec of the last column. Default: jpeg.")
 @click.option("--published", type=FILE, default=None,
               help="JSON of curves to draw and compare. Default: if the pictures are the 24 of "
               "Kodak, those of bench/published.json.")  # fmt: skip
@@ -84,8 +85,9 @@ def main() -> None:
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True)
 def rd(
     source: Path | None,
-    within: tuple[float, float],
-    rates: tuple[float, float],
+    within: tuple[float, float] | None,
+    rates: tuple[float, float] | None,
+    anchor: str | None,
     published: Path | None,
     ms_ssim: bool,
     ssimulacra2: bool,
@@ -94,17 +96,18 @@ def rd(
     **options,
 ) -> None:
     """Rate and distortion on all pictures of the folders: tables, plots, a report."""
-    intervals = Intervals(within, rates)
+    changes = {"psnr": within, "rates": rates, "anchor": anchor}
     if (source is None) == (not options["folders"]):
         raise click.UsageError("give either --images FOLDER or --from RESULTS.JSON")
     try:
         if source is not None:
-            redraw(source, out or source.parent, intervals, options["anchor"])
+            redraw(source, out or source.parent, changes)
             return
         figures = Figures(ms_ssim, ssimulacra2, str(lpips or ""))
         out = out or Path("runs/bench")
-        chosen = {"intervals": intervals, "figures": figures, "published": published or NOTHING}
-        run_rd(Options(out=out, **chosen, **options))
+        intervals = Intervals(within or Intervals().psnr, rates or Intervals().rates)
+        chosen = {"anchor": anchor or Options.anchor, "published": published or NOTHING}
+        run_rd(Options(out=out, intervals=intervals, figures=figures, **chosen, **options))
     except (ValueError, VqcodecError) as exc:
         raise click.ClickException(str(exc)) from exc
 

@@ -12,8 +12,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from vqcodec import metrics, pixels
-from vqcodec.cli.peers import decode, nearest
 from vqcodec.cli.sheet import busiest_box
+from vqcodec.cli.versions import of_size
 
 from . import ours, peers
 from .pictures import Picture, Point, load
@@ -56,14 +56,13 @@ def cut(
     bar = tqdm(chosen, desc="crops", unit="picture", leave=False, disable=None)
     for picture, file, rgb in zip(bar, files, decoded, strict=True):
         before, size = load(picture), file.stat().st_size
-        label = f"{encoder.label} -q {quality:g}"
-        versions = [("original", before, 0), (label, rgb, size)]
-        versions += [_peer(name, before, size) for name in peers.available(SHOWN)]
+        own = [(f"{encoder.label} -q {quality:g}", rgb, size, metrics.psnr(before, rgb))]
+        for name in peers.available(SHOWN):
+            version = of_size(peers.PEERS[name], before, size)
+            own.append((version.name, version.rgb, version.size, version.psnr))
         box = busiest_box(before, SIDE)
-        own = [
-            Crop(label, box.of(after), size, metrics.psnr(before, after) if size else math.inf)
-            for label, after, size in versions
-        ]
+        own = [Crop(label, box.of(after), *figures) for label, after, *figures in own]
+        own.insert(0, Crop("original", box.of(before), 0, math.inf))
         groups.append(Group(picture.name, own))
     return groups
 
@@ -74,11 +73,6 @@ def _quality(points: list[Point]) -> float:
     for point in points:
         rates.setdefault(point.quality, []).append(point.bpp)
     return min(rates, key=lambda quality: abs(np.mean(rates[quality]) - RATE))
-
-
-def _peer(name: str, before: np.ndarray, size: int) -> tuple[str, np.ndarray, int]:
-    quality, data = nearest(lambda quality: peers.encode(name, before, quality), size)
-    return f"{peers.PEERS[name].label} quality {quality}", decode(data), len(data)
 
 
 def write(out: Path, groups: list[Group]) -> list[dict]:

@@ -78,15 +78,19 @@ def run(options: Options) -> None:
     _report(found, meta, shown, options.out, options.intervals, is_new=True)
 
 
-def redraw(source: Path, out: Path, intervals: Intervals, anchor: str) -> None:
+def redraw(source: Path, out: Path, changes: dict) -> None:
     """Print the table of a results.json again, and write plots and report into `out`.
 
-    Crops come from the folder of `source`. Raises ValueError if it holds no results.
+    changes: of `psnr`, `rates` and `anchor`; the others are those of the run. Crops come from the
+    folder of `source`. Raises ValueError if it holds no results.
     """
     found = results.read(source)
-    out.mkdir(parents=True, exist_ok=True)
     shown = crops.read(source.parent, found.crops)
-    meta = found.meta | {"anchor": anchor}
+    recorded = found.meta["intervals"]
+    intervals = Intervals(*(changes.get(k) or tuple(recorded[k]) for k in Intervals._fields))
+    meta = found.meta | {"intervals": intervals._asdict()}
+    meta["anchor"] = changes.get("anchor") or meta["anchor"]
+    out.mkdir(parents=True, exist_ok=True)
     _report(found.curves, meta, shown, out, intervals, is_new=False)
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from .curves import RATIO_AT, Curve, Row, curve_of
+from .curves import RATIO_AT, Curve, Intervals, Row, curve_of
 from .figures import NAMES
 from .pictures import Point
 
@@ -56,7 +56,10 @@ def read(path: Path) -> Results:
         for entry in content["codecs"]:
             lists = {field: entry["results"].get(name) for field, name in FIELDS.items()}
             curves.append(curve_of(entry["name"], entry["description"], lists))
-        return Results(curves, dict(content["meta"]), list(content["crops"]))
+        meta = content["meta"]
+        meta["intervals"] = Intervals(**meta["intervals"])._asdict()
+        meta |= {"ours": str(meta["ours"]), "anchor": str(meta["anchor"])}
+        return Results(curves, meta, list(content["crops"]))
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as exc:
         text = "expected what `python -m bench rd` writes as results.json"
         raise ValueError(f"{path} holds no results ({exc!r}), {text}") from exc

@@ -315,13 +315,15 @@ def test_rd_of_a_peer_alone_writes_everything(folder, tmp_path, plotting):
 
 def test_a_report_can_be_drawn_again_elsewhere_and_over_another_range(folder, tmp_path, plotting):
     first, second = tmp_path / "first", tmp_path / "second"
-    measured = call("--images", folder, "--codecs", "jpeg", "--out", first, "--no-ms-ssim")
+    asked = "--codecs", "jpeg", "--no-ms-ssim", "--range", 26.5, 31
+    measured = call("--images", folder, "--out", first, *asked)
     found = results.read(first / "results.json")
 
     again = call("--from", first / "results.json")
     other = call("--from", first / "results.json", "--out", second, "--range", 27, 32)
 
     assert again.output == measured.output
+    assert "26.5..31 dB" in again.output
     assert "27..32 dB" in other.output
     assert {path.name for path in second.iterdir()} == {"rd.svg", "rd.png", "report.html"}
     assert found.curves[0].has("psnr")
@@ -469,7 +471,7 @@ def test_rd_of_ours_goes_through_files_of_the_command_line_and_on_where_it_was(
     assert "vqcodec -q 40" in report
     assert len(content["crops"]) == 2
 
-    rd.redraw(tmp_path / "results.json", tmp_path / "again", options.intervals, "jpeg")
+    rd.redraw(tmp_path / "results.json", tmp_path / "again", {})
     assert report.count("<img") == (tmp_path / "again" / "report.html").read_text().count("<img")
 
     monkeypatch.setattr(ours, "run", None)  # now nothing is run
