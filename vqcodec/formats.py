@@ -8,6 +8,11 @@ from PIL import Image, PngImagePlugin
 from .errors import OutputError
 from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, to_info
 
+# Extensions by which pictures are found in folders. Pillow knows more, of films and data sets.
+PICTURES = {
+    *(".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+}
 # A decoded picture was lossy once: saved by Pillow's defaults it would lose as much again.
 _OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},

@@ -22,7 +22,7 @@ Exit codes: 0 done, 2 wrong usage, 3 the input is not an image or not a .vqc fil
 4 a damaged .vqc file, 5 a model that is missing or refused, 6 a picture above the
 size limit, 7 the output cannot be written, 8 a target out of reach, 1 anything
 else. If several files fail, the rest is still done; the code is theirs if they
-agree, else 1. A training run that is stopped by Ctrl-C ends with 130.
+agree, else 1. What Ctrl-C stops ends with 130.
 
 \b
 Every option can be set in the environment, VQCODEC_COMMAND_OPTION:

@@ -9,30 +9,36 @@ from pathlib import Path
 import click
 import numpy as np
 
-from .. import pixels
+from .. import formats, pixels
 from ..container import unpack
 from ..rate_control import DEFAULT_QUALITY
 from ..strips import Strips
 from ..strips import save as save_strips
 from . import options
 from .info import anatomy, facts
-from .paths import STREAM, Job, check_stdout, check_target, plan, read, write
-from .report import Report, ratio, run, spaced, speed, write_stdout
+from .paths import STREAM, Job, check_stdout, check_target, copy_times, read, write
+from .pool import Done, Work, run_files
+from .report import Report, ratio, spaced, speed, write_stdout
 
 
-def _report(jobs: list[Job], quiet: bool, verbose: bool) -> Report:
-    return Report(quiet, verbose, to_stderr=any(job.target == STREAM for job in jobs))
+def _run(jobs: list[Job], work: Work, batch: options.Batch, quiet: bool, verbose: bool) -> None:
+    """Do `work` on those jobs that are to be done."""
+    report = Report(quiet, verbose, to_stderr=any(job.target == STREAM for job in jobs))
+    pending = batch.pending(jobs)
+    work = partial(work, times=batch.preserve_times)
+    run_files(pending, work, report, batch.jobs, skipped=len(jobs) - len(pending))
 
 
 def _encode_file(
     job: Job,
+    report: Report,
     goal: options.Goal,
     keep: options.Keep,
     model: str | None,
     device: str,
     force: bool,
-    report: Report,
-) -> None:
+    times: bool,
+) -> Done:
     check_target(job, force)
     picture = pixels.load(read(job.source))
     for notice in picture.notices:
@@ -43,6 +49,8 @@ def _encode_file(
     data, reached = goal.encode(codec, picture)
     seconds = time.perf_counter() - start
     write(job, data, force)
+    if times:
+        copy_times(job)
     height, width = picture.rgb.shape[:2]
     area = height * width
     report.line(
@@ -51,6 +59,7 @@ def _encode_file(
         f"{reached}"
     )
     report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
+    return Done(len(data), area)
 
 
 @click.command()
@@ -75,6 +84,7 @@ def _encode_file(
 @click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
 @options.device
 @options.threads
+@options.batch
 @options.quiet
 @options.verbose
 def encode(
@@ -90,6 +100,7 @@ def encode(
     force: bool,
     model: str | None,
     device: str,
+    batch: options.Batch,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -104,15 +115,15 @@ def encode(
       vqcodec encode photo.jpg
       vqcodec encode photo.jpg -q 20 -o small.vqc
       vqcodec encode *.png -o coded/
+      vqcodec encode photos/ -r --output-dir coded -j 4 --skip-existing
       vqcodec encode photo.jpg --target-size 40000
       vqcodec encode photo.jpg --strip exif --strip xmp
       vqcodec encode logo.png --alpha blend:white
       curl -s https://example.org/a.png | vqcodec encode - > a.vqc
     """
-    jobs = plan(sources, out, ".vqc")
+    jobs = batch.plan(sources, out, ".vqc", formats.PICTURES)
     check_stdout(jobs, force)
     options.check_model(model)
-    report = _report(jobs, quiet, verbose)
     work = partial(
         _encode_file,
         goal=options.Goal.of(quality, effort, target_size, target_bpp, target_psnr),
@@ -120,20 +131,20 @@ def encode(
         model=model,
         device=device,
         force=force,
-        report=report,
     )
-    run([(job.name, partial(work, job)) for job in jobs], report)
+    _run(jobs, work, batch, quiet, verbose)
 
 
 def _decode_file(
     job: Job,
+    report: Report,
     image_format: str | None,
     crop: tuple[int, int, int, int] | None,
     model: str | None,
     device: str,
     force: bool,
-    report: Report,
-) -> None:
+    times: bool,
+) -> Done:
     data = read(job.source)
     header = unpack(data).header  # before the model: a damaged file is told at once
     options.check_inside(crop, header)
@@ -145,11 +156,14 @@ def _decode_file(
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
     for notice in _save(strips, job.target, image_format, force):
         report.notice(job.name, notice)
+    if times:
+        copy_times(job)
     report.line(
         f"{job.name} {spaced(len(data))} B -> {job.target_name} {strips.width}x{strips.height},"
         f" {speed(strips.width * strips.height, sum(seconds))}"
     )
     report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {codec.device}")
+    return Done(len(data), strips.width * strips.height)
 
 
 def _clocked(rows: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.ndarray]:
@@ -197,6 +211,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
 @options.file_model
 @options.device
 @options.threads
+@options.batch
 @options.quiet
 @options.verbose
 def decode(
@@ -207,6 +222,7 @@ def decode(
     force: bool,
     model: str | None,
     device: str,
+    batch: options.Batch,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -222,11 +238,11 @@ def decode(
       vqcodec decode photo.vqc -o photo.webp
       vqcodec decode coded/*.vqc -o decoded/ --format jpeg
       vqcodec decode photo.vqc --crop 4000,3000,512,512 -o detail.png
+      vqcodec decode coded/ -r --output-dir decoded -j 4
       vqcodec decode photo.vqc -o - | display
     """
-    jobs = plan(sources, out, f".{(image_format or 'png').lower()}")
+    jobs = batch.plan(sources, out, f".{(image_format or 'png').lower()}", {".vqc"})
     check_stdout(jobs, force)
-    report = _report(jobs, quiet, verbose)
     work = partial(
         _decode_file,
         image_format=image_format,
@@ -234,6 +250,5 @@ def decode(
         model=model,
         device=device,
         force=force,
-        report=report,
     )
-    run([(job.name, partial(work, job)) for job in jobs], report)
+    _run(jobs, work, batch, quiet, verbose)

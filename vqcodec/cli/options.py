@@ -2,7 +2,8 @@
 
 import math
 import os
-from functools import lru_cache
+from collections.abc import Callable, Collection
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from ..geometry import check_crop
 from ..metadata import Metadata
 from ..pixels import Picture, blend
 from ..rate_control import DEFAULT_EFFORT, EFFORTS
+from .paths import STREAM, Job, plan, plan_tree
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -46,7 +48,7 @@ threads = click.option(
     metavar="N",
     expose_value=False,
     callback=_set_threads,
-    help="Threads of the networks.  [default: one a core]",
+    help="Threads of the networks, of each process.  [default: one a core, in all]",
 )
 quiet = click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Print more about each file.")
@@ -200,6 +202,70 @@ class Keep(NamedTuple):
         if self.alpha == Ground.DROP:
             return picture._replace(alpha=None)
         return picture if self.alpha == Ground.LOSSLESS else blend(picture, self.alpha)
+
+
+class Batch(NamedTuple):
+    """How to go through many files."""
+
+    recursive: bool
+    output_dir: str | None
+    jobs: int
+    skip_existing: bool
+    preserve_times: bool
+
+    def plan(
+        self, sources: tuple[str, ...], out: str | None, suffix: str, extensions: Collection[str]
+    ) -> list[Job]:
+        """A target for each file; `extensions`: of those that `-r` takes from folders.
+
+        Raises click.UsageError, InputError, OutputError.
+        """
+        if not self.recursive and self.output_dir is None:
+            jobs = plan(sources, out, suffix)
+        elif out is not None:
+            raise click.UsageError("-o does not go with -r and --output-dir: give --output-dir")
+        else:
+            taken = extensions if self.recursive else ()
+            jobs = plan_tree(sources, self.output_dir, suffix, taken)
+        if self.preserve_times and any(STREAM in job for job in jobs):
+            raise click.UsageError("--preserve-times needs files, and streams have no times")
+        return jobs
+
+    def pending(self, jobs: list[Job]) -> list[Job]:
+        """The jobs that `--skip-existing` leaves."""
+        return [job for job in jobs if not (self.skip_existing and Path(job.target).is_file())]
+
+
+_BATCH = (
+    click.option("-r", "--recursive", is_flag=True, help="Take the files below folders, too."),
+    click.option(
+        "--output-dir", metavar="DIR", help="Folder of all outputs; -r keeps its subfolders."
+    ),
+    click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Files at a time, each in a process with its own model.",
+    ),
+    click.option("--skip-existing", is_flag=True, help="Leave out files whose output exists."),
+    click.option("--preserve-times", is_flag=True, help="Outputs get their sources' times."),
+)
+
+
+def batch(command: Callable) -> Callable:
+    """The options of Batch, which become the command's argument `batch`."""
+
+    @wraps(command)
+    def packed(**given: object) -> object:
+        own = {name: given.pop(name) for name in Batch._fields}
+        return command(batch=Batch(**own), **given)
+
+    for option in reversed(_BATCH):
+        packed = option(packed)
+    return packed
 
 
 def _check_folder(ctx: click.Context, param: click.Parameter, model: str | None) -> str | None:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,15 +56,65 @@ def plan(sources: Sequence[str], out: str | None, suffix: str) -> list[Job]:
     return jobs
 
 
+def plan_tree(
+    sources: Sequence[str], folder: str | None, suffix: str, extensions: Collection[str]
+) -> list[Job]:
+    """A target for each file, and for each one below those of the sources that are folders.
+
+    folder: takes the targets, in the subfolders in which their sources were found, and is made
+    where it is missing; None puts them beside their sources.
+    extensions: those, in lower case, of the files to take from a folder; none: folders are not
+    entered. Hidden files and folders (.name) and links to folders are left out.
+
+    Raises click.UsageError if sources would overwrite each other, InputError for a folder that
+    cannot be listed or has nothing to take, OutputError.
+    """
+    if STREAM in sources:
+        raise click.UsageError("-r and --output-dir take files, not stdin")
+    jobs = []
+    for source in map(Path, sources):
+        enter = bool(extensions) and source.is_dir()
+        root = source if enter else source.parent
+        for path in _below(source, extensions) if enter else [source]:
+            target = path if folder is None else Path(folder) / path.relative_to(root)
+            jobs.append(Job(str(path), str(_renamed(target, suffix))))
+    _refuse_collisions(jobs)
+    if folder is not None:
+        for parent in sorted({Path(job.target).parent for job in jobs}):
+            _make_folder(parent)
+    return jobs
+
+
+def _below(root: Path, extensions: Collection[str]) -> list[Path]:
+    """The files with these extensions below `root`, in order of their names."""
+
+    def fail(error: OSError) -> None:
+        name = shown(error.filename)
+        raise InputError(f"the folder {name} cannot be listed: {error.strerror}") from error
+
+    found = []
+    for folder, subfolders, names in os.walk(root, onerror=fail):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in extensions]
+    if not found:
+        wanted = ", ".join(sorted(extensions))
+        raise InputError(f"no file below {shown(str(root))} ends in {wanted}")
+    return found
+
+
 def _target(source: str, out: str | None, suffix: str, is_folder: bool) -> str:
     if out is None and source == STREAM:
         return STREAM
     if out is not None and not is_folder:
         return out
-    path = Path(source)
-    # A source without a name, such as "..", is a folder: reading it will tell.
-    path = path.with_suffix(suffix) if path.name else path
+    path = _renamed(Path(source), suffix)
     return str(path if out is None else Path(out) / path.name)
+
+
+def _renamed(path: Path, suffix: str) -> Path:
+    # A source without a name, such as "..", is a folder: reading it will tell.
+    return path.with_suffix(suffix) if path.name else path
 
 
 def _refuse_collisions(jobs: list[Job]) -> None:
@@ -114,6 +164,12 @@ def check_stdout(jobs: list[Job], force: bool) -> None:
     stdout = sys.stdout.buffer
     if not force and any(job.target == STREAM for job in jobs) and stdout.isatty():
         raise click.UsageError("binary data would go to the terminal: use -o, a pipe, or -f")
+
+
+def copy_times(job: Job) -> None:
+    """Give the target the times of access and change of its source."""
+    found = os.stat(job.source)
+    os.utime(job.target, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def write(job: Job, data: bytes, force: bool) -> None:

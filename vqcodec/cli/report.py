@@ -31,11 +31,11 @@ class Report(NamedTuple):
     quiet: bool = False
     verbose: bool = False
     to_stderr: bool = False  # because stdout carries data
+    said: list[tuple[str, bool]] | None = None  # takes (line, to_stderr) instead of printing it
 
     def line(self, text: str) -> None:
         """Say what was done with a file."""
-        if not self.quiet:
-            say(text, to_stderr=self.to_stderr)
+        self._say(text, self.to_stderr)
 
     def detail(self, text: str) -> None:
         """Say more, for `-v`."""
@@ -44,8 +44,15 @@ class Report(NamedTuple):
 
     def notice(self, name: str, text: str) -> None:
         """Say what a file had and its code has not."""
-        if not self.quiet:
-            say(f"{name}: {text}", to_stderr=True)
+        self._say(f"{name}: {text}", True)
+
+    def _say(self, text: str, to_stderr: bool) -> None:
+        if self.quiet:
+            return
+        if self.said is None:
+            say(text, to_stderr)
+        else:
+            self.said.append((text, to_stderr))
 
 
 class Failures:
@@ -65,9 +72,12 @@ class Failures:
             found = explain(exc)
             if found is None:
                 raise
-            message, code = found
-            say(": ".join(filter(None, ["vqcodec", name, message])), to_stderr=True)
-            self.codes.append(code)
+            self.add(name, *found)
+
+    def add(self, name: str | None, message: str, code: int) -> None:
+        """Report one that `explain` explained."""
+        say(": ".join(filter(None, ["vqcodec", name, message])), to_stderr=True)
+        self.codes.append(code)
 
     def exit_code(self) -> int:
         """0 without failures, their code if they have one in common, else 1."""
@@ -96,16 +106,21 @@ def run(tasks: Sequence[Task], report: Report) -> None:
     several = len(tasks) > 1
     hidden = not (terminal and several)
     for name, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
-        with failures.of(name), _clock(name, terminal and not several):
+        with failures.of(name), clock(name, terminal and not several):
             work()
+    finish(failures, len(tasks))
+
+
+def finish(failures: Failures, count: int) -> None:
+    """Exit with the failures' code, if there are any; `count`: files that were tried."""
     if failures.codes:
-        if several:
-            say(f"vqcodec: {len(failures.codes)} of {len(tasks)} files failed", to_stderr=True)
+        if count > 1:
+            say(f"vqcodec: {len(failures.codes)} of {count} files failed", to_stderr=True)
         click.get_current_context().exit(failures.exit_code())
 
 
 @contextmanager
-def _clock(name: str, visible: bool) -> Iterator[None]:
+def clock(name: str, visible: bool) -> Iterator[None]:
     """Show the elapsed time of a single piece of work that takes long."""
     done, start = threading.Event(), time.time()
 
