@@ -113,19 +113,21 @@ def rd(
 
 
 @main.command()
-@click.argument("image", type=FILE, required=False)
+@click.argument("images", nargs=-1, type=FILE)
 @model_option
 @_list_option("--threads", (1, 2), int, "Numbers of threads to try.")
+@_list_option("--sizes", (0.1, 1, 4), float, "Megapixels to make of the first picture; up to 100.")
 @click.option("--quality", "-q", type=float, default=50, show_default=True)
-@click.option("--runs", type=click.IntRange(1), default=7, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--processes", type=click.IntRange(0), default=3, show_default=True,
               help="Runs of whole processes; 0: none.")  # fmt: skip
-def speed(image: Path | None, model: str, threads, quality, runs, processes) -> None:
-    """Seconds for one picture, IMAGE or a made-up one of 768x512."""
-    from .speed import run
+@click.option("--memory/--no-memory", default=True, help="Peak memory, in processes of their own.")
+def speed(images: tuple[Path, ...], **options) -> None:
+    """Speed and memory on IMAGES, or on a made-up one of 768x512, next to the peers."""
+    from .speed import Options, run
 
-    rgb = pixels.load(image).rgb if image else pictures.sample()
-    run(rgb, model, quality, list(threads), runs, processes)
+    rgb = [pixels.load(image).rgb for image in images] or [pictures.sample()]
+    run(Options(rgb, **options))
 
 
 @main.command()

@@ -1,6 +1,8 @@
-"""Seconds to encode and decode one picture, with a split of ours, next to the peers.
+"""Speed and memory of encoding and decoding, ours in parts, next to the peers.
 
-The split is taken by wrapping calls of the loaded codec; the product has no clocks.
+All codecs get the same pictures, in one process, with the same number of threads; the peers are
+set to files of about our size. The parts are found by wrapping calls of the loaded codec; the
+product has no clocks.
 """
 
 import os
@@ -12,23 +14,46 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
 import torch
-from PIL import AvifImagePlugin, Image
+from PIL import Image
 
 from vqcodec import symbols
-from vqcodec.cli.peers import nearest
 from vqcodec.codec import Codec
 
-from . import ours, peers
+from . import coders, hyperprior, ours, peak, work
+from .machine import describe
 from .rd import show
 
 PARTS = "total", "transforms", "prior", "coder", "rest"
-PEERS = "webp", "avif", "jpeg"
+WAYS = "encode", "decode"
+PATIENCE = 10.0  # seconds for the runs of one work; at least LEAST_RUNS are made
+LEAST_RUNS = 3
+LARGE = 8.0  # megapixels, above which a size is run once
 Seconds = dict[str, float]  # by the names of PARTS
+
+
+class Options(NamedTuple):
+    """pictures: uint8 [H, W, 3] each. sizes: megapixels to make of the first. processes: runs of
+    the command line, 0: none."""
+
+    pictures: list[np.ndarray]
+    model: str = ""
+    quality: float = 50
+    threads: tuple[int, ...] = (1, 2)
+    runs: int = 5
+    processes: int = 3
+    sizes: tuple[float, ...] = (0.1, 1, 4)
+    memory: bool = True
+
+    @property
+    def megapixels(self) -> float:
+        return sum(rgb.shape[0] * rgb.shape[1] for rgb in self.pictures) / 1e6
 
 
 @contextmanager
@@ -77,97 +102,221 @@ def split(codec: Codec, work: Callable[[], object], runs: int) -> Seconds:
 
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:
-    """Median seconds of `work`, after one call to warm up."""
-    found = []
-    for _ in range(runs + 1):
+    """Median seconds of `work`, after one call to warm up; fewer runs if they take long."""
+    found: list[float] = []
+    while len(found) <= runs and (len(found) <= LEAST_RUNS or sum(found) < PATIENCE):
         start = time.perf_counter()
         work()
         found.append(time.perf_counter() - start)
     return statistics.median(found[1:])
 
 
-def run(
-    rgb: np.ndarray, model: str, quality: float, threads: list[int], runs: int, processes: int
-) -> None:
-    """Print all tables. rgb: uint8 [H, W, 3]. processes: runs of the command line, 0: none."""
-    codec = Codec.load(model or None, "cpu")
-    size = len(codec.encode(rgb, quality, effort=1))
-    height, width = rgb.shape[:2]
-    print(f"{width}x{height}, {size} bytes at quality {quality:g}, median of {runs} runs")
-    print(f"the prior has {len(codec.model.config.prior.passes)} passes; {_load()}")
-    for count in threads:
-        print(f"\n{count} thread{'s' if count > 1 else ''}, milliseconds, and the ratio to AVIF")
-        show(_with_threads(codec, rgb, quality, count, runs))
-    if processes:
-        print(f"\nwhole processes, seconds, median of {processes}")
-        show(_processes(rgb, model, quality, processes))
+def run(options: Options) -> None:
+    """Print all tables."""
+    codec = Codec.load(options.model or None, "cpu")
+    sizes = [len(codec.encode(rgb, options.quality, effort=1)) for rgb in options.pictures]
+    print(
+        f"{len(options.pictures)} pictures, {options.megapixels:.2f} MP, {sum(sizes)} bytes at"
+        f" quality {options.quality:g}; medians of {options.runs} runs at most"
+    )
+    print(f"{describe()['machine']}, {os.cpu_count()} cores; {_load()}")
+    print(f"hyperprior is {hyperprior.load().what}, with random weights; -cl: channels last")
+    chosen = {
+        name: [
+            coders.quality_near(name, *pair) for pair in zip(options.pictures, sizes, strict=True)
+        ]
+        for name in coders.names()[1:]
+    }
+    rates = {}
+    for count in options.threads:
+        print(f"\n{count} thread{'s' if count > 1 else ''}: milliseconds, and the parts of ours")
+        with coders.threads(count):
+            rows = _rows(codec, options, chosen)
+        rates[count] = rows[ours.CODEC]
+        show(_table(rows, options.megapixels))
+    print("\nscaling with threads")
+    show(_thread_scaling(rates, options.megapixels))
+    with coders.threads(max(options.threads)):
+        print(f"\nscaling with size, {max(options.threads)} threads")
+        show(_size_scaling(codec, options))
+        print("\nmultiplications")
+        _networks(codec, options)
+    if options.memory and peak.is_known():
+        print("\nmemory of the first picture's process, MB")
+        show(_memory(options, chosen))
+    if options.processes:
+        print(f"\nwhole processes, seconds, median of {options.processes}")
+        show(_processes(options))
 
 
 def _load() -> str:
     """How busy the machine was before: on a busy one the figures mean little."""
     if not hasattr(os, "getloadavg"):
         return "load unknown"
-    return f"load {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
+    load = os.getloadavg()[0]
+    busy = "; OTHER WORK RUNS: take figures on an idle machine" if load > 0.5 else ""
+    return f"load {load:.1f}{busy}"
 
 
-def _with_threads(
-    codec: Codec, rgb: np.ndarray, quality: float, count: int, runs: int
-) -> list[list[str]]:
-    """The table for one number of threads."""
-    before, torch_threads = AvifImagePlugin.DEFAULT_MAX_THREADS, torch.get_num_threads()
-    try:
-        torch.set_num_threads(count)
-        AvifImagePlugin.DEFAULT_MAX_THREADS = count  # Pillow's only way to say it for decoding
-        data = codec.encode(rgb, quality, effort=1)
-        rows = {
-            ours.CODEC: (
-                split(codec, lambda: codec.encode(rgb, quality, effort=1), runs),
-                split(codec, lambda: codec.decode(data), runs),
-            )
-        }
-        for name in peers.available(PEERS):
-            rows[name] = _peer(name, rgb, len(data), count, runs)
-    finally:
-        torch.set_num_threads(torch_threads)
-        AvifImagePlugin.DEFAULT_MAX_THREADS = before
-    return _table(rows)
+def _rows(
+    codec: Codec, options: Options, chosen: dict[str, list[int]]
+) -> dict[str, tuple[Seconds, Seconds]]:
+    """Seconds for all pictures of each codec: encode and decode. chosen: the peers' qualities."""
+    pictures, runs = options.pictures, options.runs
+    coded = [codec.encode(rgb, options.quality, effort=1) for rgb in pictures]
+    rows = {
+        ours.CODEC: (
+            split(
+                codec,
+                lambda: [codec.encode(rgb, options.quality, effort=1) for rgb in pictures],
+                runs,
+            ),
+            split(codec, lambda: [codec.decode(data) for data in coded], runs),
+        )
+    }
+    for name, qualities in chosen.items():
+        rows[name] = _peer([coders.load(name, quality) for quality in qualities], pictures, runs)
+    return rows
 
 
 def _peer(
-    name: str, rgb: np.ndarray, size: int, threads: int, runs: int
+    each: list[coders.Coder], pictures: list[np.ndarray], runs: int
 ) -> tuple[Seconds, Seconds]:
-    """A peer at the quality whose file is nearest to `size` bytes."""
-    quality, data = nearest(lambda quality: peers.encode(name, rgb, quality), size)
-    settings = {"max_threads": threads} if name == "avif" else {}
-    encode = median_seconds(lambda: peers.encode(name, rgb, quality, **settings), runs)
-    return {"total": encode}, {"total": median_seconds(lambda: peers.decode(data), runs)}
+    """A peer with its settings for each picture."""
+    pairs = list(zip(each, pictures, strict=True))
+    coded = [(coder, coder.encode(rgb)) for coder, rgb in pairs]
+    encode = median_seconds(lambda: [coder.encode(rgb) for coder, rgb in pairs], runs)
+    decode = median_seconds(lambda: [coder.decode(data) for coder, data in coded], runs)
+    return {"total": encode}, {"total": decode}
 
 
-def _table(rows: dict[str, tuple[Seconds, Seconds]]) -> list[list[str]]:
-    lines = [["codec", "", *PARTS, "to AVIF"]]
-    for way, label in enumerate(("encode", "decode")):
-        base = rows.get("avif", ({}, {}))[way].get("total")
+def _table(rows: dict[str, tuple[Seconds, Seconds]], megapixels: float) -> list[list[str]]:
+    lines = [["codec", "", "MP/s", "ours is as fast", *PARTS]]
+    for way, label in enumerate(WAYS):
+        base = rows[ours.CODEC][way]["total"]
         for name, both in rows.items():
-            cells = [f"{both[way][part] * 1e3:.1f}" if part in both[way] else "" for part in PARTS]
-            ratio = f"{both[way]['total'] / base:.2f}" if base else "-"
-            lines.append([name, label, *cells, ratio])
+            found = both[way]
+            cells = [f"{found[part] * 1e3:.1f}" if part in found else "" for part in PARTS]
+            ratio = f"{found['total'] / base:.3g} x" if name != ours.CODEC else ""
+            lines.append([name, label, f"{megapixels / found['total']:.2f}", ratio, *cells])
     return lines
 
 
-def _processes(rgb: np.ndarray, model: str, quality: float, runs: int) -> list[list[str]]:
-    """Seconds of whole processes: start, model, work, exit."""
-    chosen = ours.model_arguments(model)
+def _thread_scaling(
+    rates: dict[int, tuple[Seconds, Seconds]], megapixels: float
+) -> list[list[str]]:
+    lines = [["threads", *(f"{way} MP/s" for way in WAYS), *(f"{way} gain" for way in WAYS)]]
+    first = next(iter(rates.values()))
+    for count, both in rates.items():
+        seconds = [found["total"] for found in both]
+        gains = [base["total"] / own for base, own in zip(first, seconds, strict=True)]
+        speeds = [f"{megapixels / own:.2f}" for own in seconds]
+        lines.append([str(count), *speeds, *(f"{gain:.2f} x" for gain in gains)])
+    return lines
+
+
+def resized(rgb: np.ndarray, megapixels: float) -> np.ndarray:
+    """`rgb` cut, or repeated in mirrors, to about so many megapixels in its shape."""
+    scale = (megapixels * 1e6 / (rgb.shape[0] * rgb.shape[1])) ** 0.5
+    height, width = (max(1, round(side * scale)) for side in rgb.shape[:2])
+    more = [(0, max(0, new - old)) for new, old in zip((height, width), rgb.shape, strict=False)]
+    return np.ascontiguousarray(np.pad(rgb, [*more, (0, 0)], "symmetric")[:height, :width])
+
+
+def _size_scaling(codec: Codec, options: Options) -> list[list[str]]:
+    lines = [["picture", *(f"{way} s" for way in WAYS), *(f"{way} MP/s" for way in WAYS)]]
+    for size in options.sizes:
+        rgb = resized(options.pictures[0], size)
+        area = rgb.shape[0] * rgb.shape[1] / 1e6
+        data = codec.encode(rgb, options.quality, effort=1)
+        seconds = []
+        for call in (
+            partial(codec.encode, rgb, options.quality, effort=1),
+            partial(codec.decode, data),
+        ):
+            if size > LARGE:
+                start = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - start)
+            else:
+                seconds.append(median_seconds(call, options.runs))
+        speeds = [f"{area / own:.2f}" for own in seconds]
+        shape = f"{rgb.shape[1]}x{rgb.shape[0]}"
+        lines.append([shape, *(f"{own:.3f}" for own in seconds), *speeds])
+    return lines
+
+
+def alone(codec: Codec, name: str, within: Callable[[], object]) -> Callable[[], None]:
+    """The calls of a transform, a method of the network, that `within` makes, to be made again."""
+    transform, calls = getattr(codec.network, name), []
+
+    def catch(*arguments: object) -> torch.Tensor:
+        calls.append(arguments)
+        return transform(*arguments)
+
+    with mock.patch.object(codec.network, name, catch):
+        within()
+
+    @torch.inference_mode()
+    def again() -> None:
+        for arguments in calls:
+            transform(*arguments)
+
+    return again
+
+
+def _networks(codec: Codec, options: Options) -> None:
+    """kMAC per pixel by module, and how the transforms use the machine."""
+    rgb = options.pictures[0]
+    area = rgb.shape[0] * rgb.shape[1]
+    data = codec.encode(rgb, options.quality, effort=1)
+    transforms = {
+        "encoder": alone(codec, "analyse", lambda: codec.encode(rgb, options.quality, effort=1)),
+        "decoder": alone(codec, "synthesise", lambda: codec.decode(data)),
+    }
+    work.table(codec.network, transforms | {"prior": lambda: codec.read_indices(data)}, area)
+    rate = work.peak_rate()
+    print(f"\npeak of a float32 matrix product: {rate / 1e9:.1f} GMAC/s; shares of the time in")
+    lines = [["transform", "ms", "products", "those at half the peak", "GMAC/s", "of the peak"]]
+    for name, call in transforms.items():
+        used = work.use(codec.network, call, rate, options.runs)
+        shares = f"{used.products:.0%}", f"{used.near_peak:.0%}"
+        speed = f"{used.rate / 1e9:.1f}", f"{used.rate / rate:.0%}"
+        lines.append([name, f"{used.seconds * 1e3:.1f}", *shares, *speed])
+    show(lines)
+
+
+def _memory(options: Options, chosen: dict[str, list[int]]) -> list[list[str]]:
+    """Resident memory before the work and at its peak, of each codec on the first picture."""
+    rgb, count = options.pictures[0], max(options.threads)
+    lines = [["codec", "", "codec loaded", "peak", "of the work"]]
+    first = {name: qualities[0] for name, qualities in chosen.items()}
+    for name, quality in ({ours.CODEC: options.quality} | first).items():
+        found = peak.measure(name, rgb, quality, options.model, count)
+        for way, used in zip(WAYS, found, strict=True):
+            sizes = used.before, used.peak, used.peak - used.before
+            lines.append([name, way, *(f"{part / 1e6:.0f}" for part in sizes)])
+    whole = peak.whole_process(rgb, options.quality, options.model, count)
+    for way, used in zip(WAYS, whole, strict=True):
+        lines.append([f"`vqcodec {way}`", way, "", f"{used / 1e6:.0f}", ""])
+    return lines
+
+
+def _processes(options: Options) -> list[list[str]]:
+    """Seconds of whole processes on the first picture: start, model, work, exit."""
+    shared = "-f", "--threads", max(options.threads), *ours.model_arguments(options.model)
     version = [sys.executable, "-m", "vqcodec", "--version"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Image.fromarray(rgb).save(folder / "in.png")
+        Image.fromarray(options.pictures[0]).save(folder / "in.png")
         source, coded, back = (str(folder / n) for n in ("in.png", "coded.vqc", "back.png"))
+        encode = "encode", source, "-o", coded, "-q", options.quality, "--effort", 1, *shared
         works = {
             "--version": lambda: subprocess.run(version, check=True, capture_output=True),
-            "encode": lambda: ours.run("encode", source, "-o", coded, "-q", quality, "-f", *chosen),
-            "decode": lambda: ours.run("decode", coded, "-o", back, "-f", *chosen),
+            "encode": lambda: ours.run(*encode),
+            "decode": lambda: ours.run("decode", coded, "-o", back, *shared),
         }
         return [
-            [f"vqcodec {command}", f"{median_seconds(work, runs):.2f}"]
-            for command, work in works.items()
+            [f"vqcodec {command}", f"{median_seconds(call, options.processes):.2f}"]
+            for command, call in works.items()
         ]

@@ -8,16 +8,30 @@ import shutil
 import sys
 import types
 from pathlib import Path
+from types import ModuleType
 
 import click
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import AvifImagePlugin, Image
 from safetensors.torch import save_file
 
-from bench import curves, identity, ours, peers, pictures, rd, results, speed
+from bench import (
+    coders,
+    curves,
+    hyperprior,
+    identity,
+    ours,
+    peak,
+    peers,
+    pictures,
+    rd,
+    results,
+    speed,
+    work,
+)
 from bench.__main__ import main
 from bench.cache import Cache
 from bench.curves import Intervals
@@ -530,3 +544,163 @@ def test_the_split_of_the_time_adds_up_and_leaves_the_codec_as_it_was(codec, pic
     assert min(found.values()) > 0
     assert "analyse" not in vars(codec.network)
     assert codec.encode(picture, 50) == before
+
+
+# Speed
+
+
+def test_products_are_counted_where_they_are_made():
+    network = hyperprior.load().network
+    x = torch.rand(1, 3, 64, 128)
+
+    with torch.inference_mode():
+        products = work.record(network, lambda: network.g_a(x))
+
+    # 5x5 convolutions of stride 2, and a matrix of N x N for each GDN
+    n, m, taps = hyperprior.N, hyperprior.M, 25
+    expected = [3 * n * taps / 4, n * n / 4, n * n * taps / 16, n * n / 16]
+    expected += [n * n * taps / 64, n * n / 64, n * m * taps / 256]
+    assert [product.macs / (64 * 128) for product in products] == expected
+    assert [product.module for product in products] == [f"g_a.{n}" for n in range(7)]
+    assert work.by_module(products, 64 * 128)["g_a.0"] == pytest.approx(2.4)
+    assert not network.g_a._forward_hooks
+
+
+def test_transposed_convolutions_count_as_much_as_those_that_they_undo():
+    layer = torch.nn.ConvTranspose2d(4, 3, 2, stride=2)
+    network = torch.nn.Sequential(layer)
+
+    (product,) = work.record(network, lambda: network(torch.rand(1, 4, 5, 6)))
+
+    assert product.macs == 5 * 6 * 4 * 3 * 4
+
+
+def test_the_products_of_a_codec_are_those_of_its_transforms(codec, picture):
+    data = codec.encode(picture)
+    encoder = speed.alone(codec, "analyse", lambda: codec.encode(picture))
+    decoder = speed.alone(codec, "synthesise", lambda: codec.decode(data))
+
+    found = [
+        work.by_module(work.record(codec.network, call), picture.shape[0] * picture.shape[1])
+        for call in (encoder, decoder, lambda: codec.read_indices(data))
+    ]
+
+    config = codec.model.config.transform
+    linear = config.latents * 3 / 1e3  # kMAC: a 16x16 block of RGB for each latent
+    assert found[0]["linear"] == found[1]["decoder"] == pytest.approx(linear)
+    assert found[0]["encoder.stem"] == pytest.approx(3 * config.fine_width / 1e3)
+    assert {name.split(".")[0] for name in found[2]} == {"prior"}
+    assert "analyse" not in vars(codec.network)
+
+
+def test_the_use_of_the_machine_adds_up():
+    network = torch.nn.Sequential(torch.nn.Conv2d(64, 64, 1))
+    x = torch.rand(1, 64, 64, 64)
+
+    found = work.use(network, lambda: network(x), peak=1, runs=3)
+    slow = work.use(network, lambda: network(x), peak=1e30, runs=3)
+
+    assert 0 < found.products <= 1
+    assert found.near_peak == found.products
+    assert found.rate == pytest.approx(64**4 / (found.products * found.seconds), rel=0.01)
+    assert slow.near_peak == 0
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous_format", "channels_last"])
+def test_the_hyperprior_takes_any_size_and_gives_pixels(memory_format):
+    network = hyperprior.load(memory_format)
+    rgb = smooth_picture(60, 70)
+    coded = network.encode(rgb)
+
+    assert coded["y"].shape == (1, 192, 4, 8)
+    assert coded["z"].shape == (1, 128, 1, 2)
+    assert network.decode(coded).shape == (64, 128, 3)
+    assert network.decode(coded).dtype == np.uint8
+
+
+def test_the_hyperprior_is_that_of_compressai_where_there_is_one(monkeypatch):
+    made = []
+
+    class Model(hyperprior.Layers):
+        def update(self, force):
+            made.append(force)
+
+    def build(quality, metric, pretrained):
+        made.append((quality, pretrained))
+        return Model()
+
+    zoo = ModuleType("compressai.zoo")
+    zoo.bmshj2018_hyperprior = build
+    monkeypatch.setitem(sys.modules, "compressai", ModuleType("compressai"))
+    monkeypatch.setitem(sys.modules, "compressai.zoo", zoo)
+
+    found = hyperprior.load.__wrapped__()
+
+    assert found.what.startswith("CompressAI's")
+    assert made == [(5, False), True]
+
+
+def test_pictures_are_resized_by_cutting_and_mirrors(picture):
+    small, large = speed.resized(picture, 0.004), speed.resized(picture, 0.02)
+
+    assert small.shape[0] * small.shape[1] == pytest.approx(4000, rel=0.02)
+    assert np.array_equal(small, picture[: small.shape[0], : small.shape[1]])
+    assert large.shape[0] * large.shape[1] == pytest.approx(20000, rel=0.02)
+    assert np.array_equal(large[80], large[79])
+
+
+def test_the_jpeg_2000_of_a_size_has_nearly_this_size(picture):
+    quality = coders.quality_near("jp2", picture, 2000)
+    data = coders.load("jp2", quality).encode(picture)
+
+    assert len(data) == pytest.approx(2000, rel=0.2)
+    assert coders.load("jp2").decode(data).shape == picture.shape
+
+
+def test_threads_are_set_for_the_block_only():
+    before = torch.get_num_threads(), AvifImagePlugin.DEFAULT_MAX_THREADS
+    with coders.threads(3):
+        assert torch.get_num_threads() == AvifImagePlugin.DEFAULT_MAX_THREADS == 3
+    assert (torch.get_num_threads(), AvifImagePlugin.DEFAULT_MAX_THREADS) == before
+
+
+def test_slow_work_is_run_less_often(monkeypatch):
+    calls = []
+    monkeypatch.setattr(speed, "PATIENCE", 0)
+    speed.median_seconds(lambda: calls.append(0), 50)
+
+    assert len(calls) == 1 + speed.LEAST_RUNS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not peak.is_known(), reason="reads Linux's /proc")
+def test_peak_memory_is_that_of_the_work():
+    rgb = np.zeros((2000, 3000, 3), np.uint8)
+
+    encode, decode = peak.measure("jpeg", rgb, 50, "", 1)
+
+    assert 2e7 < encode.before < encode.peak < 3e8
+    assert decode.peak - decode.before >= rgb.nbytes  # the picture that it makes
+
+
+@pytest.mark.slow
+def test_speed_prints_all_its_tables(model_folder, tmp_path, monkeypatch):
+    for seed in range(2):
+        Image.fromarray(smooth_picture(60, 70, seed)).save(tmp_path / f"{seed}.png")
+    monkeypatch.setattr(coders, "PILLOW", {"jpeg": ("jpeg", {}), "avif-s6": ("avif", {})})
+    images = [str(tmp_path / f"{seed}.png") for seed in range(2)]
+    options = ["--model", model_folder, "--threads", "1,2", "--sizes", "0.01,0.02", "--runs", 1]
+
+    result = CliRunner().invoke(
+        main, ["speed", *images, *map(str, options), "--processes", "1", "--no-memory"]
+    )
+
+    assert result.exit_code == 0, result.output
+    found = result.output
+    assert found.startswith("2 pictures, 0.01 MP, ")
+    assert "the published layers in plain torch" in found or "CompressAI's" in found
+    for title in ("1 thread:", "2 threads:", "scaling with size", "multiplications", "whole proc"):
+        assert title in found
+    rows = [line.split() for line in found.splitlines() if line]
+    measured = [row[0] for row in rows if row[1:2] == ["decode"]]
+    assert measured == [ours.CODEC, "hyperprior", "hyperprior-cl", "jpeg", "avif-s6"] * 2

@@ -1,0 +1,85 @@
+"""The codecs of the speed tables behind one pair of calls, and the threads of all.
+
+Torch is imported only for the codecs that need it: their memory is compared.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from PIL import AvifImagePlugin
+
+from vqcodec.cli.peers import nearest
+
+from . import ours, peers
+
+HYPERPRIORS = {"hyperprior": "contiguous_format", "hyperprior-cl": "channels_last"}
+PILLOW = {  # the peer, and what is other than in its settings
+    "jpeg": ("jpeg", {}),
+    "webp": ("webp", {}),
+    "avif-s6": ("avif", {"speed": 6}),
+    "avif-s4": ("avif", {"speed": 4}),
+    "jp2": ("jp2", {}),
+}
+
+
+class Coder(NamedTuple):
+    """encode: uint8 [H, W, 3] -> what decode takes. decode: back to pixels."""
+
+    encode: Callable[[np.ndarray], object]
+    decode: Callable[[object], object]
+
+
+def names() -> list[str]:
+    """All that can be measured here, ours first."""
+    known = [name for name, (peer, _) in PILLOW.items() if peers.available([peer])]
+    return [ours.CODEC, *HYPERPRIORS, *known]
+
+
+def load(name: str, quality: float = 0, model: str = "") -> Coder:
+    """quality: as the codec has it; see `quality_near`. model: ours."""
+    if name == ours.CODEC:
+        from vqcodec.codec import Codec
+
+        codec = Codec.load(model or None, "cpu")
+        return Coder(lambda rgb: codec.encode(rgb, quality, effort=1), codec.decode)
+    if name in HYPERPRIORS:
+        from . import hyperprior
+
+        network = hyperprior.load(HYPERPRIORS[name])
+        return Coder(network.encode, network.decode)
+    peer, settings = PILLOW[name]
+    if peer == "avif":  # at the time of the call: `threads` sets it
+        return Coder(
+            lambda rgb: peers.encode(
+                peer, rgb, quality, max_threads=AvifImagePlugin.DEFAULT_MAX_THREADS, **settings
+            ),
+            peers.decode,
+        )
+    return Coder(lambda rgb: peers.encode(peer, rgb, quality, **settings), peers.decode)
+
+
+def quality_near(name: str, rgb: np.ndarray, size: int) -> int:
+    """The quality at which a file of `rgb` is nearest to `size` bytes; 0 for what has none."""
+    if name not in PILLOW:
+        return 0
+    if name == "jp2":  # its quality is the ratio of sizes
+        return max(1, round(rgb.nbytes / size))
+    peer, _ = PILLOW[name]
+    return nearest(lambda quality: peers.encode(peer, rgb, quality), size)[0]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch and AVIF have so many; the others of Pillow's have one."""
+    import torch
+
+    before = torch.get_num_threads(), AvifImagePlugin.DEFAULT_MAX_THREADS
+    try:
+        torch.set_num_threads(count)
+        AvifImagePlugin.DEFAULT_MAX_THREADS = count  # Pillow's only way to say it for decoding
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        AvifImagePlugin.DEFAULT_MAX_THREADS = before[1]

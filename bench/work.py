@@ -1,0 +1,157 @@
+"""What the networks compute: multiplications by module, and how fast the machine does them.
+
+Convolutions are counted and timed where torch is called, so that modules that call it by
+themselves count as well; a hook on every module tells in which of them a call was made.
+"""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from .rd import show
+
+PEAK_SIDE = 1024  # of the matrices that the machine's peak is measured with
+
+
+class Product(NamedTuple):
+    """One convolution or matrix product. macs: multiply-accumulate operations."""
+
+    module: str
+    macs: int
+    seconds: float
+
+
+class Recorder(TorchFunctionMode):
+    """Records the convolutions and matrix products that are called inside it."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.products: list[Product] = []
+        self.stack: list[str] = []
+
+    def __torch_function__(self, call, types, args=(), kwargs=None):
+        count = COUNTS.get(call)
+        start = time.perf_counter()
+        result = call(*args, **(kwargs or {}))
+        if count is not None:
+            seconds = time.perf_counter() - start
+            name = self.stack[-1] if self.stack else ""
+            macs = count(result, *args[:2])
+            self.products.append(Product(name, macs, seconds))
+        return result
+
+    @contextmanager
+    def recording(self) -> Iterator["Recorder"]:
+        """Record the products of the block, with the modules that they are in."""
+        with ExitStack() as hooks:
+            for name, module in self.network.named_modules():
+                enter, leave = self._hooks(name)
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.callback(module.register_forward_hook(leave).remove)
+            hooks.enter_context(self)
+            yield self
+
+    def _hooks(self, name: str) -> tuple[Callable, Callable]:
+        return (
+            lambda *_: self.stack.append(name),
+            lambda *_: (self.stack.pop(), None)[1],
+        )
+
+
+def _convolution(result: Tensor, x: Tensor, weight: Tensor) -> int:
+    return result.numel() * weight[0].numel()
+
+
+def _transposed(result: Tensor, x: Tensor, weight: Tensor) -> int:
+    return x.numel() * weight[0].numel()
+
+
+def _matrix(result: Tensor, x: Tensor, other: Tensor) -> int:
+    return result.numel() * x.shape[-1]
+
+
+COUNTS: dict[Callable, Callable[..., int]] = {
+    torch.conv2d: _convolution,
+    F.conv2d: _convolution,
+    F.conv_transpose2d: _transposed,
+    torch.conv_transpose2d: _transposed,
+    F.linear: _matrix,
+    torch.matmul: _matrix,
+    torch.mm: _matrix,
+    Tensor.matmul: _matrix,
+    Tensor.__matmul__: _matrix,
+}
+
+
+def record(network: nn.Module, work: Callable[[], object]) -> list[Product]:
+    """The products of one call of `work`."""
+    with Recorder(network).recording() as recorder:
+        work()
+    return recorder.products
+
+
+def by_module(products: list[Product], pixels: int) -> dict[str, float]:
+    """kMAC per pixel of each part of a network, and of each pass of its prior, in order of use.
+
+    What a module computes itself, without one of its own, stands under its name alone.
+    """
+    found = Counter()
+    for product in products:
+        parts = product.module.split(".")
+        found[".".join(parts[: 3 if parts[0] == "prior" else 2]) or "network"] += product.macs
+    return {name: macs / pixels / 1e3 for name, macs in found.items()}
+
+
+def peak_rate(runs: int = 7) -> float:
+    """MAC per second of a product of float32 matrices, the best of `runs`."""
+    a, b = torch.rand(2, PEAK_SIDE, PEAK_SIDE)
+    found = []
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        found.append(time.perf_counter() - start)
+    return PEAK_SIDE**3 / min(found[1:])
+
+
+class Use(NamedTuple):
+    """How a transform spends its time; shares of its seconds, 0..1. rate: MAC per second of its
+    products. near_peak: share of the products that reach half of the machine's peak."""
+
+    seconds: float
+    products: float
+    near_peak: float
+    rate: float
+
+
+def use(network: nn.Module, work: Callable[[], object], peak: float, runs: int) -> Use:
+    """Medians over `runs` calls of `work`, which calls one transform of the network."""
+    work()  # warm
+    totals, recorded = [], []
+    for _ in range(runs):
+        start = time.perf_counter()
+        recorded.append(record(network, work))
+        totals.append(time.perf_counter() - start)
+    total = statistics.median(totals)
+    seconds = [statistics.median(p.seconds for p in same) for same in zip(*recorded, strict=True)]
+    macs = [product.macs for product in recorded[0]]
+    fast = sum(s for s, m in zip(seconds, macs, strict=True) if m / s >= peak / 2)
+    return Use(total, sum(seconds) / total, fast / total, sum(macs) / sum(seconds))
+
+
+def table(network: nn.Module, parts: dict[str, Callable[[], object]], pixels: int) -> None:
+    """Print kMAC per pixel by module. parts: calls to count, by what they are."""
+    lines = [["part", "module", "kMAC/pixel"]]
+    for part, work in parts.items():
+        found = by_module(record(network, work), pixels)
+        lines += [[part, name, f"{value:.2f}"] for name, value in found.items()]
+        lines.append([part, "total", f"{sum(found.values()):.2f}"])
+    show(lines)
