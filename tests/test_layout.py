@@ -23,7 +23,7 @@ LAYERS = [
     {"rate_control", "tile_coder", "tiling"},
     {"search"},
     {"codec"},
-    {"pillow_plugin", "targets", "train", "usage"},
+    {"integrations", "pillow_plugin", "targets", "train", "usage"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -45,6 +45,7 @@ ALLOWED = {
     "rate_control": {"numpy", "torch"},
     "search": {"numpy", "torch"},
     "usage": {"numpy"},
+    "integrations": {"numpy", "PIL"},
     "pillow_plugin": {"numpy", "PIL"},
     "train": {"numpy", "torch", "PIL", "safetensors", "tqdm", "matplotlib"},
     "cli": {"PIL", "click", "numpy", "skimage", "torch", "tqdm"},

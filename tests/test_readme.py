@@ -44,6 +44,21 @@ def test_the_shell_lines_run(folder_with_a_photo):
         assert done.returncode == 0, (line, done.stderr)
 
 
+def test_the_lines_for_many_files_run(folder_with_a_photo):
+    Path("photos/deep").mkdir(parents=True)
+    for name in ("photos/a.jpg", "photos/deep/b.png"):
+        with Image.open("photo.jpg") as photo:
+            photo.save(name)
+    (block,) = [block for block in blocks("shell") if "--output-dir" in block]
+
+    done = subprocess.run(["bash", "-e", "-c", block], capture_output=True, text=True, timeout=300)
+
+    assert done.returncode == 0, done.stderr
+    assert "0 of 2 files, " in done.stdout.splitlines()[-1]
+    found = sorted(path.as_posix() for path in Path("painted").rglob("*.*"))
+    assert found == ["painted/a.png", "painted/deep/b.png"]
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # a file that is left to the collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_python_lines_run(folder_with_a_photo):

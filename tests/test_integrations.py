@@ -1,0 +1,252 @@
+"""Ray Data and WebDataset: by their calling conventions, and in them where they are installed."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import smooth_picture
+from vqcodec.errors import CorruptError, InputError, UnknownModelError
+from vqcodec.integrations import webdataset
+from vqcodec.integrations.ray import (
+    INDICES,
+    Decode,
+    DecodeIndices,
+    Encode,
+    EncodeIndices,
+    ReadIndices,
+    WriteIndices,
+)
+
+ROOT = Path(__file__).parents[1]
+SIZES = (48, 64), (48, 64), (33, 50)  # height, width
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    return [smooth_picture(*size, seed) for seed, size in enumerate(SIZES)]
+
+
+@pytest.fixture
+def coded(codec, pictures) -> list[bytes]:
+    return [codec.encode(rgb, 40) for rgb in pictures]
+
+
+def column(values: list) -> np.ndarray:
+    found = np.empty(len(values), dtype=object)
+    for number, value in enumerate(values):
+        found[number] = value
+    return found
+
+
+def as_png(rgb: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "PNG")
+    return file.getvalue()
+
+
+# The callables of Ray Data, without Ray
+
+
+@pytest.mark.parametrize("name", ["image", "bytes"])
+def test_pictures_become_the_files_of_the_codec(model_folder, pictures, coded, name):
+    values = pictures if name == "image" else [as_png(rgb) for rgb in pictures]
+    encode = Encode(name, quality=40, model=str(model_folder))
+
+    found = encode({name: column(values), "label": np.arange(3)})
+
+    assert found.keys() == {"label", "vqc"}
+    assert list(found["vqc"]) == coded
+    assert found["label"].tolist() == [0, 1, 2]
+
+
+def test_a_batch_of_pictures_of_one_size_may_be_one_array(model_folder, pictures, coded):
+    encode = Encode(quality=40, model=str(model_folder))
+
+    assert list(encode({"image": np.stack(pictures[:2])})["vqc"]) == coded[:2]
+
+
+def test_files_become_pictures_and_indices_and_those_become_files(installed, codec, coded):
+    batch = {"vqc": column(coded)}
+    painted = Decode()(batch)
+    indices = ReadIndices()(batch)
+
+    assert tuple(indices) == INDICES
+    assert [words.shape[:2] for words in indices["words"]] == [(3, 4), (3, 4), (3, 4)]
+    for number, data in enumerate(coded):
+        expected = np.asarray(codec.decode(data))
+        assert np.array_equal(painted["image"][number], expected)
+        assert np.array_equal(DecodeIndices()(indices)["image"][number], expected)
+    assert list(WriteIndices()(indices)["vqc"]) == coded
+
+
+def test_pictures_become_indices_without_files(model_folder, codec, pictures):
+    found = EncodeIndices(quality=40, model=str(model_folder))({"image": column(pictures)})
+
+    for number, rgb in enumerate(pictures):
+        expected = codec.encode_indices(rgb, 40)
+        assert np.array_equal(found["words"][number], expected.words)
+        assert found["width"][number] == rgb.shape[1]
+        assert found["model_id"][number] == codec.model.id
+
+
+def test_alpha_comes_back_as_a_fourth_channel(model_folder, codec, picture):
+    rgba = np.dstack([picture, picture[..., 0]])
+    found = Decode(str(model_folder))({"vqc": column([codec.encode(rgba)])})
+
+    assert np.array_equal(found["image"][0][..., 3], rgba[..., 3])
+
+
+def test_a_bad_row_raises_or_is_left_out(model_folder, pictures, coded, caplog):
+    values = column([b"not a picture", as_png(pictures[0])])
+    batch = {"bytes": values, "path": column(["bad", "good"])}
+    with pytest.raises(InputError):
+        Encode("bytes", model=str(model_folder))(batch)
+
+    found = Encode("bytes", 40, str(model_folder), drop_bad=True)(batch)
+
+    assert (list(found["path"]), list(found["vqc"])) == (["good"], coded[:1])
+    assert "not an image" in caplog.text
+
+
+def test_a_batch_may_lose_all_its_rows(model_folder):
+    found = Decode(str(model_folder), drop_bad=True)({"vqc": column([b""])})
+
+    assert found.keys() == {"image"}
+    assert len(found["image"]) == 0
+
+
+def test_a_file_of_another_model_is_refused(coded):
+    with pytest.raises(UnknownModelError):
+        Decode()({"vqc": column(coded)})
+
+
+def test_the_callables_are_small_to_pickle_even_after_work(model_folder, coded):
+    decode = Decode(str(model_folder))
+    decode({"vqc": column(coded)})
+    data = pickle.dumps(decode)
+
+    assert len(data) < 1000
+    assert pickle.loads(data)({"vqc": column(coded)})["image"][2].shape == (33, 50, 3)
+
+
+def test_neither_ray_nor_torch_is_imported():
+    code = "import sys, vqcodec.integrations.ray, vqcodec.integrations.webdataset\n"
+    code += "sys.exit(bool({'ray', 'torch', 'webdataset'} & sys.modules.keys()))"
+
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+# WebDataset
+
+
+def test_the_decoder_takes_its_own_files_only(installed, codec, coded):
+    painted = webdataset.decoder(".vqc", coded[0])
+
+    assert np.array_equal(np.asarray(painted), np.asarray(codec.decode(coded[0])))
+    assert webdataset.decoder(".left.VQC", coded[0]).size == painted.size
+    assert webdataset.decoder(".png", coded[0]) is None
+    assert webdataset.decoder(".notvqc", coded[0]) is None
+
+
+def test_the_decoder_of_indices_paints_nothing(installed, codec, coded):
+    found = webdataset.indices(".vqc", coded[0])
+
+    assert np.array_equal(found.words, codec.read_indices(coded[0]).words)
+    assert webdataset.indices(".cls", b"3") is None
+
+
+def test_the_decoder_refuses_a_damaged_file(installed, coded):
+    with pytest.raises(CorruptError):
+        webdataset.decoder(".vqc", coded[0][:-1] + bytes([coded[0][-1] ^ 1]))
+
+
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_a_shard_is_decoded(installed, tmp_path, codec, coded):
+    wds = pytest.importorskip("webdataset")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for name, data in (("a.vqc", coded[0]), ("a.cls", b"7")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            shard.addfile(entry, io.BytesIO(data))
+
+    dataset = wds.WebDataset(str(tmp_path / "shard.tar"), shardshuffle=False)
+    (sample,) = dataset.decode(webdataset.decoder)
+
+    assert np.array_equal(np.asarray(sample["vqc"]), np.asarray(codec.decode(coded[0])))
+    assert sample["cls"] == 7
+
+
+# Ray Data
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A Ray of two workers in this machine."""
+    found = pytest.importorskip("ray")
+    pytest.importorskip("ray.data")
+    found.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 * 2**20,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+    )
+    yield found
+    found.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_two_workers_of_ray_give_the_files_and_pictures_of_the_codec(
+    ray, model_folder, codec, pictures, coded
+):
+    rows = [{"image": rgb, "number": number} for number, rgb in enumerate(pictures * 2)]
+    settings = {"quality": 40, "model": str(model_folder)}
+    dataset = (
+        ray.data.from_items(rows, override_num_blocks=4)
+        .map_batches(Encode, fn_constructor_kwargs=settings, concurrency=2, num_cpus=0.5)
+        .map_batches(ReadIndices(model=str(model_folder)))
+        .map_batches(WriteIndices(model=str(model_folder)))
+    )
+    files = {row["number"]: row["vqc"] for row in dataset.iter_rows()}
+
+    assert [files[number] for number in range(6)] == coded * 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_examples_write_parquet_and_read_tokens(
+    ray, model_folder, codec, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import parquet_to_tokens
+    import pictures_to_parquet
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, rgb in enumerate(pictures):
+        Image.fromarray(rgb).save(folder / f"{number}.png")
+    (folder / "bad.png").write_text("not a picture")
+    (folder / "notes.txt").write_text("not a picture")
+
+    pictures_to_parquet.main(str(folder), str(tmp_path / "coded"), str(model_folder))
+    rows = list(parquet_to_tokens.tokens(str(tmp_path / "coded"), str(model_folder)))
+
+    assert sorted(os.path.basename(row["path"]) for row in rows) == ["0.png", "1.png", "2.png"]
+    for row in rows:
+        expected = codec.encode_indices(row["path"], 50)
+        assert np.array_equal(row["words"], expected.words)
+        assert (row["width"], row["level"]) == (expected.width, expected.level)
+
+
+def test_the_examples_are_short():
+    for name in ("pictures_to_parquet.py", "parquet_to_tokens.py"):
+        assert (ROOT / "examples" / name).read_text("utf-8").count("\n") <= 40
