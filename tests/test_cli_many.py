@@ -226,6 +226,14 @@ def running(pid: int) -> bool:
         return False
 
 
+def end(pids: list[int], limit: float = 60) -> bool:
+    """Wait until none of the processes runs; Python's resource tracker goes last, by itself."""
+    start = time.monotonic()
+    while any(map(running, pids)) and time.monotonic() < start + limit:
+        time.sleep(0.05)
+    return not any(map(running, pids))
+
+
 @pytest.fixture
 def long_run(tree, model_folder, picture):
     """`encode -j 2` at work in a process group of its own, its first file written."""
@@ -268,7 +276,7 @@ def test_ctrl_c_leaves_whole_files_and_no_process(long_run, whole_group):
     written = files("out")
     assert 1 <= len(written) < 40
     assert all(unpack(Path(name).read_bytes()).header.width == 240 for name in written)
-    assert not [pid for pid in workers if running(pid)]
+    assert end(workers)
 
 
 @needs_proc
@@ -277,11 +285,8 @@ def test_workers_end_when_their_parent_is_killed(long_run):
     process, workers = long_run
     process.kill()
     process.wait()
-    limit = time.monotonic() + 60
-    while any(map(running, workers)) and time.monotonic() < limit:
-        time.sleep(0.05)
 
-    assert not [pid for pid in workers if running(pid)]
+    assert end(workers)
     assert all(name.endswith(".vqc") for name in files("out"))
 
 
