@@ -148,7 +148,8 @@ def _costs(codec: Codec, path: Path, quality: float) -> Costs:
         return write(passes, tables)
 
     with mock.patch.object(symbols, "write", listen):
-        header, coded_tiles = codec._encode(path, quality, 1, MAX_PIXELS)  # public calls hide the bits
+        # Public calls hide the bits.
+        header, coded_tiles = codec._encode(path, quality, 1, MAX_PIXELS)
         tiles = list(coded_tiles)
     data = container.pack(header, [tile.segments for tile in tiles])
     others = container.overhead(data)
