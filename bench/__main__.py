@@ -165,5 +165,18 @@ def overhead(folder: Path, model: str, qualities) -> None:
     run(folder, model, list(qualities))
 
 
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
+@click.option("--quality", "-q", type=float, default=50, show_default=True)
+@click.option("--tiles", type=click.IntRange(1, 16), default=16, show_default=True,
+              help="How many of each picture.")  # fmt: skip
+def damage(folder: Path, model: str, quality: float, tiles: int) -> None:
+    """Lose one of 16 tiles of a picture at a time; PSNR of what is painted in its place."""
+    from .damage import run
+
+    run(folder, model, quality, tiles)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m bench")

@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -75,6 +76,30 @@ def read_alpha(chunks: Sequence[Chunk], width: int, height: int) -> np.ndarray |
         raise
     except Exception as exc:  # Pillow raises almost anything on a damaged file
         raise CorruptError(f"chunk ALPH cannot be read: {exc}") from exc
+
+
+class Beside(NamedTuple):
+    """What a damaged file still has beside its pixels. notices: what cannot be read of it."""
+
+    alpha: np.ndarray | None
+    metadata: Metadata
+    notices: tuple[str, ...]
+
+
+def read_damaged(chunks: Sequence[Chunk], width: int, height: int) -> Beside:
+    """`read_alpha` and `read_metadata`, each kind by itself: what is refused is left out."""
+    notices, metadata, alpha = [], Metadata(), None
+    for name, kind in METADATA_KINDS.items():
+        try:
+            found = read_metadata([chunk for chunk in chunks if chunk.kind == kind])
+            metadata = metadata._replace(**{name: getattr(found, name)})
+        except CorruptError as exc:
+            notices.append(f"{name.upper()} left out: {exc}")
+    try:
+        alpha = read_alpha(chunks, width, height)
+    except CorruptError as exc:
+        notices.append(f"alpha left out: {exc}")
+    return Beside(alpha, metadata, tuple(notices))
 
 
 def _png_start(width: int, height: int) -> bytes:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from . import chunks, container, pixels, shipped, symbols, tiling, weights
+from .concealment import conceal, tile_notices
 from .container import Header, Rectangle
 from .errors import CorruptError, UnknownModelError, VqcodecError
 from .geometry import MAX_PIXELS, check_crop, latents_across
@@ -23,12 +24,23 @@ from .metadata import Metadata, to_info
 from .nn.prior import LevelTables
 from .pixels import Source
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, FIDELITY, Setting, setting
+from .salvage import TileState, salvage
 from .search import HALO, search
 from .strips import Strips, to_image
 from .tile_coder import Coded, TileCoder
 from .tiling import Maps
 
 Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
+
+
+class Rescued(NamedTuple):
+    """What `Codec.decode_damaged` painted. states: of each tile, in raster order; LOST ones are
+    painted from their neighbours, COARSE ones lack detail. notices: what is missing, one
+    phrase each; none for a sound file."""
+
+    image: Image.Image
+    states: tuple[TileState, ...]
+    notices: tuple[str, ...]
 
 
 class Indices(NamedTuple):
@@ -161,9 +173,7 @@ class Codec:
         that is not inside the picture.
         """
         strips = self.decode_strips(data, crop=crop, max_pixels=max_pixels)
-        image = to_image(strips)
-        image.info.update(to_info(strips.metadata))
-        return image
+        return _image(strips)
 
     def decode_strips(
         self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
@@ -173,19 +183,31 @@ class Codec:
         file = container.unpack(data, max_pixels)
         header = file.header
         self._check(header.model_id, header.level)
-        if crop is not None:
-            check_crop(crop, header.width, header.height)
-        place = Rectangle(*(crop or (0, 0, header.width, header.height)))
         metadata = chunks.read_metadata(file.chunks).upright()
         alpha = chunks.read_alpha(file.chunks, header.width, header.height)
-        rows = tiling.paint(
-            self.network, header, place, lambda *tile: self._read_tile(file, *tile).latents
+        return self._strips(
+            header, crop, alpha, metadata, lambda *tile: self._read_tile(file, *tile).latents
         )
-        if alpha is not None:
-            own = alpha[place.y : place.y + place.height, place.x : place.x + place.width]
-            rows = _with_alpha(rows, own)
-        channels = (1 if header.grey else 3) + (alpha is not None)
-        return Strips(place.width, place.height, channels, metadata, rows)
+
+    def decode_damaged(
+        self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
+    ) -> Rescued:
+        """Paint what can be saved of a damaged or truncated .vqc file, and guess the rest. A sound
+        file gives what `decode` does.
+
+        Raises FormatError if the header or every tile is lost, else as `decode`.
+        """
+        found = salvage(data, max_pixels)
+        header = found.header
+        self._check(header.model_id, header.level)
+        with torch.inference_mode():
+            tiles, states = conceal(self.tiles, found)
+        alpha, metadata, notices = chunks.read_damaged(found.chunks, header.width, header.height)
+        strips = self._strips(
+            header, crop, alpha, metadata.upright(), lambda number, _: tiles[number].latents
+        )
+        tail = () if found.ended else ("the file's end is damaged: alpha or metadata may be lost",)
+        return Rescued(_image(strips), states, (*tile_notices(states), *notices, *tail))
 
     def read_indices(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Indices:
         """The tokens of a .vqc file, without painting it. Raises as `decode`."""
@@ -222,6 +244,24 @@ class Codec:
         header = self._header_of(indices)
         tiles = [self._replay(indices, tile).segments for tile in container.tile_grid(header)]
         return container.pack(header, tiles)
+
+    def _strips(
+        self,
+        header: Header,
+        crop: Crop | None,
+        alpha: np.ndarray | None,
+        metadata: Metadata,
+        latents_of: tiling.LatentsOf,
+    ) -> Strips:
+        if crop is not None:
+            check_crop(crop, header.width, header.height)
+        place = Rectangle(*(crop or (0, 0, header.width, header.height)))
+        rows = tiling.paint(self.network, header, place, latents_of)
+        if alpha is not None:
+            own = alpha[place.y : place.y + place.height, place.x : place.x + place.width]
+            rows = _with_alpha(rows, own)
+        channels = (1 if header.grey else 3) + (alpha is not None)
+        return Strips(place.width, place.height, channels, metadata, rows)
 
     def _encode(
         self, image: Source, quality: float, effort: int, max_pixels: int
@@ -287,6 +327,12 @@ class Codec:
             _cut_words(words, place)[:] = tile.words
         size = header.width, header.height
         return Indices(header.model_id, header.level, *size, words, header.grey)
+
+
+def _image(strips: Strips) -> Image.Image:
+    image = to_image(strips)
+    image.info.update(to_info(strips.metadata))
+    return image
 
 
 def _with_alpha(rows: Iterator[np.ndarray], alpha: np.ndarray) -> Iterator[np.ndarray]:

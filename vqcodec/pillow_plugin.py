@@ -3,7 +3,8 @@
 Opening reads the header and no more, unless the header says that chunks follow: then the whole
 file is read for its mode and metadata. Pixels are painted in `load`, where torch is imported.
 Bytes of another format raise SyntaxError, which makes Pillow try its other plugins. What is
-ours and damaged, or needs a model that is not installed, raises OSError.
+ours and damaged, or needs a model that is not installed, raises OSError; with
+`ImageFile.LOAD_TRUNCATED_IMAGES` what can be saved of a damaged file is painted.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from .errors import FormatError, VqcodecError
 from .geometry import MAX_DIMENSION
 from .metadata import to_info
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY
+from .salvage import salvage
 
 FORMAT = "VQC"
 EXTENSION = ".vqc"
@@ -49,7 +51,7 @@ class VqcImageFile(ImageFile.ImageFile):
         """Paint the pixels, once. Raises OSError if the file is damaged or its model unknown."""
         if self.tile:
             image = self._paint()
-            self.im, self.readonly = image.im, 0
+            self.im, self._mode, self.readonly = image.im, image.mode, 0
             self.tile = []
             if self._exclusive_fp:
                 self.fp.close()
@@ -64,8 +66,9 @@ class VqcImageFile(ImageFile.ImageFile):
 
     def _read_chunks(self) -> None:
         """Set the mode and fill `info`; not if the file is damaged, since `load` will tell."""
+        read = salvage if ImageFile.LOAD_TRUNCATED_IMAGES else container.unpack
         with suppress(FormatError):
-            chunks = container.unpack(self._bytes(), MAX_PIXELS).chunks
+            chunks = read(self._bytes(), MAX_PIXELS).chunks
             self.info.update(to_info(read_metadata(chunks).upright()))
             if any(chunk.kind == container.ALPHA for chunk in chunks):
                 self._mode = {"L": "LA", "RGB": "RGBA"}[self._mode]
@@ -75,6 +78,9 @@ class VqcImageFile(ImageFile.ImageFile):
 
         data = self._bytes()
         with _os_error():
+            if ImageFile.LOAD_TRUNCATED_IMAGES:
+                codec = Codec.shared(container.read_header(data, MAX_PIXELS).model_id)
+                return codec.decode_damaged(data, max_pixels=MAX_PIXELS).image
             # The checksums come before the model: a damaged file needs none.
             model_id = container.unpack(data, MAX_PIXELS).header.model_id
             return Codec.shared(model_id).decode(data, max_pixels=MAX_PIXELS)

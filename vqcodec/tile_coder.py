@@ -52,15 +52,37 @@ class TileCoder:
         coarse = self.network.config.prior.coarse_passes
 
         def choose(step: PassStep) -> Assignment:
-            reader = readers[step.index >= coarse]
-            rows = self.network.codebooks.rows(step.classes)
-            found = symbols.read(reader, _columns(rows, step), self.tables.sizes, self.pair_row)
-            return self._chosen(found, rows, step)
+            return self._pull(readers[step.index >= coarse], step)
 
         coded = self._walk(choose, height, width, level)
         for reader in readers:
             reader.finish()
         return coded._replace(segments=segments)
+
+    def decode_coarse(self, payload: bytes, height: int, width: int, level: int) -> Coded:
+        """Decode the coarse segment of a tile whose fine one is lost: the other passes take the
+        prior's means. Raises CorruptError as `decode`."""
+        reader = Reader(payload, self.tables)
+        coarse = self.network.config.prior.coarse_passes
+
+        def choose(step: PassStep) -> Assignment:
+            return _no_word(step) if step.index >= coarse else self._pull(reader, step)
+
+        coded = self._walk(choose, height, width, level)
+        reader.finish()
+        return coded._replace(segments=Segments(payload, b""))
+
+    def imagine(self, guess: Tensor, level: int) -> Coded:
+        """A tile of which nothing is decoded. guess: the latents of the coarse passes' channels,
+        [1, c, h, w] in steps; the other passes take the prior's means."""
+
+        def choose(step: PassStep) -> Assignment:
+            none = _no_word(step)
+            if step.channels.stop > guess.shape[1]:
+                return none
+            return none._replace(value=guess[:, step.channels] - step.expected.mean)
+
+        return self._walk(choose, *guess.shape[-2:], level)
 
     def replay(self, words: np.ndarray, level: int) -> Coded:
         """Code given words, int32 [h, w, C]. Raises ValueError for words that do not fit."""
@@ -80,6 +102,12 @@ class TileCoder:
         levels = torch.tensor([level], device=device)
         with exact_arithmetic():
             return self._collect(self.network.passes(like, levels, choose))
+
+    def _pull(self, reader: Reader, step: PassStep) -> Assignment:
+        """The words of a pass out of a payload."""
+        rows = self.network.codebooks.rows(step.classes)
+        found = symbols.read(reader, _columns(rows, step), self.tables.sizes, self.pair_row)
+        return self._chosen(found, rows, step)
 
     def _chosen(self, found: np.ndarray, rows: Tensor, step: PassStep) -> Assignment:
         """Words found at the pass's positions, int64 [M, c], as maps."""
@@ -107,6 +135,12 @@ class TileCoder:
             bits += float((spent * step.mask).sum())
         segments = Segments(*(symbols.write(part, self.tables) for part in passes))
         return Coded(words, result.latents, segments, bits, tables)
+
+
+def _no_word(step: PassStep) -> Assignment:
+    """Nothing coded: the latents of the pass are its means."""
+    none = torch.full_like(step.classes.scalar, -1)
+    return Assignment(none, none, torch.zeros_like(step.expected.mean))
 
 
 def _columns(values: Tensor, step: PassStep) -> np.ndarray:

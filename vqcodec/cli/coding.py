@@ -5,12 +5,15 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 from .. import formats, pixels
-from ..container import unpack
+from ..container import read_header, unpack
+from ..errors import CorruptError
+from ..metadata import from_info
 from ..rate_control import DEFAULT_QUALITY
 from ..strips import Strips
 from ..strips import save as save_strips
@@ -19,6 +22,9 @@ from .info import anatomy, facts
 from .paths import STREAM, Job, check_stdout, check_target, copy_times, read, write
 from .pool import Done, Work, run_files
 from .report import Report, ratio, spaced, speed, write_stdout
+
+if TYPE_CHECKING:
+    from ..codec import Codec
 
 
 def _run(jobs: list[Job], work: Work, batch: options.Batch, quiet: bool, verbose: bool) -> None:
@@ -140,19 +146,22 @@ def _decode_file(
     report: Report,
     image_format: str | None,
     crop: tuple[int, int, int, int] | None,
+    allow_damaged: bool,
     model: str | None,
     device: str,
     force: bool,
     times: bool,
 ) -> Done:
     data = read(job.source)
-    header = unpack(data).header  # before the model: a damaged file is told at once
+    # Before the model: a damaged file is told at once.
+    header = read_header(data) if allow_damaged else unpack(data).header
     options.check_inside(crop, header)
     check_target(job, force)
     check_format(job, image_format)
     codec = options.codec_of(header, model, device)
-    seconds: list[float] = []
-    strips = codec.decode_strips(data, crop=crop)
+    start = time.perf_counter()
+    strips, damage = _paint(codec, data, crop, allow_damaged)
+    seconds = [time.perf_counter() - start]
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
     for notice in _save(strips, job.target, image_format, force):
         report.notice(job.name, notice)
@@ -162,8 +171,24 @@ def _decode_file(
         f"{job.name} {spaced(len(data))} B -> {job.target_name} {strips.width}x{strips.height},"
         f" {speed(strips.width * strips.height, sum(seconds))}"
     )
+    if damage:
+        raise CorruptError(f"painted, but damaged: {'; '.join(damage)}")
     report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {codec.device}")
     return Done(len(data), strips.width * strips.height)
+
+
+def _paint(
+    codec: "Codec", data: bytes, crop: tuple[int, int, int, int] | None, allow_damaged: bool
+) -> tuple[Strips, tuple[str, ...]]:
+    """The picture, and what is damaged of it."""
+    if not allow_damaged:
+        return codec.decode_strips(data, crop=crop), ()
+    found = codec.decode_damaged(data, crop=crop)
+    width, height = found.image.size
+    channels = len(found.image.getbands())
+    rows = np.asarray(found.image).reshape(height, width, channels)
+    metadata = from_info(found.image.info)
+    return Strips(width, height, channels, metadata, iter([rows])), found.notices
 
 
 def _clocked(rows: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.ndarray]:
@@ -207,6 +232,11 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
 @options.crop
+@click.option(
+    "--allow-damaged",
+    is_flag=True,
+    help="Paint what can be saved of damaged files and guess the rest; the exit code stays 4.",
+)
 @options.force
 @options.file_model
 @options.device
@@ -219,6 +249,7 @@ def decode(
     out: str | None,
     image_format: str | None,
     crop: tuple[int, int, int, int] | None,
+    allow_damaged: bool,
     force: bool,
     model: str | None,
     device: str,
@@ -240,6 +271,7 @@ def decode(
       vqcodec decode photo.vqc --crop 4000,3000,512,512 -o detail.png
       vqcodec decode coded/ -r --output-dir decoded -j 4
       vqcodec decode photo.vqc -o - | display
+      vqcodec decode cut.vqc --allow-damaged
     """
     jobs = batch.plan(sources, out, f".{(image_format or 'png').lower()}", {".vqc"})
     check_stdout(jobs, force)
@@ -247,6 +279,7 @@ def decode(
         _decode_file,
         image_format=image_format,
         crop=crop,
+        allow_damaged=allow_damaged,
         model=model,
         device=device,
         force=force,

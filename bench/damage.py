@@ -1,0 +1,142 @@
+"""What a lost tile is painted with, next to grey and to copies of its neighbours."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vqcodec import container
+from vqcodec.codec import Codec
+from vqcodec.concealment import extend, fill
+from vqcodec.container import Header, Rectangle
+from vqcodec.geometry import STRIDE
+from vqcodec.metrics import psnr
+from vqcodec.tile_coder import Coded
+
+from .pictures import find, load
+from .rd import show
+
+ACROSS = 4  # tiles a side
+LOST = "grey", "nearest pixels", "smooth pixels", "ours"
+COARSE = "ours, coarse part left", "without the prior's means"
+METHODS = (*LOST, *COARSE, "undamaged")
+
+
+def crop(rgb: np.ndarray) -> tuple[np.ndarray, int]:
+    """The middle of a picture, as large as 16 tiles of a size that files may have can be, and
+    that size as tile_log2."""
+    tile_log2 = container.MIN_TILE_LOG2
+    while ACROSS * STRIDE * 2 ** (tile_log2 + 1) <= min(rgb.shape[:2]):
+        tile_log2 += 1
+    side = ACROSS * STRIDE * 2**tile_log2
+    y, x = ((length - side) // 2 for length in rgb.shape[:2])
+    if min(x, y) < 0:
+        raise ValueError(f"picture is {rgb.shape[1]}x{rgb.shape[0]}, expected {side} pixels a side")
+    return np.ascontiguousarray(rgb[y : y + side, x : x + side]), tile_log2
+
+
+def copies(rgb: np.ndarray, place: tuple[slice, slice], smooth: bool) -> np.ndarray:
+    """The place filled with the nearest pixels around it, or smoothly from them."""
+    known = np.ones(rgb.shape[:2], bool)
+    known[place] = False
+    if smooth:
+        values = torch.tensor(rgb).permute(2, 0, 1)[None].float()
+        filled = extend(values, torch.from_numpy(known))[0].permute(1, 2, 0)
+        return filled.round().byte().numpy()
+    ys, xs = np.nonzero(known & _ring(place, known.shape))
+    inside = np.argwhere(~known)
+    far = (inside[:, :1] - ys) ** 2 + (inside[:, 1:] - xs) ** 2
+    nearest = far.argmin(1)
+    out = rgb.copy()
+    out[place] = rgb[ys[nearest], xs[nearest]].reshape(out[place].shape)
+    return out
+
+
+def _ring(place: tuple[slice, slice], shape: tuple[int, int]) -> np.ndarray:
+    ring = np.zeros(shape, bool)
+    ring[tuple(slice(max(0, part.start - 1), part.stop + 1) for part in place)] = True
+    return ring
+
+
+def trials(
+    codec: Codec, rgb: np.ndarray, quality: float, numbers: Iterable[int]
+) -> Iterator[tuple[dict, float]]:
+    """For each of the tiles: by method, the PSNR in dB over it; and if it is lost, how far from
+    it, in pixels, other tiles differ."""
+    rgb, tile_log2 = crop(rgb)
+    with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
+        header, tiles = codec._encode(rgb, quality, rgb.size)
+    whole = _paint(codec, header, tiles)
+    places = list(container.tile_grid(header))
+    for number in numbers:
+        place = places[number]
+        at = _pixels(place)
+        lost = [*tiles[:number], None, *tiles[number + 1 :]]
+        painted = {
+            "grey": np.full_like(whole, 128),
+            "nearest pixels": copies(whole, at, False),
+            "smooth pixels": copies(whole, at, True),
+            "ours": _paint(codec, header, fill(codec.tiles, header, lost)),
+            **_coarse(codec, header, tiles, number, place),
+            "undamaged": whole,
+        }
+        scores = {name: psnr(*map(np.ascontiguousarray, (image[at], rgb[at])))
+                  for name, image in painted.items()}  # fmt: skip
+        yield scores, _reach(painted["ours"], whole, at)
+
+
+def _coarse(
+    codec: Codec, header: Header, tiles: list[Coded], number: int, place: Rectangle
+) -> dict[str, np.ndarray]:
+    """The picture with the fine part of one tile lost: with the prior's means, and with zeros."""
+    payload = tiles[number].segments.coarse
+    with torch.inference_mode():
+        coded = codec.tiles.decode_coarse(payload, place.height, place.width, header.level)
+    prior = codec.model.config.prior
+    known = max(item.stop for item in prior.passes[: prior.coarse_passes])
+    bare = coded.latents.clone()
+    bare[:, known:] = 0
+    variants = coded, coded._replace(latents=bare)
+    return {
+        name: _paint(codec, header, [*tiles[:number], tile, *tiles[number + 1 :]])
+        for name, tile in zip(COARSE, variants, strict=True)
+    }
+
+
+def _paint(codec: Codec, header: Header, tiles: list[Coded]) -> np.ndarray:
+    return np.asarray(codec._paint(header, tiles))
+
+
+def _pixels(place: Rectangle) -> tuple[slice, slice]:
+    x, y, width, height = (STRIDE * value for value in place)
+    return slice(y, y + height), slice(x, x + width)
+
+
+def _reach(damaged: np.ndarray, whole: np.ndarray, at: tuple[slice, slice]) -> float:
+    """How far from the tile, in pixels, the two differ."""
+    ys, xs = np.nonzero((damaged != whole).any(2))
+    rows, columns = at
+    far = np.maximum.reduce([rows.start - ys, ys - rows.stop + 1, columns.start - xs,
+                             xs - columns.stop + 1, np.zeros_like(ys)])  # fmt: skip
+    return float(far.max(initial=0))
+
+
+def run(folder: Path, model: str, quality: float, count: int) -> None:
+    """Print the mean PSNR over damaged tiles by method: `count` tiles of each picture, one at a
+    time; others with each picture."""
+    codec = Codec.load(model or None, "cpu")
+    scores, reach = [], 0.0
+    pictures = tqdm(find([folder]), unit="picture", delay=2, leave=False)
+    for turn, picture in enumerate(pictures):
+        numbers = [(7 * k + 3 * turn) % ACROSS**2 for k in range(count)]
+        for score, far in trials(codec, load(picture), quality, numbers):
+            scores.append(score)
+            reach = max(reach, far)
+    means = {name: np.mean([score[name] for score in scores]) for name in METHODS}
+    lines = [["the tile is painted with", "PSNR, dB", "over grey, dB"]]
+    lines += [[n, f"{means[n]:.2f}", f"{means[n] - means['grey']:+.2f}"] for n in METHODS]
+    show(lines)
+    print(f"{len(scores)} tiles; others' pixels are the same beyond {reach:.0f} pixels from it")
