@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from vqcodec import shipped
+from vqcodec import pixels, shipped
 from vqcodec.cli import main
 from vqcodec.metrics import psnr
 
@@ -117,3 +117,24 @@ def test_models_lists_what_is_shipped():
     assert [row["name"] for row in rows] == [entry.name for entry in shipped.entries()]
     assert [row["name"] for row in rows if row["default"]] == [shipped.default_name()]
     assert all(row["name"] in call("models").stdout for row in rows)
+
+
+def test_damaged_files_are_painted_on_request_and_still_fail(folder, model_folder, codec):
+    arguments = ("--allow-damaged", "--model", model_folder)
+    result = call("decode", "cut.vqc", "good.vqc", *arguments)
+
+    assert result.exit_code == 4
+    assert "cut.vqc: painted, but damaged: 1 of 1 tiles only coarse" in result.stderr
+    assert "good.vqc" not in result.stderr
+    expected = codec.decode(Path("good.vqc").read_bytes())
+    assert pixels.load("cut.png").rgb.shape == (80, 112, 3)
+    assert np.array_equal(pixels.load("good.png").rgb, np.asarray(expected))
+    assert call("decode", "good.vqc", "-fv", *arguments).exit_code == 0
+
+
+def test_a_file_of_which_nothing_is_left_is_not_painted(folder, model_folder):
+    Path("head.vqc").write_bytes(Path("good.vqc").read_bytes()[:30])
+    result = call("decode", "head.vqc", "--allow-damaged", "--model", model_folder)
+
+    assert result.exit_code == 4
+    assert not Path("head.png").exists()
