@@ -58,7 +58,7 @@ def test_a_file_that_appears_meanwhile_is_not_lost(tmp_path, monkeypatch, links)
     assert names(tmp_path) == ["a"]
 
 
-def no_links(source, target):
+def no_links(source, target, **options):
     raise PermissionError(1, "Operation not permitted")
 
 

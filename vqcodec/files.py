@@ -5,6 +5,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,11 +66,11 @@ def _fill(file: BinaryIO, content: Content) -> None:
 def _write_beside(target: Path, content: Content, overwrite: bool) -> None:
     """Fill a temporary file in the target's directory, then give it the target's name."""
     temporary = target.with_name(f".vqcodec-{secrets.token_hex(8)}.tmp")
-    # "x" and not tempfile: the new file gets the permissions of the user's umask, not 0600.
-    # "+": some image writers read back what they wrote.
-    with open(temporary, "x+b") as file:
+    with _open_new(temporary) as file:
         try:
             _fill(file, content)
+            file.flush()
+            _name(file, temporary)
             file.close()
             if overwrite:
                 if target.exists():
@@ -80,6 +81,31 @@ def _write_beside(target: Path, content: Content, overwrite: bool) -> None:
         finally:
             file.close()  # before unlink: Windows does not remove an open file
             temporary.unlink(missing_ok=True)
+
+
+def _open_new(temporary: Path) -> BinaryIO:
+    """Open a new file for writing and, as some image writers need, for reading.
+
+    On Linux it has no name until it is complete: a process that is killed leaves nothing.
+    """
+    if hasattr(os, "O_TMPFILE"):
+        with suppress(OSError):  # a file system without nameless files
+            flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+            return os.fdopen(os.open(temporary.parent, flags, 0o666), "w+b")
+    # "x" and not tempfile: the new file gets the permissions of the user's umask, not 0600.
+    return open(temporary, "x+b")
+
+
+def _name(file: BinaryIO, temporary: Path) -> None:
+    """Give the complete file the name `temporary` if it has none."""
+    if temporary.exists():
+        return
+    try:
+        os.link(f"/proc/self/fd/{file.fileno()}", temporary, follow_symlinks=True)
+    except OSError:  # no /proc, or no links
+        file.seek(0)
+        with open(temporary, "xb") as named:
+            shutil.copyfileobj(file, named)
 
 
 def _rename_to_new(temporary: Path, target: Path) -> None:
