@@ -14,6 +14,7 @@ from .rd import NOTHING, Options, redraw
 from .rd import run as run_rd
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "valid"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 model_option = click.option("--model", default="", help="Folder or name; default: the shipped one.")
 
@@ -176,6 +177,45 @@ def damage(folder: Path, model: str, quality: float, tiles: int) -> None:
     from .damage import run
 
     run(folder, model, quality, tiles)
+
+
+@main.command()
+@click.option("--minutes", type=click.FloatRange(0), default=1, show_default=True)
+@click.option("--seeds", type=FOLDER, default=GOLDEN, show_default=True,
+              help="Folder of valid .vqc files.")  # fmt: skip
+@model_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/fuzz"),
+              show_default=True, help="Where inputs go that do what they should not.")  # fmt: skip
+def fuzz(minutes: float, seeds: Path, model: str, seed: int, out: Path) -> None:
+    """Read mutated files for MINUTES; exit code 1 if any crashes, hangs or takes memory."""
+    from .fuzz import run
+
+    if run(seeds, model, minutes, seed, out):
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@model_option
+@click.option("--paint", type=click.IntRange(1), default=1, show_default=True,
+              help="Paint every so-manieth only, and unpack the others.")  # fmt: skip
+def flips(files: tuple[Path, ...], model: str, paint: int) -> None:
+    """Every single-bit flip and truncation of FILES; exit code 1 if any is decoded as if sound."""
+    from .flips import run
+
+    if run(list(files), paint, model):
+        raise SystemExit(1)
+
+
+@main.command()
+@model_option
+@click.option("--count", type=click.IntRange(1), default=2000, show_default=True)
+def leak(model: str, count: int) -> None:
+    """Memory of one process over COUNT encodes and decodes."""
+    from .leak import run
+
+    run(model, count)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from vqcodec.concealment import extend, fill
 from vqcodec.container import Header, Rectangle
 from vqcodec.geometry import STRIDE
 from vqcodec.metrics import psnr
+from vqcodec.strips import join
 from vqcodec.tile_coder import Coded
+from vqcodec.tiling import paint
 
 from .pictures import find, load
 from .rd import show
@@ -68,7 +70,8 @@ def trials(
     it, in pixels, other tiles differ."""
     rgb, tile_log2 = crop(rgb)
     with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
-        header, tiles = codec._encode(rgb, quality, rgb.size)
+        header, coded = codec._encode(rgb, quality, rgb.size)
+        tiles = list(coded)
     whole = _paint(codec, header, tiles)
     places = list(container.tile_grid(header))
     for number in numbers:
@@ -107,7 +110,9 @@ def _coarse(
 
 
 def _paint(codec: Codec, header: Header, tiles: list[Coded]) -> np.ndarray:
-    return np.asarray(codec._paint(header, tiles))
+    place = Rectangle(0, 0, header.width, header.height)
+    rows = paint(codec.network, header, place, lambda number, _: tiles[number].latents)
+    return join(rows, header.height)
 
 
 def _pixels(place: Rectangle) -> tuple[slice, slice]:

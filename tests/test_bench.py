@@ -21,8 +21,10 @@ from safetensors.torch import save_file
 from bench import (
     coders,
     curves,
+    damage,
     hyperprior,
     identity,
+    leak,
     ours,
     peak,
     peers,
@@ -704,3 +706,34 @@ def test_speed_prints_all_its_tables(model_folder, tmp_path, monkeypatch):
     rows = [line.split() for line in found.splitlines() if line]
     measured = [row[0] for row in rows if row[1:2] == ["decode"]]
     assert measured == [ours.CODEC, "hyperprior", "hyperprior-cl", "jpeg", "avif-s6"] * 2
+
+
+def test_damage_compares_what_a_lost_tile_is_painted_with(model_folder, tmp_path, capsys):
+    Image.fromarray(smooth_picture(260, 300)).save(tmp_path / "a.png")
+    damage.run(tmp_path, str(model_folder), 50, 1)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert [line.split("  ")[0] for line in lines[1:-1]] == list(damage.METHODS)
+    assert lines[-1].startswith("1 tiles; ")
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_lost_tile_of_a_flat_picture_is_copied_flat(smooth):
+    rgb = np.full((64, 64, 3), 77, np.uint8)
+    rgb[16:32, 16:32] = 0
+
+    assert (damage.copies(rgb, np.s_[16:32, 16:32], smooth) == 77).all()
+
+
+def test_damage_needs_a_picture_of_16_tiles():
+    with pytest.raises(ValueError, match="expected 256 pixels"):
+        damage.crop(np.zeros((100, 300, 3), np.uint8))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux")
+def test_leak_prints_memory_at_several_times(model_folder, capsys):
+    leak.run(str(model_folder), 8)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert len(lines) == leak.MARKS + 2
+    assert all(float(line.split()[1]) > 50 for line in lines[1:])

@@ -1,0 +1,187 @@
+"""Hostile input: mutated files, read in every way that there is.
+
+Mutations of raw bytes are stopped by checksums. Most are therefore made of a file's parts,
+which are packed again with right checksums, so that what lies behind them is reached as well.
+"""
+
+import random
+import resource
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from vqcodec import chunks, container, read_header
+from vqcodec.codec import Codec
+from vqcodec.container import Chunk, Header, Segments
+from vqcodec.errors import VqcodecError
+from vqcodec.salvage import salvage
+
+from .rd import show
+
+MAX_PIXELS = 2**18  # of the pictures; more adds time and nothing else
+SLOW = 2.0  # seconds
+MAX_GROWTH = 300  # MB of memory at the peak above that of clean decodes
+PAINTED = 0.02  # share of the inputs that goes through the networks, too
+
+
+class Finding(NamedTuple):
+    """An input that should not do what it did. kind: crash, slow or memory."""
+
+    kind: str
+    text: str
+    data: bytes
+
+
+def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:
+    """A changed copy of one of the seeds, which are valid files."""
+    data = rng.choice(seeds)
+    change = rng.choice((_raw, _raw, _words, _words, _header, _chunks))
+    with suppress(ValueError):  # parts that do not go together, such as a grid of one tile
+        return change(rng, data)
+    return _raw(rng, data)
+
+
+def scribble(rng: random.Random, data: bytes) -> bytes:
+    """Flip, overwrite, remove, repeat or insert bytes at a few places."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 5))):
+        at, size = rng.randrange(len(out) + 1), rng.choice((1, 1, 2, 4, 40))
+        new = rng.choice((rng.randbytes(size), bytes(size), b"\xff" * size, bytes(out[:size])))
+        kind = rng.randrange(4)
+        if kind == 0 and at < len(out):
+            out[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            out[at : at + size] = new[: len(out) - at]
+        elif kind == 2:
+            del out[at : rng.choice((at + size, len(out)))]
+        else:
+            out[at:at] = new
+    return bytes(out)
+
+
+def _raw(rng: random.Random, data: bytes) -> bytes:
+    return scribble(rng, data)
+
+
+def _words(rng: random.Random, data: bytes) -> bytes:
+    header, tiles, beside = container.unpack(data)
+    changed = [list(tile) for tile in tiles]
+    part = rng.choice(changed)
+    number = rng.randrange(2)
+    words = scribble(rng, part[number])
+    part[number] = words[: len(words) // 4 * 4]
+    return container.pack(header, [Segments(*part) for part in changed], beside)
+
+
+def _header(rng: random.Random, data: bytes) -> bytes:
+    header, tiles, beside = container.unpack(data)
+    sides = [rng.choice((1, 15, 16, 17, 600, 4096, rng.randrange(1, 700))) for _ in range(2)]
+    level = rng.choice((header.level, rng.randrange(64)))
+    tile_log2 = rng.choice((None, header.tile_log2, rng.randrange(2, 9)))
+    changed = Header(header.model_id, level, *sides, tile_log2)
+    if container.tile_count(changed) > 10_000:
+        raise ValueError("as many tiles take long to make up")
+    again = [rng.choice(tiles) for _ in range(container.tile_count(changed))]
+    return container.pack(changed, again, beside)
+
+
+def _chunks(rng: random.Random, data: bytes) -> bytes:
+    header, tiles, beside = container.unpack(data)
+    changed = [Chunk(kind, scribble(rng, found)) for kind, found in beside] or [
+        Chunk(rng.choice((b"ALPH", b"iccp", b"exif", b"xmpp", b"abCD")), rng.randbytes(30))
+    ]
+    changed += rng.choice(([], changed[:1]))
+    return container.pack(header, tiles, changed)
+
+
+def attempt(codec: Codec, data: bytes, paint: bool) -> None:
+    """Read bytes in every way; only errors of our tree are caught."""
+    with suppress(VqcodecError):
+        read_header(data)
+    with suppress(VqcodecError):
+        file = container.unpack(data, MAX_PIXELS)
+        assert container.pack(*file) == data, "another file of the same contents"
+        with suppress(VqcodecError):
+            chunks.read_metadata(file.chunks).upright()
+        chunks.read_alpha(file.chunks, file.header.width, file.header.height)
+    with suppress(VqcodecError):
+        found = salvage(data, MAX_PIXELS)
+        chunks.read_damaged(found.chunks, found.header.width, found.header.height)
+    if not paint:
+        return
+    with suppress(VqcodecError):
+        codec.decode(data, max_pixels=MAX_PIXELS)
+    with suppress(VqcodecError):
+        image = codec.decode_damaged(data, max_pixels=MAX_PIXELS).image
+        header = read_header(data)
+        assert image.size == (header.width, header.height), "a picture of another size"
+
+
+def check(codec: Codec, data: bytes, paint: bool, limit: float = float("inf")) -> Finding | None:
+    """Try one input. limit: of the process's peak memory, in MB."""
+    start = time.perf_counter()
+    try:
+        attempt(codec, data, paint)
+    except Exception:
+        return Finding("crash", traceback.format_exc(), data)
+    seconds, peak = time.perf_counter() - start, peak_memory()
+    if seconds > SLOW:
+        return Finding("slow", f"{seconds:.1f} s", data)
+    return Finding("memory", f"{peak:.0f} MB", data) if peak > limit else None
+
+
+def peak_memory() -> float:
+    """The most memory that the process has had, in MB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def run(folder: Path, model: str, minutes: float, seed: int, out: Path) -> int:
+    """Fuzz with the .vqc files of a folder as seeds; print what was tried, and return the number
+    of findings, whose inputs are in `out`."""
+    codec, rng = Codec.load(model or None, "cpu"), random.Random(seed)
+    seeds = [path.read_bytes() for path in sorted(folder.glob("*.vqc"))]
+    seeds = [data for data in seeds if _fits(codec, data)]
+    if not seeds:
+        raise ValueError(f"no .vqc files of this model and of at most {MAX_PIXELS} pixels")
+    for data in seeds:
+        attempt(codec, data, True)
+    limit, start, count, painted, findings = peak_memory() + MAX_GROWTH, time.time(), 0, 0, []
+    with tqdm(delay=2, unit="input", leave=False) as bar:
+        while time.time() < start + 60 * minutes:
+            paint = rng.random() < PAINTED
+            found = check(codec, mutate(rng, seeds), paint, limit)
+            count, painted = count + 1, painted + paint
+            bar.update()
+            if found:
+                findings.append(found)
+                _keep(found, out)
+                limit = max(limit, peak_memory() + 1)  # a peak is told once
+    _tell(findings, count, painted, time.time() - start, peak_memory() - limit + MAX_GROWTH)
+    return len(findings)
+
+
+def _fits(codec: Codec, data: bytes) -> bool:
+    header = read_header(data)
+    return header.model_id == codec.model.id and header.width * header.height <= MAX_PIXELS
+
+
+def _keep(found: Finding, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    name = f"{found.kind}-{hash(found.data) & 0xFFFFFFFF:08x}"
+    (out / f"{name}.vqc").write_bytes(found.data)
+    (out / f"{name}.txt").write_text(found.text)
+
+
+def _tell(findings: list[Finding], count: int, painted: int, seconds: float, grown: float) -> None:
+    kinds = [found.kind for found in findings]
+    show([
+        ["inputs", "painted", "a second", "crashes", f"over {SLOW:g} s", "memory", "peak grew, MB"],
+        [str(count), str(painted), f"{count / seconds:.0f}",
+         *(str(kinds.count(kind)) for kind in ("crash", "slow", "memory")), f"{grown:.0f}"],
+    ])  # fmt: skip
