@@ -117,7 +117,7 @@ def test_the_fuzzer_keeps_inputs_that_crash(codec, seeds, tmp_path, model_folder
     (tmp_path / "seed.vqc").write_bytes(seeds[0])
     monkeypatch.setattr(fuzz, "salvage", lambda data, _: {seeds[0]: salvage(data)}[data])
 
-    assert fuzz.run(tmp_path, str(model_folder), 0.002, 0, tmp_path / "out") > 0
+    assert fuzz.run(tmp_path, str(model_folder), 0.03, 0, tmp_path / "out") > 0
     kept = next((tmp_path / "out").glob("crash-*.txt"))
     assert "KeyError" in kept.read_text()
     assert kept.with_suffix(".vqc").exists()
