@@ -70,7 +70,7 @@ def trials(
     it, in pixels, other tiles differ."""
     rgb, tile_log2 = crop(rgb)
     with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
-        header, coded = codec._encode(rgb, quality, rgb.size)
+        header, coded = codec._encode(rgb, quality, 1, rgb.size)
         tiles = list(coded)
     whole = _paint(codec, header, tiles)
     places = list(container.tile_grid(header))
