@@ -1,5 +1,6 @@
 """A tiny model with seeded random weights and a few pictures, for all tests."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,12 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible():
+    """Shells start background jobs deaf to Ctrl-C, and processes that these start stay so."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "random"
@@ -69,7 +76,12 @@ def installed(monkeypatch, model_folder, codec):
     monkeypatch.setattr(shipped, "entries", lambda: (entry,))
     monkeypatch.setattr(shipped, "default_name", lambda: "random")
     monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
+    _forget_models()
     yield
+    _forget_models()
+
+
+def _forget_models() -> None:
     options.load_codec.cache_clear()
     Codec.shared.cache_clear()
     weights.load_shipped.cache_clear()

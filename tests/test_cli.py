@@ -447,7 +447,7 @@ def test_the_unexpected_is_one_line_too(folder, coding, monkeypatch, error, text
 
 
 def test_a_bug_keeps_its_traceback(folder, model_folder, monkeypatch):
-    monkeypatch.setattr(Codec, "encode", lambda *args: [][0])
+    monkeypatch.setattr(Codec, "encode", lambda *args, **options: [][0])
     result = CliRunner().invoke(main, ["encode", "a.png", "--model", str(model_folder)])
 
     assert isinstance(result.exception, IndexError)

@@ -291,7 +291,7 @@ def test_workers_end_when_their_parent_is_killed(long_run):
 
 
 def test_ctrl_c_stops_files_in_one_process_too(tree, coding, monkeypatch):
-    def interrupt(*args):
+    def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vqcodec.codec.Codec.encode", interrupt)
