@@ -54,7 +54,7 @@ class Search:
         self.network, self.around, self.tile = network, around, tile
         self.engine = network.fixed_tables.to_steps.dtype
         self.levels = torch.tensor([setting.level], device=device)
-        self.x = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255
+        self.x = torch.from_numpy(rgb.copy()).to(device).permute(2, 0, 1)[None].float() / 255
         ratio = float(network.lambdas[1] / network.lambdas[0])
         self.weight = float(network.lambdas[setting.level]) * ratio**setting.tilt
         self.curvature = 2 * network.kappa(self.levels, ratio**setting.tilt)
