@@ -14,7 +14,6 @@ from .. import formats, pixels
 from ..container import read_header, unpack
 from ..errors import CorruptError
 from ..metadata import from_info
-from ..rate_control import DEFAULT_QUALITY
 from ..strips import Strips
 from ..strips import save as save_strips
 from . import options
@@ -71,15 +70,7 @@ def _encode_file(
 @click.command()
 @options.sources
 @options.out
-@click.option(
-    "-q",
-    "--quality",
-    type=click.FloatRange(0, 100),
-    callback=options.finite,
-    default=DEFAULT_QUALITY,
-    show_default=True,
-    help="0 is the smallest file, 100 the closest picture; 62.5 is possible.",
-)
+@options.quality("0 is the smallest file, 100 the closest picture; 62.5 is possible.")
 @options.effort
 @options.target_size
 @options.target_bpp
@@ -87,7 +78,7 @@ def _encode_file(
 @options.alpha
 @options.strip
 @options.force
-@click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
+@options.model
 @options.device
 @options.threads
 @options.batch

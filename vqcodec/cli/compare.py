@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from .. import pixels
-from ..rate_control import DEFAULT_QUALITY
 from . import options, versions
 from .coding import check_format
 from .page import draw_page
@@ -61,17 +60,9 @@ def _make(job: Job, quality: float, model: str | None, device: str, force: bool)
 @click.argument("image")
 @click.option("-o", "--out", metavar="OUT", default="compare.png", show_default=True,
               help="A sheet, or a page if it ends in .html.")  # fmt: skip
-@click.option(
-    "-q",
-    "--quality",
-    type=click.FloatRange(0, 100),
-    callback=options.finite,
-    default=DEFAULT_QUALITY,
-    show_default=True,
-    help="Of ours; the others follow its size.",
-)
+@options.quality("Of ours; the others follow its size.")
 @options.force
-@click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
+@options.model
 @options.device
 def compare(
     image: str, out: str, quality: float, force: bool, model: str | None, device: str

@@ -60,7 +60,7 @@ def _make(image: str | None, job: Job, model: str | None, device: str, force: bo
 @click.argument("image", required=False)
 @click.option("-o", "--out", metavar="OUT", default="demo.png", show_default=True)
 @options.force
-@click.option("--model", metavar="NAME|DIR", help="Model by name or folder, not the default one.")
+@options.model
 @options.device
 def demo(image: str | None, out: str, force: bool, model: str | None, device: str) -> None:
     """Show what the codec does: a sheet of pictures to look at.

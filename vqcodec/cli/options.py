@@ -15,7 +15,7 @@ from ..container import Header
 from ..geometry import check_crop
 from ..metadata import Metadata
 from ..pixels import Picture, blend
-from ..rate_control import DEFAULT_EFFORT, EFFORTS
+from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
 from .paths import STREAM, Job, plan, plan_tree
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ threads = click.option(
     expose_value=False,
     callback=_set_threads,
     help="Threads of the networks, of each process.  [default: one a core, in all]",
+)
+model = click.option(
+    "--model", metavar="NAME|DIR", help="Model by name or folder, not the default one."
 )
 quiet = click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Print more about each file.")
@@ -89,6 +92,19 @@ def check_inside(crop: tuple[int, int, int, int] | None, header: Header) -> None
             check_crop(crop, header.width, header.height)
         except ValueError as exc:
             raise click.UsageError(f"--crop: {exc}") from exc
+
+
+def quality(text: str):
+    """The option of a quality; `text` says what it is of, or what it means."""
+    return click.option(
+        "-q",
+        "--quality",
+        type=click.FloatRange(0, 100),
+        callback=finite,
+        default=DEFAULT_QUALITY,
+        show_default=True,
+        help=text,
+    )
 
 
 strip = click.option(

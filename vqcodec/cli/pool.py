@@ -55,8 +55,6 @@ def attempt(work: Work, report: Report, job: Job) -> Outcome:
     said: list[tuple[str, bool]] = []
     try:
         return Outcome(job, work(job, report._replace(said=said)), said, None)
-    except BrokenPipeError:
-        raise  # the reader of our output went away: click ends quietly
     except Exception as exc:
         failure = explain(exc)
         if failure is None:

@@ -66,8 +66,6 @@ class Failures:
         """Report a failure of the body as one of the file `name`; None: of no file."""
         try:
             yield
-        except BrokenPipeError:
-            raise  # the reader of our output went away: click ends quietly
         except Exception as exc:
             found = explain(exc)
             if found is None:
@@ -87,7 +85,10 @@ class Failures:
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
-    """The message, one line, and the exit code of a failure; None for a bug."""
+    """The message, one line, and the exit code of a failure; None for what is to be raised: a
+    bug, or that the reader of our output went away, where click ends quietly."""
+    if isinstance(error, BrokenPipeError):
+        return None
     if isinstance(error, VqcodecError):
         return " ".join(str(error).split()), error.exit_code
     if isinstance(error, MemoryError | RuntimeError):
