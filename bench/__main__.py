@@ -169,6 +169,19 @@ def overhead(folder: Path, model: str, qualities) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
+@_list_option("--targets", (0.1, 0.2, 0.4, 0.8, 1.2), float, "Bits per pixel to aim at.")
+@click.option("--effort", type=click.IntRange(1, 9), default=4, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+def rates(folder: Path, model: str, targets, effort: int, threads: int) -> None:
+    """Size over qualities 0, 5, ..., 100, and what --target-bpp reaches."""
+    from .rates import run
+
+    run(folder, model, list(targets), effort, threads)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
 @click.option("--quality", "-q", type=float, default=50, show_default=True)
 @click.option("--tiles", type=click.IntRange(1, 16), default=16, show_default=True,
               help="How many of each picture.")  # fmt: skip

@@ -1,0 +1,76 @@
+"""Does the rate do as it is told: size over quality, and target rates."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vqcodec import pixels, targets
+from vqcodec.codec import Codec
+from vqcodec.errors import OutOfReachError
+from vqcodec.metrics import bits_per_pixel
+
+from .pictures import find
+from .rd import show
+
+QUALITIES = tuple(range(0, 101, 5))
+
+
+class Rates(NamedTuple):
+    """bpp: float64 [pictures, qualities]. reached: bits per pixel at each target, nan where the
+    target is out of reach, [pictures, targets]."""
+
+    bpp: np.ndarray
+    reached: np.ndarray
+
+
+def falls(bpp: np.ndarray) -> list[int]:
+    """Pictures whose size falls anywhere as quality rises; bpp as of `Rates`."""
+    return np.flatnonzero((np.diff(bpp, axis=1) < 0).any(1)).tolist()
+
+
+def measure(codec: Codec, paths: list[Path], aims: list[float], effort: int) -> Rates:
+    """Encode every picture at every quality, and to every target rate."""
+    bpp, reached = [], []
+    for path in tqdm(paths, desc="pictures", disable=None):
+        picture = pixels.load(path)
+        height, width = picture.rgb.shape[:2]
+        sizes = [len(codec.encode(picture, quality, effort=effort)) for quality in QUALITIES]
+        bpp.append([bits_per_pixel(size, width, height) for size in sizes])
+        reached.append([_reach(codec, picture, aim, effort) for aim in aims])
+    return Rates(np.array(bpp), np.array(reached).reshape(len(paths), len(aims)))
+
+
+def _reach(codec: Codec, picture: pixels.Picture, aim: float, effort: int) -> float:
+    try:
+        return targets.to_bpp(codec, picture, aim, effort).value
+    except OutOfReachError:
+        return float("nan")
+
+
+def run(folder: Path, model: str, aims: list[float], effort: int, threads: int) -> None:
+    """Print both tables."""
+    torch.set_num_threads(threads)
+    pictures = find([folder])
+    rates = measure(Codec.load(model or None, "cpu"), [p.path for p in pictures], aims, effort)
+    lines = [["quality", "mean bpp", "lowest", "highest"]]
+    for quality, column in zip(QUALITIES, rates.bpp.T, strict=True):
+        figures = column.mean(), column.min(), column.max()
+        lines.append([str(quality), *(f"{value:.3f}" for value in figures)])
+    show(lines)
+    names = ", ".join(pictures[n].name for n in falls(rates.bpp)) or "none"
+    print(f"\nsize grows with quality, the mean of all: {not falls(rates.bpp.mean(0)[None])}")
+    print(f"pictures whose size falls somewhere, of {len(pictures)}: {names}\n")
+    lines = [["--target-bpp", "mean reached", "largest shortfall", "exceeded", "out of reach"]]
+    for aim, column in zip(aims, rates.reached.T, strict=True):
+        found = column[~np.isnan(column)]
+        if not len(found):
+            lines.append([f"{aim:g}", "", "", "", str(len(column))])
+            continue
+        shortfall = f"{100 * (1 - found.min() / aim):.2f} %"
+        exceeded = str(int((found > aim).sum()))
+        missing = str(len(column) - len(found))
+        lines.append([f"{aim:g}", f"{found.mean():.4f}", shortfall, exceeded, missing])
+    show(lines)
