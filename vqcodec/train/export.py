@@ -78,6 +78,17 @@ def export(network: Network, probabilities: list[Tensor], folder: Path) -> Model
     return load_folder(folder)
 
 
+def export_realism(source: Path, decoder: dict[str, Tensor], folder: Path) -> Model:
+    """Write a copy of the model in `source` with a realism decoder, the tensors of a `Decoder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("config.json", *(f"{part}.safetensors" for part in PARTS)):
+        (folder / file).write_bytes((source / file).read_bytes())
+    tensors = {f"decoder.{k}": t.cpu().contiguous() for k, t in decoder.items()}
+    tensors = {k: t.half() if t.ndim > 1 else t for k, t in tensors.items()}
+    save_file(tensors, folder / "realism.safetensors")
+    return load_folder(folder)
+
+
 def index_entry(folder: Path, model: Model) -> dict:
     """The row of models/index.json that ships this folder."""
     hashes = {

@@ -225,7 +225,7 @@ class Trainer:
 
     def _record(self, row: dict) -> None:
         self.log.append(row)
-        text = " ".join(f"{k} {_short(v)}" for k, v in row.items())
+        text = " ".join(f"{k} {short(v)}" for k, v in row.items())
         print(text, flush=True)
 
     def save(self) -> None:
@@ -277,7 +277,7 @@ class Trainer:
         self.norm, self.log = state["norm"], state["log"]
 
 
-def _short(value) -> str:
+def short(value) -> str:
     if isinstance(value, list):
-        return "/".join(_short(v) for v in value)
+        return "/".join(short(v) for v in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -114,6 +114,7 @@ class Perceptual:
 
 def _unit(x: Tensor) -> Tensor:
     """Features as unit vectors over the channels."""
+    x = x.float()
     return x / (x.square().sum(1, keepdim=True) + TINY).sqrt()
 
 

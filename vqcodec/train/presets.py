@@ -33,6 +33,24 @@ class TrainConfig:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class RealismConfig:
+    """Settings of the realism stage."""
+
+    minutes: float = 60.0  # length of the schedule
+    batch: int = 8  # crops a step and process
+    crop: int = 128  # pixels a side
+    rate: float = 3e-4  # of the decoder; falls linearly to nearly zero
+    discriminator_rate: float = 4e-4
+    alone: int = 200  # steps of the discriminator before the decoder's; then as many of warm-up
+    strength: float = 0.5  # of the perceptual and the adversarial gradient, at the start
+    aim: float = 1.2  # dB of PSNR that realism may cost; sets the strengths
+    low_share: float = 0.85  # of the crops are coded at the lower 60 % of the levels
+    ema: float = 0.998
+    save_minutes: float = 5.0
+    seed: int = 0
+
+
 def base() -> TrainConfig:
     """Trains the shipped model."""
     return TrainConfig()
@@ -63,3 +81,7 @@ def tiny() -> TrainConfig:
 
 
 PRESETS = {"base": base, "control": control, "tiny": tiny}
+REALISM_PRESETS = {
+    "base": RealismConfig(),
+    "tiny": RealismConfig(minutes=0.3, batch=2, crop=64, alone=10, save_minutes=0.2),
+}

@@ -1,0 +1,59 @@
+"""The losses of the realism stage, each as one number a picture."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+COLOUR_WEIGHT = 4.0  # of the squared error of 16x16 means, against drifting colours
+
+
+class Scene(NamedTuple):
+    """A batch: pixels, and what the frozen part makes of them.
+
+    x, fidelity: float [B, 3, H, W] in 0..1. latents: [B, C, H/16, W/16] in standard deviations.
+    """
+
+    x: Tensor
+    levels: Tensor
+    latents: Tensor
+    fidelity: Tensor
+
+
+def unit(gradient: Tensor) -> Tensor:
+    """Each picture's gradient [B, 3, H, W] with a length of 1."""
+    return gradient / (gradient.square().sum((1, 2, 3), keepdim=True).sqrt() + 1e-12)
+
+
+def squared_error(x: Tensor, y: Tensor) -> Tensor:
+    """float [B], in 255 units: what the decoder keeps low; 16x16 means count more."""
+    error = (x - y) * 255
+    mean = F.avg_pool2d(error, 16)
+    return error.square().mean((1, 2, 3)) + COLOUR_WEIGHT * mean.square().mean((1, 2, 3))
+
+
+def loss_of_psnr(scene: Scene, y: Tensor) -> Tensor:
+    """float [B], in dB: by how much y is worse than the fidelity decoder's pixels."""
+    before, after = (
+        (p.detach().clamp(0, 1) - scene.x).square().mean((1, 2, 3)) + 1e-6
+        for p in (scene.fidelity, y)
+    )
+    return 10 * (after / before).log10()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean loss of logits [B, 1, h, w]: that of logistic regression (Goodfellow et al. 2014)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def deception_loss(fake: Tensor) -> Tensor:
+    """float [B]: the non-saturating loss of the painter."""
+    return F.softplus(-fake).mean((1, 2, 3))
+
+
+def matching_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """float [B]: mean distance of the discriminator's features (Wang et al. 2018,
+    arXiv:1711.11585)."""
+    parts = [(a - b).abs().mean((1, 2, 3)) for a, b in zip(real, fake, strict=True)]
+    return torch.stack(parts).sum(0)
