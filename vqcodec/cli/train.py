@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..nn.model import Network
     from ..train.loop import Trainer
     from ..train.presets import TrainConfig
+    from ..train.realism import RealismTrainer
 
 CHECKPOINT = "checkpoint.pt"
 STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells have it
@@ -41,6 +42,18 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
 )
 @click.option("--init", metavar="NAME|DIR", help="Start from the networks of this model.")
 @click.option("--grow", is_flag=True, help="With --init: train the preset's larger network.")
+@click.option(
+    "--stage",
+    type=click.Choice(["codec", "realism"]),
+    default="codec",
+    show_default=True,
+    help="codec: all networks; realism: a second decoder for the files of the --init model.",
+)
+@click.option(
+    "--perceptual",
+    metavar="FILE",
+    help="With --stage realism: weights of SqueezeNet 1.1, VGG16 or AlexNet, for LPIPS.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.")
 @click.option("--export", metavar="DIR", help="Folder of the finished model.  [default: OUT/model]")
 def train(
@@ -50,6 +63,8 @@ def train(
     minutes: float | None,
     init: str | None,
     grow: bool,
+    stage: str,
+    perceptual: str | None,
     resume: bool,
     export: str | None,
 ) -> None:
@@ -64,19 +79,21 @@ def train(
       vqcodec train --data photos/ --out runs/b --init base --minutes 60
       vqcodec train --data photos/ --out runs/b --resume --minutes 60
       torchrun --nproc-per-node 2 -m vqcodec train --data photos/ --out runs/c
+      vqcodec train --data photos/ --out runs/d --stage realism --init base --perceptual lpips.pth
     """
-    if init is not None and resume:
-        raise click.UsageError("--init starts a run and --resume goes on with one: give either")
-    if grow and init is None:
-        raise click.UsageError("--grow needs --init, the model to grow from")
+    _check_usage(stage, init, preset, grow, resume, perceptual)
     if init is not None:
         options.check_model(init)
     folder = Path(export) if export else Path(out) / "model"
     _check_paths(data, folder, may_exist=export is None)
     from ..train.loop import finish_processes
 
-    config = _config(preset, minutes)
-    trainer = _trainer(config, [Path(path) for path in data], Path(out), init, grow, resume)
+    sources = [Path(path) for path in data]
+    if stage == "realism":
+        trainer = _realism_trainer(preset, minutes, sources, Path(out), init, perceptual, resume)
+    else:
+        config = _config(preset, minutes)
+        trainer = _trainer(config, sources, Path(out), init, grow, resume)
     with _stopping_on_interrupt(trainer):
         trainer.run()
     finish_processes()
@@ -87,6 +104,23 @@ def train(
     if trainer.rank == 0:
         model = trainer.export(folder)
         say(f"model {model.id.hex()} written to {folder}")
+
+
+def _check_usage(
+    stage: str, init: str | None, preset: str, grow: bool, resume: bool, perceptual: str | None
+) -> None:
+    if stage == "realism":
+        if init is None:
+            raise click.UsageError("--stage realism needs --init, the model that gets a decoder")
+        if grow or preset == "control":
+            raise click.UsageError("--stage realism trains a decoder alone: no --grow, no control")
+        return
+    if perceptual is not None:
+        raise click.UsageError("--perceptual is of --stage realism")
+    if init is not None and resume:
+        raise click.UsageError("--init starts a run and --resume goes on with one: give either")
+    if grow and init is None:
+        raise click.UsageError("--grow needs --init, the model to grow from")
 
 
 def _check_paths(data: tuple[str, ...], folder: Path, may_exist: bool) -> None:
@@ -118,6 +152,30 @@ def _trainer(
     if resume:
         config = dataclasses.replace(config, model=_checkpoint_model(out / CHECKPOINT))
     trainer = Trainer(config, data, out, network)
+    if resume:
+        trainer.resume(out / CHECKPOINT)
+    return trainer
+
+
+def _realism_trainer(
+    preset: str,
+    minutes: float | None,
+    data: list[Path],
+    out: Path,
+    init: str,
+    perceptual: str | None,
+    resume: bool,
+) -> "RealismTrainer":
+    from .. import shipped
+    from ..train.presets import REALISM_PRESETS
+    from ..train.realism import RealismTrainer
+
+    config = REALISM_PRESETS[preset]
+    if minutes is not None:
+        config = dataclasses.replace(config, minutes=minutes)
+    source = Path(init) if Path(init).is_dir() else shipped.folder_of(init)
+    weights = None if perceptual is None else Path(perceptual)
+    trainer = RealismTrainer(config, data, out, source, weights)
     if resume:
         trainer.resume(out / CHECKPOINT)
     return trainer

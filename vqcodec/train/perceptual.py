@@ -45,8 +45,8 @@ ALEXNET = (
     (("conv", 8),),
     (("conv", 10),),
 )
-# (kernel, stride, padding) of the convolutions that are not plain 3x3 with padding 1
-SHAPES = {(64, 11): (4, 2), (192, 5): (1, 2)}  # AlexNet's first two, by outputs and kernel
+# (stride, padding) of the convolutions that are not 3x3
+SHAPES = {11: (4, 2), 5: (1, 2)}  # AlexNet's first two, by kernel
 
 
 class Perceptual:
@@ -95,7 +95,7 @@ class Perceptual:
 
     def _conv(self, x: Tensor, number: int) -> Tensor:
         weight = self._weights[f"features.{number}.weight"]
-        stride, padding = SHAPES.get((weight.shape[0], weight.shape[2]), (1, 1))
+        stride, padding = SHAPES.get(weight.shape[2], (1, 1))
         if "features.3.squeeze.weight" in self._weights:
             stride, padding = 2, 0
         return F.relu(

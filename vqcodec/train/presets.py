@@ -47,6 +47,8 @@ class RealismConfig:
     aim: float = 1.2  # dB of PSNR that realism may cost; sets the strengths
     low_share: float = 0.85  # of the crops are coded at the lower 60 % of the levels
     ema: float = 0.998
+    watched: int = 16  # held-out crops that are measured every few minutes
+    watched_side: int = 256  # pixels
     save_minutes: float = 5.0
     seed: int = 0
 
@@ -83,5 +85,7 @@ def tiny() -> TrainConfig:
 PRESETS = {"base": base, "control": control, "tiny": tiny}
 REALISM_PRESETS = {
     "base": RealismConfig(),
-    "tiny": RealismConfig(minutes=0.3, batch=2, crop=64, alone=10, save_minutes=0.2),
+    "tiny": RealismConfig(
+        minutes=0.3, batch=2, crop=64, alone=10, watched=4, watched_side=64, save_minutes=0.2
+    ),
 }

@@ -18,7 +18,6 @@ from .realism_loss import Scene, loss_of_psnr
 if TYPE_CHECKING:
     from .realism import RealismTrainer
 
-PICTURES, SIDE = 16, 256
 PLACES = (0.07, 0.22, 0.42)  # of all levels: about 0.1, 0.2 and 0.4 bits a pixel
 SPARE = 0.2  # dB that PSNR may fall below the aim
 COLOUR_LIMIT = 1.0  # of 255, by which a picture's mean colour may leave the fidelity decoder's
@@ -31,10 +30,12 @@ class Watch:
 
     def __init__(self, trainer: "RealismTrainer", crops: Crops):
         self.trainer = trainer
-        x = crops.sample(PICTURES, SIDE)
+        x = crops.sample(trainer.config.watched, trainer.config.watched_side)
         total = trainer.network.config.transform.levels
         self.scenes = [
-            trainer.scene(part, torch.full((4,), round(place * (total - 1)), device=x.device))
+            trainer.scene(
+                part, torch.full((len(part),), round(place * (total - 1)), device=x.device)
+            )
             for place in PLACES
             for part in x.split(4)
         ]
@@ -105,26 +106,26 @@ class Watch:
         """Add a column to the sheet: the lowest place's pictures as they are painted now."""
         path = self.trainer.out / "samples.png"
         scene: Scene = self.scenes[0]
-        columns = [_column(painted[0])]
+        before = [_column(scene.x), _column(scene.fidelity)]
         if path.exists() and len(self.trainer.log):
-            columns.insert(0, np.asarray(Image.open(path)))
-        else:
-            columns = [_column(scene.x), _column(scene.fidelity), *columns]
-        Image.fromarray(np.concatenate(columns, 1)).save(path)
+            with Image.open(path) as sheet:
+                before = [np.asarray(sheet)]
+        Image.fromarray(np.concatenate([*before, _column(painted[0])], 1)).save(path)
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared MMD of two samples [N, C] with the cubic kernel: KID (Binkowski et al.
-    2018, arXiv:1801.01401)."""
+    """Unbiased squared MMD with the cubic kernel of two samples [N, C] of as many patches: KID
+    (Binkowski et al. 2018, arXiv:1801.01401).
 
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (x.double() @ y.double().T / x.shape[1] + 1) ** 3
+    Patches of one place, a[i] and b[i], are not independent, so their pairs are left out too
+    (the U-statistic of Gretton et al. 2012, lemma 6).
+    """
 
-    def inner(x: Tensor) -> Tensor:
-        k, n = kernel(x, x), len(x)
+    def off_diagonal(x: Tensor, y: Tensor) -> Tensor:
+        k, n = (x.double() @ y.double().T / x.shape[1] + 1) ** 3, len(x)
         return (k.sum() - k.trace()) / (n * (n - 1))
 
-    return float(inner(a) + inner(b) - 2 * kernel(a, b).mean())
+    return float(off_diagonal(a, a) + off_diagonal(b, b) - 2 * off_diagonal(a, b))
 
 
 def _column(x: Tensor) -> np.ndarray:
