@@ -19,7 +19,7 @@ from vqcodec.train.presets import REALISM_PRESETS
 
 pytest.importorskip("matplotlib")
 from vqcodec.train.realism import STRENGTHS, RealismTrainer
-from vqcodec.train.watch import kernel_distance
+from vqcodec.train.watch import kernel_distance, pattern
 
 
 @pytest.fixture(scope="module")
@@ -110,20 +110,34 @@ def test_a_file_of_another_network_is_refused(tmp_path, perceptual_file):
         Perceptual(tmp_path / "e.pth")
 
 
-def test_colour_counts_more_than_texture():
-    x = torch.full((1, 3, 32, 32), 0.5)
-    texture = x + 0.1 * (-1.0) ** torch.arange(32)
-    brighter = x + 0.1
-
-    fine, flat = (float(realism_loss.squared_error(x, y)) for y in (texture, brighter))
-    assert fine == pytest.approx(25.5**2, rel=1e-4)
-    assert flat == pytest.approx((1 + realism_loss.COLOUR_WEIGHT) * 25.5**2, rel=1e-4)
+def test_colour_and_patterns_count_more_than_texture():
+    x = torch.full((1, 3, 64, 64), 0.5)
+    scene = realism_loss.Scene(x, torch.zeros(1), x, x)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    dots = torch.zeros_like(x)
+    dots[..., ::8, ::8] = 8.0  # a mean square of 1
+    texture, pattern, brighter = (
+        float(realism_loss.squared_error(scene, x + change / 255))
+        for change in (noise, dots, torch.ones_like(x))
+    )
+    colour = 1 + realism_loss.COLOUR_WEIGHT
+    assert brighter == pytest.approx(colour, rel=1e-3)
+    assert texture < 0.35 * colour
+    assert pattern > 5 * texture
 
 
 def test_the_fall_of_psnr_is_in_decibels():
     x = torch.full((1, 3, 16, 16), 0.5)
     scene = realism_loss.Scene(x, torch.zeros(1), x, x + 0.05)
     assert float(realism_loss.loss_of_psnr(scene, x + 0.1)) == pytest.approx(6.02, abs=0.01)
+
+
+def test_a_pattern_of_the_blocks_is_seen():
+    dots = torch.zeros(2, 3, 64, 64)
+    dots[..., ::8, ::8] = 8 / 255
+    noise = 0.05 * torch.randn(16, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    assert pattern(dots) == pytest.approx(8 * (63 / 64**2) ** 0.5, rel=0.01)
+    assert pattern(noise) < 0.15
 
 
 def test_a_kernel_distance_tells_distributions_apart():
@@ -193,10 +207,12 @@ def test_strengths_follow_what_they_cost(pictures, tmp_path, model_folder):
 def test_weights_that_break_pictures_are_not_kept(pictures, tmp_path, model_folder):
     trainer = trainer_of(pictures, tmp_path, model_folder)
     good = {"valid_fallen": [1.0, 1.1, 0.9], "valid_colour": [0.2, 0.3, 0.1]}
+    good |= {"valid_pattern": [0.1, 0.1, 0.1]}
     lpips, kernel = {"valid_lpips": [0.7] * 3}, {"valid_kernel": [0.5] * 3}
     kept = trainer.watch.best
     trainer.watch._keep(good | {"valid_fallen": [1.0, 2.0, 1.0]} | lpips | kernel, {})
     trainer.watch._keep(good | {"valid_colour": [0.1, 0.2, 1.3]} | lpips | kernel, {})
+    trainer.watch._keep(good | {"valid_pattern": [0.1, 0.1, 0.6]} | lpips | kernel, {})
     assert trainer.watch.best is kept
 
     trainer.watch._keep(good | lpips | kernel, {"a": torch.ones(1)})

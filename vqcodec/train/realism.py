@@ -41,7 +41,11 @@ from .watch import Watch
 LOG_STEPS = 50
 RANGES = 6  # of levels, each with a strength of its own
 STRENGTHS = 0.05, 4.0  # least and most
-FOLLOW = 0.01  # how fast a strength follows, a step and dB
+FOLLOW = 0.004  # how fast a strength follows, a step and dB
+PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
+# Of the pixels that a perceptual network sees: its strides and the decoder's have one period,
+# and without it the decoder learns a faint pattern of that period which the network likes.
+SHIFT = 8
 
 
 class RealismTrainer:
@@ -123,11 +127,12 @@ class RealismTrainer:
         levels = spread_levels(count, total, self.config.low_share, self.generator)
         return self.scene(x, levels.to(self.device))
 
-    def _features(self, x: Tensor) -> list[Tensor]:
+    def _features(self, x: Tensor, shift: tuple[int, int]) -> list[Tensor]:
+        """Of the pixels without the first `shift` rows and columns."""
         if self.perceptual is None:
             return []
         with torch.autocast(x.device.type, torch.bfloat16):
-            return self.perceptual.outputs(x)
+            return self.perceptual.outputs(x[..., shift[0] :, shift[1] :])
 
     def _judge(self, x: Tensor, scene: Scene, features: list[Tensor]):
         with torch.autocast(x.device.type, torch.bfloat16):
@@ -137,9 +142,10 @@ class RealismTrainer:
         scene = self._batch()
         pixels = self.paint(self.painter, scene.latents, scene.levels)
         y = pixels.detach().requires_grad_(True)
+        shift = tuple(torch.randint(SHIFT, (2,), generator=self.generator).tolist())
         with torch.no_grad():
-            real = self._features(scene.x)
-        fake = self._features(y)
+            real = self._features(scene.x, shift)
+        fake = self._features(y, shift)
         row = self._train_discriminator(scene, y.detach(), real, [f.detach() for f in fake])
         alone = self.config.alone
         if self.step >= alone:
@@ -184,11 +190,11 @@ class RealismTrainer:
         self.discriminator.requires_grad_(True)
         (push,) = torch.autograd.grad(deception.sum(), y, retain_graph=True)
         (draw,) = torch.autograd.grad(likeness.sum(), y)
-        error = squared_error(scene.x, y)
+        error = squared_error(scene, y)
         (pull,) = torch.autograd.grad(error.sum(), y)
         ranges = scene.levels * RANGES // self.network.config.transform.levels
         strength = self.strength[ranges].view(-1, 1, 1, 1)
-        total = unit(pull) + strength * (unit(draw) + warm * unit(push))
+        total = unit(pull) + strength * (PERCEPTUAL * unit(draw) + warm * unit(push))
         self.adam.zero_grad()
         pixels.backward(total / len(total))
         self._average(self.painter)

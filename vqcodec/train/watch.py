@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from .data import Crops
-from .realism_loss import Scene, loss_of_psnr
+from .realism_loss import PERIOD, Scene, loss_of_psnr
 
 if TYPE_CHECKING:
     from .realism import RealismTrainer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PLACES = (0.07, 0.22, 0.42)  # of all levels: about 0.1, 0.2 and 0.4 bits a pixel
 SPARE = 0.2  # dB that PSNR may fall below the aim
 COLOUR_LIMIT = 1.0  # of 255, by which a picture's mean colour may leave the fidelity decoder's
+PATTERN_LIMIT = 0.4  # of 255, of the mean block's deviation: a pattern that comes back in each
 PATCH = 64  # pixels a side, of the patches whose features are compared as distributions
 SHOWN = 4  # pictures of the sheet of samples
 
@@ -46,8 +48,9 @@ class Watch:
     @torch.no_grad()
     def measure(self) -> dict:
         """A row of the log: for each of PLACES the fall of PSNR in dB, the largest change of a
-        mean colour in 255 units, and the ratios of LPIPS and of the kernel distance of patches
-        to those of the fidelity decoder. Updates `best` and the sheet of samples."""
+        mean colour in 255 units, the strength of a pattern, and the ratios of LPIPS and of the
+        kernel distance of patches to those of the fidelity decoder. Updates `best` and the sheet
+        of samples."""
         trainer = self.trainer
         painter = _copy_with(trainer.painter, trainer.ema)
         painted = [trainer.paint(painter, s.latents, s.levels).clamp(0, 1) for s in self.scenes]
@@ -56,9 +59,11 @@ class Watch:
             ((y - s.fidelity.clamp(0, 1)).mean((2, 3)) * 255).abs().amax(1)
             for s, y in zip(self.scenes, painted, strict=True)
         ]
+        changes = [y - s.fidelity for s, y in zip(self.scenes, painted, strict=True)]
         row = {
             "valid_fallen": [float(v.mean()) for v in self._by_place(fallen)],
             "valid_colour": [float(v.max()) for v in self._by_place(colour)],
+            "valid_pattern": [pattern(v) for v in self._by_place(changes)],
         }
         if trainer.perceptual is not None:
             if self._before is None:
@@ -74,7 +79,7 @@ class Watch:
         """The rule: inside the limits, the lowest mean ratio; without ratios, the last."""
         if max(row["valid_fallen"]) > self.trainer.config.aim + SPARE:
             return
-        if max(row["valid_colour"]) > COLOUR_LIMIT:
+        if max(row["valid_colour"]) > COLOUR_LIMIT or max(row["valid_pattern"]) > PATTERN_LIMIT:
             return
         ratios = [*row.get("valid_lpips", []), *row.get("valid_kernel", [])]
         score = sum(ratios) / len(ratios) if ratios else -self.trainer.elapsed
@@ -111,6 +116,11 @@ class Watch:
             with Image.open(path) as sheet:
                 before = [np.asarray(sheet)]
         Image.fromarray(np.concatenate([*before, _column(painted[0])], 1)).save(path)
+
+
+def pattern(change: Tensor) -> float:
+    """Standard deviation in 255 units of the mean PERIOD x PERIOD block of [B, 3, H, W]."""
+    return float((F.pixel_unshuffle(change, PERIOD).mean((0, 2, 3)) * 255).std())
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
