@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from conftest import smooth_picture
 from vqcodec.cli import main
 from vqcodec.errors import ModelError
+from vqcodec.nn.grain import CHANNELS
 from vqcodec.train import realism_loss
 from vqcodec.train.perceptual import ALEXNET, SQUEEZENET, VGG16, Perceptual
 from vqcodec.train.presets import REALISM_PRESETS
@@ -152,7 +153,7 @@ def test_a_run_refines_the_decoder_alone(
     given = perceptual_file if with_network else None
     trainer = trainer_of(pictures, tmp_path / "run", model_folder, given)
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-    start = {k: v.clone() for k, v in trainer.painter.state_dict().items()}
+    start = {k: v.clone() for k, v in trainer.network.decoder.state_dict().items()}
     rows = []
     for _ in range(6):
         rows.append(trainer.train_step())
@@ -167,9 +168,10 @@ def test_a_run_refines_the_decoder_alone(
     assert all(torch.equal(v, trainer.network.state_dict()[k]) for k, v in before.items())
     shapes = {k: v.shape for k, v in load_file(model_folder / "decoder.safetensors").items()}
     made = load_file(tmp_path / "model" / "realism.safetensors")
-    assert {k: v.shape for k, v in made.items()} == {
-        k: v for k, v in shapes.items() if k.startswith("decoder.")
-    }
+    own = {k: v for k, v in shapes.items() if k.startswith("decoder.")}
+    width = trainer.painter.config.fine_width
+    own["decoder.grain.weight"] = (width, CHANNELS, 1, 1)
+    assert {k: v.shape for k, v in made.items()} == own
     for part in ("config.json", "prior.safetensors", "decoder.safetensors"):
         assert (tmp_path / "model" / part).read_bytes() == (model_folder / part).read_bytes()
     row = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])

@@ -131,7 +131,8 @@ def _paint_window(network: Network, header: Header, known: Maps, window: Rectang
     grid = grid_of(header.width, header.height)
     around = widened(window, reach(network.config.transform), grid)
     levels = torch.tensor([header.level], device=known.values.device)
-    painted = Maps(network.synthesise(known.cut(around), levels), pixels_of(around))
+    painted = network.synthesise(known.cut(around), levels, (around.y, around.x))
+    painted = Maps(painted, pixels_of(around))
     x = painted.cut(pixels_of(window))[0]
     if header.grey:
         x = x.mean(0, keepdim=True)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from .blocks import as_map
+from .grain import grain
 from .prior import Expectation, LevelTables, Prior, lattice_mask, level_tables
 from .quantizer import Assignment, Classes, Codebooks
 from .transforms import Decoder, Encoder, Gains, LinearPath
@@ -55,10 +56,16 @@ class Network(nn.Module):
         y = self.encoder(x, self.linear, self.gains.scale, levels)
         return y * as_map(self.gains.to_steps()[levels])
 
-    def synthesise(self, latents: Tensor, levels: Tensor) -> Tensor:
-        """Latents in steps [B, C, h, w] -> pixels float32 [B, 3, 16h, 16w], not clipped."""
+    def synthesise(
+        self, latents: Tensor, levels: Tensor, origin: tuple[int, int] = (0, 0)
+    ) -> Tensor:
+        """Latents in steps [B, C, h, w] -> pixels float32 [B, 3, 16h, 16w], not clipped.
+
+        origin: row and column of the first latent in the picture; grain depends on the place.
+        """
         y = latents * as_map(self.gains.to_units()[levels])
-        return self.decoder(y, self.linear, self.gains.scale, levels)
+        noise = grain(*origin, *y.shape[2:], y.device) if self.decoder.is_grained else None
+        return self.decoder(y, self.linear, self.gains.scale, levels, noise)
 
     def kappa(self, levels: Tensor, fidelity: float) -> Tensor:
         """Bits that a squared error of one step is worth, [B, C, 1, 1].

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import STRIDE, TransformConfig
+from . import grain
 from .blocks import LevelVector, Residual, as_map
 
 PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
@@ -91,10 +92,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [B, C, h, w] in standard deviations -> float [B, 3, 16h, 16w], about 0..1."""
+    """Latents [B, C, h, w] in standard deviations -> float [B, 3, 16h, 16w], about 0..1.
 
-    def __init__(self, config: TransformConfig):
+    grained: it takes grain as well, [B, grain.CHANNELS, 2h, 2w], as the realism decoder does.
+    """
+
+    def __init__(self, config: TransformConfig, grained: bool = False):
         super().__init__()
+        self.config = config
         fine, coarse = config.fine_width, config.coarse_width
         self.stem = nn.Conv2d(config.latents, coarse, 1)
         self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
@@ -105,12 +110,27 @@ class Decoder(nn.Module):
         self.coarse_level = LevelVector(coarse, config.levels, config.knots)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        if grained:
+            self.grain = nn.Conv2d(grain.CHANNELS, fine, 1, bias=False)
 
-    def forward(self, y: Tensor, linear: LinearPath, scale: Tensor, levels: Tensor) -> Tensor:
+    @property
+    def is_grained(self) -> bool:
+        return hasattr(self, "grain")
+
+    def forward(
+        self,
+        y: Tensor,
+        linear: LinearPath,
+        scale: Tensor,
+        levels: Tensor,
+        noise: Tensor | None = None,
+    ) -> Tensor:
         blocks = linear.inverse(y * (scale / 255)[:, None, None])
         h = self.stem(y)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
         h = F.pixel_shuffle(self.up(h), 2)
+        if noise is not None:
+            h = h + self.grain(noise)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
         residual = F.pixel_shuffle(self.head(h), 8).float()
         return F.pixel_shuffle(blocks, STRIDE).float() + 0.05 * residual + PIXEL_MEAN

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from ..nn.grain import grain
 from ..nn.transforms import Decoder
 from ..rate_control import FIDELITY
 from ..weights import Model, load_folder
@@ -42,10 +43,19 @@ LOG_STEPS = 50
 RANGES = 6  # of levels, each with a strength of its own
 STRENGTHS = 0.05, 4.0  # least and most
 FOLLOW = 0.004  # how fast a strength follows, a step and dB
+GRAIN = 0.05  # standard deviation of the weights of grain, to start with
 PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
 # Of the pixels that a perceptual network sees: its strides and the decoder's have one period,
 # and without it the decoder learns a faint pattern of that period which the network likes.
 SHIFT = 8
+
+
+def grained(decoder: Decoder) -> Decoder:
+    """A trainable copy of a decoder that takes grain, and hardly hears it yet."""
+    copied = Decoder(decoder.config, grained=True)
+    copied.load_state_dict(decoder.state_dict(), strict=False)
+    torch.nn.init.normal_(copied.grain.weight, std=GRAIN)
+    return copied
 
 
 class RealismTrainer:
@@ -79,7 +89,7 @@ class RealismTrainer:
         layout = {"device": self.device, "memory_format": torch.channels_last}
         network.to(**layout)
         self.perceptual = Perceptual(perceptual, self.device) if perceptual else None
-        self.painter = copy.deepcopy(network.decoder).train().requires_grad_(True)
+        self.painter = grained(network.decoder).to(**layout).train()
         self.discriminator = Discriminator(
             network.config.transform.latents, self._feature_sizes()
         ).to(**layout)
@@ -116,9 +126,15 @@ class RealismTrainer:
         return Scene(x, levels, latents, self.paint(net.decoder, latents, levels))
 
     def paint(self, decoder: Decoder, latents: Tensor, levels: Tensor) -> Tensor:
-        """Pixels float32 [B, 3, H, W], about 0..1."""
+        """Pixels float32 [B, 3, H, W], about 0..1; each picture is from another place."""
+        noise = None
+        if decoder.is_grained:
+            origins = torch.randint(2**16, (len(latents), 2), generator=self.generator).tolist()
+            size = latents.shape[2:]
+            noise = torch.cat([grain(*place, *size, latents.device) for place in origins])
+        net = self.network
         with torch.autocast(latents.device.type, torch.bfloat16):
-            return decoder(latents, self.network.linear, self.network.gains.scale, levels)
+            return decoder(latents, net.linear, net.gains.scale, levels, noise)
 
     def _batch(self) -> Scene:
         count = self.config.batch
