@@ -40,11 +40,11 @@ class RealismConfig:
     minutes: float = 60.0  # length of the schedule
     batch: int = 8  # crops a step and process
     crop: int = 128  # pixels a side
-    rate: float = 3e-4  # of the decoder; falls linearly to nearly zero
+    rate: float = 6e-4  # of the decoder; falls linearly to nearly zero
     discriminator_rate: float = 4e-4
     alone: int = 200  # steps of the discriminator before the decoder's; then as many of warm-up
     strength: float = 0.5  # of the perceptual and the adversarial gradient, at the start
-    aim: float = 1.2  # dB of PSNR that realism may cost; sets the strengths
+    aim: float = 0.8  # dB of PSNR that realism may cost; sets the strengths
     low_share: float = 0.85  # of the crops are coded at the lower 60 % of the levels
     ema: float = 0.998
     watched: int = 16  # held-out crops that are measured every few minutes

@@ -41,8 +41,8 @@ from .watch import Watch
 
 LOG_STEPS = 50
 RANGES = 6  # of levels, each with a strength of its own
-STRENGTHS = 0.05, 4.0  # least and most
-FOLLOW = 0.004  # how fast a strength follows, a step and dB
+STRENGTHS = 0.05, 2.0  # least and most
+FOLLOW = 0.002  # how fast a strength follows, a step and dB
 GRAIN = 0.05  # standard deviation of the weights of grain, to start with
 PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
 # Of the pixels that a perceptual network sees: its strides and the decoder's have one period,

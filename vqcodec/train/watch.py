@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .realism import RealismTrainer
 
 PLACES = (0.07, 0.22, 0.42)  # of all levels: about 0.1, 0.2 and 0.4 bits a pixel
-SPARE = 0.2  # dB that PSNR may fall below the aim
+SPARE = 0.5  # dB that PSNR may fall below the aim
 COLOUR_LIMIT = 1.0  # of 255, by which a picture's mean colour may leave the fidelity decoder's
 PATTERN_LIMIT = 0.4  # of 255, of the mean block's deviation: a pattern that comes back in each
 PATCH = 64  # pixels a side, of the patches whose features are compared as distributions
