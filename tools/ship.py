@@ -1,8 +1,8 @@
 """Ship a trained model: `python tools/ship.py RUN/model NAME`.
 
-Copies its files to models/NAME, appends it to models/index.json as the default, and writes its
-golden files. Then write models/NAME/CARD.md and the figures of README. Nothing that shipped
-earlier is changed.
+Copies its files to models/NAME, with realism.safetensors if it is there, appends it to
+models/index.json as the default, and writes its golden files. Then write models/NAME/CARD.md and
+the figures of README. Nothing that shipped earlier is changed.
 """
 
 import shutil
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from vqcodec.train.export import append_to_index, index_entry
-from vqcodec.weights import PARTS, load_folder
+from vqcodec.weights import PARTS, REALISM, load_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 def ship(source: Path, name: str) -> None:
     folder = ROOT / "models" / name
     folder.mkdir()
-    for file in ("config.json", *(f"{part}.safetensors" for part in PARTS)):
+    parts = PARTS if load_folder(source).realism is None else (*PARTS, REALISM)
+    for file in ("config.json", *(f"{part}.safetensors" for part in parts)):
         shutil.copyfile(source / file, folder / file)
     append_to_index(ROOT / "models" / "index.json", index_entry(folder, load_folder(folder)))
     make = ROOT / "tests" / "golden" / "make.py"

@@ -24,6 +24,7 @@ from .metadata import Metadata, to_info
 from .nn.prior import LevelTables
 from .pixels import Source
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, FIDELITY, Setting, setting
+from .realism import Painters
 from .salvage import TileState, salvage
 from .search import HALO, search
 from .strips import Strips, to_image
@@ -84,6 +85,7 @@ class Codec:
         self.network.fixed_tables = LevelTables(
             *(table.to(self.device, engine) for table in model.network.fixed_tables)
         )
+        self.painters = Painters(self.network, model.realism)
         self.tiles = TileCoder(self.network, symbols.make_tables(model.freqs), engine)
         if self.device.type != "cpu":
             self._check_exact()
@@ -159,7 +161,12 @@ class Codec:
         return self._indices(header, tiles)
 
     def decode(
-        self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
+        self,
+        data: bytes,
+        *,
+        crop: Crop | None = None,
+        realism: float = 0.0,
+        max_pixels: int = MAX_PIXELS,
     ) -> Image.Image:
         """Paint the picture of a .vqc file: RGB, or L if it is grey, and RGBA or LA if it has
         alpha. Its metadata goes to the image's `info`, under the names of Pillow: `icc_profile`,
@@ -167,16 +174,23 @@ class Codec:
 
         crop: x, y, width and height in pixels of the part to paint; None paints all. Of a large
         picture only the tiles that matter to it are decoded.
+        realism: from 0, least squared error, to 1, believable texture; more than 0 needs a model
+        with a second decoder. The bytes of a file do not depend on it.
 
         Raises FormatError if the bytes are not a whole, undamaged file, UnknownModelError if
-        it was made with another model than this one, ImageTooLargeError; ValueError for a crop
-        that is not inside the picture.
+        it was made with another model than this one, ImageTooLargeError, NoDecoderError;
+        ValueError for a crop that is not inside the picture, or a realism out of range.
         """
-        strips = self.decode_strips(data, crop=crop, max_pixels=max_pixels)
+        strips = self.decode_strips(data, crop=crop, realism=realism, max_pixels=max_pixels)
         return _image(strips)
 
     def decode_strips(
-        self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
+        self,
+        data: bytes,
+        *,
+        crop: Crop | None = None,
+        realism: float = 0.0,
+        max_pixels: int = MAX_PIXELS,
     ) -> Strips:
         """As `decode`, strip by strip while they are asked for: a large picture is never held
         as a whole. Raises as `decode`, some CorruptErrors only from `rows`."""
@@ -186,11 +200,21 @@ class Codec:
         metadata = chunks.read_metadata(file.chunks).upright()
         alpha = chunks.read_alpha(file.chunks, header.width, header.height)
         return self._strips(
-            header, crop, alpha, metadata, lambda *tile: self._read_tile(file, *tile).latents
+            header,
+            crop,
+            realism,
+            alpha,
+            metadata,
+            lambda *tile: self._read_tile(file, *tile).latents,
         )
 
     def decode_damaged(
-        self, data: bytes, *, crop: Crop | None = None, max_pixels: int = MAX_PIXELS
+        self,
+        data: bytes,
+        *,
+        crop: Crop | None = None,
+        realism: float = 0.0,
+        max_pixels: int = MAX_PIXELS,
     ) -> Rescued:
         """Paint what can be saved of a damaged or truncated .vqc file, and guess the rest. A sound
         file gives what `decode` does.
@@ -203,8 +227,9 @@ class Codec:
         with torch.inference_mode():
             tiles, states = conceal(self.tiles, found)
         alpha, metadata, notices = chunks.read_damaged(found.chunks, header.width, header.height)
+        upright = metadata.upright()
         strips = self._strips(
-            header, crop, alpha, metadata.upright(), lambda number, _: tiles[number].latents
+            header, crop, realism, alpha, upright, lambda number, _: tiles[number].latents
         )
         tail = () if found.ended else ("the file's end is damaged: alpha or metadata may be lost",)
         return Rescued(_image(strips), states, (*tile_notices(states), *notices, *tail))
@@ -228,13 +253,16 @@ class Codec:
             _cut_words(tables, place)[:] = self._read_tile(file, number, place).tables
         return tables
 
-    def decode_indices(self, indices: Indices) -> Image.Image:
-        """Paint tokens, which have no alpha. Raises UnknownModelError for those of another model,
-        ValueError if their shape or a word does not fit."""
+    def decode_indices(self, indices: Indices, *, realism: float = 0.0) -> Image.Image:
+        """Paint tokens, which have no alpha. realism: as of `decode`. Raises UnknownModelError for
+        those of another model, NoDecoderError; ValueError if their shape or a word does not fit."""
         header = self._header_of(indices)
         place = Rectangle(0, 0, header.width, header.height)
         rows = tiling.paint(
-            self.network, header, place, lambda _, tile: self._replay(indices, tile).latents
+            self.painters.at(realism),
+            header,
+            place,
+            lambda _, tile: self._replay(indices, tile).latents,
         )
         channels = 1 if header.grey else 3
         return to_image(Strips(header.width, header.height, channels, Metadata(), rows))
@@ -249,6 +277,7 @@ class Codec:
         self,
         header: Header,
         crop: Crop | None,
+        realism: float,
         alpha: np.ndarray | None,
         metadata: Metadata,
         latents_of: tiling.LatentsOf,
@@ -256,7 +285,7 @@ class Codec:
         if crop is not None:
             check_crop(crop, header.width, header.height)
         place = Rectangle(*(crop or (0, 0, header.width, header.height)))
-        rows = tiling.paint(self.network, header, place, latents_of)
+        rows = tiling.paint(self.painters.at(realism), header, place, latents_of)
         if alpha is not None:
             own = alpha[place.y : place.y + place.height, place.x : place.x + place.width]
             rows = _with_alpha(rows, own)

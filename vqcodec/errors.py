@@ -12,6 +12,7 @@ VqcodecError(Exception)              1  some file failed
   InputError(ValueError)             3  a source that cannot be read as a picture
   OutputError(OSError)               7  a target that exists or cannot be written
   OutOfReachError(ValueError)        8  a size or PSNR that no quality has
+  NoDecoderError(ValueError)         2  realism of a model that has no decoder for it
 
 Exit code 0 is success and 2 is wrong usage, as click has it. A message is one line: what was
 found, what was expected, and where. Misuse by a program (a wrong dtype, an index out of range)
@@ -99,3 +100,9 @@ class OutOfReachError(VqcodecError, ValueError):
     """A size or a PSNR that was asked for, and that no quality has for this picture."""
 
     exit_code = 8
+
+
+class NoDecoderError(VqcodecError, ValueError):
+    """Realism was asked of a model that has the fidelity decoder only."""
+
+    exit_code = 2

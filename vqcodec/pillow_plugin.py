@@ -4,7 +4,8 @@ Opening reads the header and no more, unless the header says that chunks follow:
 file is read for its mode and metadata. Pixels are painted in `load`, where torch is imported.
 Bytes of another format raise SyntaxError, which makes Pillow try its other plugins. What is
 ours and damaged, or needs a model that is not installed, raises OSError; with
-`ImageFile.LOAD_TRUNCATED_IMAGES` what can be saved of a damaged file is painted.
+`ImageFile.LOAD_TRUNCATED_IMAGES` what can be saved of a damaged file is painted. Set `realism`,
+0 to 1, of an opened image before its pixels are used to have it painted with more texture.
 """
 
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ class VqcImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "vqcodec"
+    realism = 0.0  # as of `Codec.decode`; matters until the pixels are loaded
 
     def _open(self) -> None:
         start = self.fp.read(container.HEADER_BYTES_MAX)
@@ -80,10 +82,12 @@ class VqcImageFile(ImageFile.ImageFile):
         with _os_error():
             if ImageFile.LOAD_TRUNCATED_IMAGES:
                 codec = Codec.shared(container.read_header(data, MAX_PIXELS).model_id)
-                return codec.decode_damaged(data, max_pixels=MAX_PIXELS).image
+                found = codec.decode_damaged(data, realism=self.realism, max_pixels=MAX_PIXELS)
+                return found.image
             # The checksums come before the model: a damaged file needs none.
             model_id = container.unpack(data, MAX_PIXELS).header.model_id
-            return Codec.shared(model_id).decode(data, max_pixels=MAX_PIXELS)
+            codec = Codec.shared(model_id)
+            return codec.decode(data, realism=self.realism, max_pixels=MAX_PIXELS)
 
     def _bytes(self) -> bytes:
         self.fp.seek(0)

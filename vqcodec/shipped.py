@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .errors import UnknownModelError
 
+REALISM = "realism"  # the part of a model that is its second decoder
 _CARD_ROW = re.compile(r"^\| ([a-z][a-z ]*) \| ([^|]*) \|$", re.MULTILINE)
 
 
@@ -21,6 +22,11 @@ class Entry(NamedTuple):
     name: str
     id: bytes
     sha256: dict[str, str]
+
+    @property
+    def decoders(self) -> tuple[str, ...]:
+        """What files of this model can be painted with."""
+        return ("fidelity", REALISM) if REALISM in self.sha256 else ("fidelity",)
 
 
 @lru_cache(maxsize=1)
@@ -49,9 +55,14 @@ def find(name: str) -> Entry:
 
 def name_of(identity: bytes) -> str:
     """The name of the shipped model with this id. Raises UnknownModelError."""
+    return entry_of(identity).name
+
+
+def entry_of(identity: bytes) -> Entry:
+    """The shipped model with this id. Raises UnknownModelError."""
     for entry in entries():
         if entry.id == identity:
-            return entry.name
+            return entry
     raise UnknownModelError(
         f"the file needs model {identity.hex()}, which is not installed: give the folder of it"
         " (--model DIR, or Codec.load), or install a vqcodec that has it (vqcodec models)"

@@ -2,7 +2,9 @@
 
 A model is a folder: config.json and three safetensors files. `prior` holds integers only and,
 with `decoder`, all that a decoder needs: the model id is the hash of config, prior and decoder,
-so that a better encoder for the same files keeps the id.
+so that a better encoder for the same files keeps the id. A fourth, `realism`, may hold other
+weights of the decoder's convolutions, to paint the same latents with more texture; it is no part
+of the id either.
 """
 
 import hashlib
@@ -28,6 +30,7 @@ from .nn.prior import TABLE_BITS, LevelTables, is_exact
 from .nn.quantizer import WORD_BITS, table_sizes
 
 PARTS = ("prior", "decoder", "encoder")
+REALISM = shipped.REALISM
 ID_BYTES = 8
 WORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
 # Units of the integer tensors of the prior, by the end of their names.
@@ -44,12 +47,14 @@ UNITS = {
 
 
 class Model(NamedTuple):
-    """A loaded model. freqs: uint32 [K] for each row of the tables."""
+    """A loaded model. freqs: uint32 [K] for each row of the tables. realism: the second decoder,
+    by the names of `network.state_dict()`; None if the model has none."""
 
     id: bytes
     config: ModelConfig
     network: Network
     freqs: tuple[np.ndarray, ...]
+    realism: dict[str, Tensor] | None = None
 
 
 def part_of(name: str) -> str:
@@ -127,6 +132,20 @@ def _split_freqs(flat: Tensor, config: ModelConfig) -> tuple[np.ndarray, ...]:
     return rows
 
 
+def check_realism(tensors: dict[str, Tensor], network: Network) -> None:
+    """Raise ModelError unless the tensors are finite and can stand for those of the decoder."""
+    own = {f"decoder.{name}": t for name, t in network.decoder.state_dict().items()}
+    if odd := sorted(own.keys() ^ tensors.keys()):
+        text = "is missing in it" if odd[0] in own else "is none of the decoder's tensors"
+        raise ModelError(f"{REALISM}.safetensors: {odd[0]} {text}")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            found, expected = list(tensor.shape), list(own[name].shape)
+            raise ModelError(f"{REALISM}.safetensors: {name} is {found}, expected {expected}")
+        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+            raise ModelError(f"{REALISM}.safetensors: {name} has not only finite numbers")
+
+
 def assemble(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Model:
     """Networks from the tensors of the three files. Raises ModelError if they are refused."""
     network = _network(config, parts)
@@ -140,12 +159,16 @@ def assemble(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Model:
 
 
 def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
-    """Load a model folder; `hashes` are the files' expected SHA-256 in hex.
+    """Load a model folder; `hashes` are the files' expected SHA-256 in hex. With them there is a
+    realism decoder if they have its hash, without them if the folder has its file.
 
     Raises ModelError if a file is missing, is not what its hash says, or is refused.
     """
+    is_there = (folder / f"{REALISM}.safetensors").is_file()
+    has_realism = is_there if hashes is None else REALISM in hashes
+    names = (*PARTS, REALISM) if has_realism else PARTS
     try:
-        blobs = {part: (folder / f"{part}.safetensors").read_bytes() for part in PARTS}
+        blobs = {part: (folder / f"{part}.safetensors").read_bytes() for part in names}
         config = ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
         raise ModelError(f"cannot read the model in {folder}: {exc}") from exc
@@ -157,7 +180,11 @@ def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
         parts = {part: load_tensors(blob) for part, blob in blobs.items()}
     except (SafetensorError, struct.error, ValueError) as exc:
         raise ModelError(f"model files in {folder} are damaged: {exc}") from exc
-    return assemble(config, parts)
+    realism = parts.pop(REALISM, None)
+    model = assemble(config, parts)
+    if realism is not None:
+        check_realism(realism, model.network)
+    return model._replace(realism=realism)
 
 
 @lru_cache(maxsize=4)

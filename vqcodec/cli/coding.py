@@ -137,6 +137,7 @@ def _decode_file(
     report: Report,
     image_format: str | None,
     crop: tuple[int, int, int, int] | None,
+    realism: float,
     allow_damaged: bool,
     model: str | None,
     device: str,
@@ -151,7 +152,7 @@ def _decode_file(
     check_format(job, image_format)
     codec = options.codec_of(header, model, device)
     start = time.perf_counter()
-    strips, damage = _paint(codec, data, crop, allow_damaged)
+    strips, damage = _paint(codec, data, crop, realism, allow_damaged)
     seconds = [time.perf_counter() - start]
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
     for notice in _save(strips, job.target, image_format, force):
@@ -169,12 +170,16 @@ def _decode_file(
 
 
 def _paint(
-    codec: "Codec", data: bytes, crop: tuple[int, int, int, int] | None, allow_damaged: bool
+    codec: "Codec",
+    data: bytes,
+    crop: tuple[int, int, int, int] | None,
+    realism: float,
+    allow_damaged: bool,
 ) -> tuple[Strips, tuple[str, ...]]:
     """The picture, and what is damaged of it."""
     if not allow_damaged:
-        return codec.decode_strips(data, crop=crop), ()
-    found = codec.decode_damaged(data, crop=crop)
+        return codec.decode_strips(data, crop=crop, realism=realism), ()
+    found = codec.decode_damaged(data, crop=crop, realism=realism)
     width, height = found.image.size
     channels = len(found.image.getbands())
     rows = np.asarray(found.image).reshape(height, width, channels)
@@ -223,6 +228,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
 @options.crop
+@options.realism
 @click.option(
     "--allow-damaged",
     is_flag=True,
@@ -240,6 +246,7 @@ def decode(
     out: str | None,
     image_format: str | None,
     crop: tuple[int, int, int, int] | None,
+    realism: float,
     allow_damaged: bool,
     force: bool,
     model: str | None,
@@ -260,6 +267,7 @@ def decode(
       vqcodec decode photo.vqc -o photo.webp
       vqcodec decode coded/*.vqc -o decoded/ --format jpeg
       vqcodec decode photo.vqc --crop 4000,3000,512,512 -o detail.png
+      vqcodec decode photo.vqc --realism 1 -o textured.png
       vqcodec decode coded/ -r --output-dir decoded -j 4
       vqcodec decode photo.vqc -o - | display
       vqcodec decode cut.vqc --allow-damaged
@@ -270,6 +278,7 @@ def decode(
         _decode_file,
         image_format=image_format,
         crop=crop,
+        realism=realism,
         allow_damaged=allow_damaged,
         model=model,
         device=device,

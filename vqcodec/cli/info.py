@@ -26,6 +26,7 @@ class Facts(NamedTuple):
     format_version: int
     model_id: str  # hex
     model: str | None  # the name, if it is installed
+    decoders: list[str]  # that the model has; empty if it is not installed
     level: int
     tiles: int
     coarse_bytes: int
@@ -42,9 +43,10 @@ def facts(data: bytes) -> Facts:
     mode = "L" if header.grey else "RGB"
     mode += "A" if any(chunk.kind == ALPHA for chunk in chunks) else ""
     try:
-        name = shipped.name_of(header.model_id)
+        entry = shipped.entry_of(header.model_id)
+        name, decoders = entry.name, list(entry.decoders)
     except UnknownModelError:
-        name = None
+        name, decoders = None, []
     return Facts(
         bytes=len(data),
         width=header.width,
@@ -54,6 +56,7 @@ def facts(data: bytes) -> Facts:
         format_version=VERSION,
         model_id=header.model_id.hex(),
         model=name,
+        decoders=decoders,
         level=header.level,
         tiles=tile_count(header),
         coarse_bytes=coarse,
@@ -81,6 +84,7 @@ def _text(name: str, found: Facts) -> str:
         f" {found.bits_per_pixel:.3f} bpp, {ratio(pixels, found.bytes)}",
         f"  format    version {found.format_version}",
         f"  model     {found.model_id} ({installed})",
+        f"  decoders  {', '.join(found.decoders) or 'unknown'}",
         f"  mode      {found.mode}",
         f"  level     {found.level}",
         f"  tiles     {found.tiles}",

@@ -6,12 +6,14 @@ import click
 
 from .. import shipped
 from ..config import ModelConfig
+from ..errors import ModelError
 
 
 def _facts(entry: shipped.Entry) -> dict:
     folder = shipped.folder_of(entry.name)
     config = ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
     card = shipped.card(entry.name)
+    _check_decoders(entry, card.get("decoders", "none"))
     return {
         "name": entry.name,
         "id": entry.id.hex(),
@@ -19,11 +21,22 @@ def _facts(entry: shipped.Entry) -> dict:
         "levels": config.transform.levels,
         "channels": config.transform.latents,
         "bytes": sum(file.stat().st_size for file in folder.glob("*.safetensors")),
-        "decoders": card.get("decoders", "unknown").split(", "),
+        "decoders": list(entry.decoders),
         "licence": card.get("licence", "unknown"),
         "data": card.get("data", "unknown"),
         "folder": str(folder),
     }
+
+
+def _check_decoders(entry: shipped.Entry, card: str) -> None:
+    """Raise ModelError unless the card and the folder have the decoders of the index."""
+    is_there = (shipped.folder_of(entry.name) / f"{shipped.REALISM}.safetensors").is_file()
+    if card.split(", ") != list(entry.decoders) or is_there != (shipped.REALISM in entry.decoders):
+        files = f"{shipped.REALISM}.safetensors is {'there' if is_there else 'not there'}"
+        raise ModelError(
+            f"model {entry.name}: decoders are {', '.join(entry.decoders)} in the index,"
+            f" {card} in its card, and {files}"
+        )
 
 
 def _text(found: dict) -> str:

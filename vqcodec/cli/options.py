@@ -85,6 +85,18 @@ crop = click.option(
 )
 
 
+realism = click.option(
+    "--realism",
+    type=click.FloatRange(0, 1),
+    callback=finite,
+    envvar="VQCODEC_REALISM",
+    default=0.0,
+    show_default=True,
+    help="From 0, the least squared error, to 1, believable texture, if the model has a second"
+    " decoder.",
+)
+
+
 def check_inside(crop: tuple[int, int, int, int] | None, header: Header) -> None:
     """Raise click.UsageError unless the crop is a part of the picture."""
     if crop is not None:

@@ -121,13 +121,20 @@ class EncodeIndices(_FromPicture):
         return self.codec().encode_indices(picture, self.quality)
 
 
-class Decode(_Map):
+class _ToPicture(_Map):
+    def __init__(self, model: str | None = None, drop_bad: bool = False, realism: float = 0.0):
+        """realism: as of `Codec.decode`. The others as for every class here."""
+        super().__init__(model, drop_bad)
+        self.realism = realism
+
+
+class Decode(_ToPicture):
     """`vqc` -> `image`: uint8 [H, W, 3], or [H, W, 4] with alpha. Raises as `Codec.decode`."""
 
     takes, gives = ("vqc",), ("image",)
 
     def row(self, data: bytes) -> tuple[np.ndarray]:
-        image = self.codec(read_header(data).model_id).decode(data)
+        image = self.codec(read_header(data).model_id).decode(data, realism=self.realism)
         return (np.asarray(image.convert("RGBA" if "A" in image.mode else "RGB")),)
 
 
@@ -140,14 +147,14 @@ class ReadIndices(_Map):
         return self.codec(read_header(data).model_id).read_indices(data)
 
 
-class DecodeIndices(_Map):
+class DecodeIndices(_ToPicture):
     """Columns of indices -> `image`: uint8 [H, W, 3]. Raises as `Codec.decode_indices`."""
 
     takes, gives = INDICES, ("image",)
 
     def row(self, *fields: object) -> tuple[np.ndarray]:
         indices = _indices(*fields)
-        image = self.codec(indices.model_id).decode_indices(indices)
+        image = self.codec(indices.model_id).decode_indices(indices, realism=self.realism)
         return (np.asarray(image.convert("RGB")),)
 
 

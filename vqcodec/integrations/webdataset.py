@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 EXTENSION = "vqc"
 
 
-def decoder(key: str, data: bytes) -> "Image.Image | None":
-    """Paint a .vqc file with the model that it names. Raises as `Codec.decode`."""
-    return _codec_for(data).decode(data) if _is_ours(key) else None
+def decoder(key: str, data: bytes, *, realism: float = 0.0) -> "Image.Image | None":
+    """Paint a .vqc file with the model that it names. realism: of `Codec.decode`; give it by
+    `functools.partial`. Raises as `Codec.decode`."""
+    return _codec_for(data).decode(data, realism=realism) if _is_ours(key) else None
 
 
 def indices(key: str, data: bytes) -> "Indices | None":

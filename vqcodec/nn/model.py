@@ -1,5 +1,6 @@
 """The whole network: transforms, codebooks and prior, and the loop over the passes."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -66,6 +67,12 @@ class Network(nn.Module):
         y = latents * as_map(self.gains.to_units()[levels])
         noise = grain(*origin, *y.shape[2:], y.device) if self.decoder.is_grained else None
         return self.decoder(y, self.linear, self.gains.scale, levels, noise)
+
+    def with_decoder(self, decoder: Decoder) -> "Network":
+        """This network, all modules shared, with another decoder."""
+        other = copy.copy(self)
+        other._modules = self._modules | {"decoder": decoder}
+        return other
 
     def kappa(self, levels: Tensor, fidelity: float) -> Tensor:
         """Bits that a squared error of one step is worth, [B, C, 1, 1].

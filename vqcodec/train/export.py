@@ -16,7 +16,7 @@ from ..nn.blocks import LevelVector
 from ..nn.fixed import FixedConv, bias_grid
 from ..nn.model import Network
 from ..nn.prior import LevelTables, level_tables
-from ..weights import PARTS, UNITS, Model, assemble, load_folder, part_of
+from ..weights import PARTS, REALISM, UNITS, Model, assemble, load_folder, part_of
 
 
 def dense_levels(network: Network) -> tuple[ModelConfig, dict[str, Tensor]]:
@@ -91,9 +91,10 @@ def export_realism(source: Path, decoder: dict[str, Tensor], folder: Path) -> Mo
 
 def index_entry(folder: Path, model: Model) -> dict:
     """The row of models/index.json that ships this folder."""
+    parts = PARTS if model.realism is None else (*PARTS, REALISM)
     hashes = {
         part: hashlib.sha256((folder / f"{part}.safetensors").read_bytes()).hexdigest()
-        for part in PARTS
+        for part in parts
     }
     return {"name": folder.name, "id": model.id.hex(), "sha256": hashes}
 
