@@ -6,6 +6,7 @@ import click
 
 from vqcodec import pixels
 from vqcodec.errors import VqcodecError
+from vqcodec.rate_control import DEFAULT_EFFORT
 
 from . import ours, pictures
 from .curves import Intervals
@@ -68,6 +69,8 @@ def main() -> None:
 @_list_option("--codecs", Options.codecs, str, "What to measure.")
 @_list_option("--qualities", ours.QUALITIES, float, "Ours.")
 @_list_option("--efforts", (), int, "Ours, a curve each. Default: that of vqcodec encode.")
+@_list_option("--realism realisms", (), float,
+              "Ours, a curve each besides 0; with --lpips with KID as well.")  # fmt: skip
 @click.option("--range", "within", nargs=2, type=float, default=None, callback=_interval,
               help="PSNR in dB over which BD-rates are taken. Default: 26 33.")  # fmt: skip
 @click.option("--rates", nargs=2, type=click.FloatRange(0, min_open=True),
@@ -109,6 +112,28 @@ def rd(
         intervals = Intervals(within or Intervals().psnr, rates or Intervals().rates)
         chosen = {"anchor": anchor or Options.anchor, "published": published or NOTHING}
         run_rd(Options(out=out, intervals=intervals, figures=figures, **chosen, **options))
+    except (ValueError, VqcodecError) as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+@main.command()
+@click.option("--images", "folders", multiple=True, required=True, type=FOLDER,
+              help="May be repeated.")  # fmt: skip
+@click.option("--lpips", required=True, type=FILE, metavar="WEIGHTS", help="As of rd.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              default=Path("runs/realism"), show_default=True,
+              help="Folder of the files of all codecs, which are not made again; remove it if the "
+              "encoder's code has changed.")  # fmt: skip
+@model_option
+@_list_option("--rates", (0.1, 0.2, 0.4), float, "Bits per pixel.")
+@click.option("--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True)
+def realism(folders: tuple[Path, ...], lpips: Path, out: Path, **options) -> None:
+    """The dial between the decoders: figures at some rates, blends of weights against blends of
+    pixels, AVIF and WebP at equal bytes, and the time of decoding."""
+    from .realism import Options, run
+
+    try:
+        run(Options(folders, lpips, out, **options))
     except (ValueError, VqcodecError) as exc:
         raise click.ClickException(str(exc)) from exc
 

@@ -43,20 +43,24 @@ class Group(NamedTuple):
 
 
 def cut(
-    out: Path, pictures: list[Picture], points: list[Point], encoder: ours.Encoder
+    out: Path, pictures: list[Picture], points: list[Point], encoders: list[ours.Encoder]
 ) -> list[Group]:
-    """Crops of a few pictures, where each has the most detail. points: ours."""
+    """Crops of a few pictures, where each has the most detail. points: ours, of the first of the
+    encoders, which paint the same files."""
     quality = _quality(points)
     different = ours.different(pictures)
     spread = np.linspace(0, len(different) - 1, min(PICTURES, len(different))).astype(int)
     chosen = [different[index] for index in spread]
-    files = ours.files(encoder, quality, chosen, out)
+    files = ours.files(encoders[0], quality, chosen, out)
     groups = []
-    decoded = ours.decode(files, encoder.model)
+    decoded = zip(*(ours.decode(files, e.model, e.realism) for e in encoders), strict=True)
     bar = tqdm(chosen, desc="crops", unit="picture", leave=False, disable=None)
-    for picture, file, rgb in zip(bar, files, decoded, strict=True):
+    for picture, file, painted in zip(bar, files, decoded, strict=True):
         before, size = load(picture), file.stat().st_size
-        own = [(f"{encoder.label} -q {quality:g}", rgb, size, metrics.psnr(before, rgb))]
+        own = [
+            (f"{encoder.label} -q {quality:g}", rgb, size, metrics.psnr(before, rgb))
+            for encoder, rgb in zip(encoders, painted, strict=True)
+        ]
         for name in peers.available(SHOWN):
             version = of_size(peers.PEERS[name], before, size)
             own.append((version.name, version.rgb, version.size, version.psnr))

@@ -10,12 +10,18 @@ import numpy as np
 
 from vqcodec import metrics
 
-from .figures import LABELS, NAMES
+from .figures import FIGURES, LABELS, NAMES
 from .pictures import Point
 
 RATIO_AT = 28.0, 29.6, 31.0  # dB, where rates are compared
 GRID = 1001  # PSNRs at which a curve is taken to find the PSNR of a rate
-FORMS = {"psnr": "{:.2f}", "ms_ssim": "{:.4f}", "ssimulacra2": "{:.1f}", "lpips": "{:.4f}"}
+FORMS = {
+    "psnr": "{:.2f}",
+    "ms_ssim": "{:.4f}",
+    "ssimulacra2": "{:.1f}",
+    "lpips": "{:.4f}",
+    "kid": "{:.5f}",
+}
 NO_CHANGE = metrics.RateChange(math.nan, math.nan, math.nan)
 
 
@@ -23,6 +29,7 @@ class Curve(NamedTuple):
     """A codec's points, each the mean over the pictures, in order of the rate.
 
     bpp and the figures: float64 [N]; nan where not measured. bpp_total: all bits over all pixels.
+    kid: of all pictures together.
     qualities: [N], empty for a published curve.
     """
 
@@ -35,6 +42,7 @@ class Curve(NamedTuple):
     ms_ssim: np.ndarray
     ssimulacra2: np.ndarray
     lpips: np.ndarray
+    kid: np.ndarray
 
     @property
     def is_published(self) -> bool:
@@ -75,7 +83,8 @@ def average(codec: str, description: str, points: list[Point]) -> Curve:
         total = 8 * sum(p.size for p in own) / sum(p.pixels for p in own)
         rows.append((quality, bpp, total, *means))
     columns = np.array(sorted(rows, key=lambda row: row[1])).T
-    return Curve(codec, description, *columns[:3], **dict(zip(NAMES, columns[3:], strict=True)))
+    figures = dict(zip(NAMES, columns[3:], strict=True))
+    return Curve(codec, description, *columns[:3], **figures, kid=np.full(len(rows), math.nan))
 
 
 def curve_of(codec: str, description: str, lists: dict[str, list[float]]) -> Curve:
@@ -88,7 +97,7 @@ def curve_of(codec: str, description: str, lists: dict[str, list[float]]) -> Cur
     if len(columns["psnr"]) != count or any(len(c) not in (0, count) for c in columns.values()):
         found = {name: len(column) for name, column in columns.items() if len(column)}
         raise ValueError(f"the curve of {codec} has {found} numbers, expected as many of each")
-    for name in NAMES:
+    for name in FIGURES:
         columns[name] = columns[name] if len(columns[name]) else np.full(count, math.nan)
     columns["bpp_total"] = columns["bpp_total"] if len(columns["bpp_total"]) else columns["bpp"]
     return Curve(codec, description, **columns)
@@ -181,7 +190,7 @@ def table(rows: list[Row], anchor: str, ours: str, intervals: Intervals) -> list
 def points_table(curves: Iterable[Curve]) -> list[list[str]]:
     """All points as text, the heading first, without figures that are known of no curve."""
     curves = list(curves)
-    known = [name for name in NAMES if any(curve.has(name) for curve in curves)]
+    known = [name for name in FIGURES if any(curve.has(name) for curve in curves)]
     lines = [["codec", "quality", "bpp", *(LABELS[name] for name in known)]]
     for curve in curves:
         for index, bpp in enumerate(curve.bpp):

@@ -15,7 +15,9 @@ from PIL import Image
 from vqcodec import metrics
 
 NAMES = "psnr", "ms_ssim", "ssimulacra2", "lpips"
+FIGURES = *NAMES, "kid"  # the last is of all pictures together
 LABELS = {"psnr": "PSNR, dB", "ms_ssim": "MS-SSIM", "ssimulacra2": "SSIMULACRA2", "lpips": "LPIPS"}
+LABELS["kid"] = "KID"
 
 
 @dataclass(frozen=True)

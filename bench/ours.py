@@ -36,20 +36,28 @@ BARE = "--alpha", "drop", "--strip", "all"
 
 
 class Encoder(NamedTuple):
-    """How files are written. model: folder or name, empty for the default. effort: 0 for the
-    command's own default."""
+    """How files are written and painted. model: folder or name, empty for the default. effort: 0
+    for the command's own default."""
 
     model: str = ""
     effort: int = 0
+    realism: float = 0.0
 
     @property
     def name(self) -> str:
-        """The codec's name in tables and its folder."""
-        return f"{CODEC}-e{self.effort}" if self.effort else CODEC
+        """The codec's name in tables and caches."""
+        effort = f"-e{self.effort}" if self.effort else ""
+        return f"{CODEC}{effort}" + (f"-r{self.realism:g}" if self.realism else "")
 
     @property
     def label(self) -> str:
-        return f"{LABEL} effort {self.effort}" if self.effort else LABEL
+        effort = f" effort {self.effort}" if self.effort else ""
+        return f"{LABEL}{effort}" + (f" realism {self.realism:g}" if self.realism else "")
+
+    @property
+    def writer(self) -> "Encoder":
+        """What decides about the files: they do not depend on realism."""
+        return self._replace(realism=0.0)
 
     @property
     def arguments(self) -> list[str]:
@@ -61,14 +69,14 @@ class Encoder(NamedTuple):
     def description(self) -> str:
         """All that decides about the files: our code, the model and what computes them."""
         code = Path(vqcodec.__file__).parent.rglob("*.py")
-        parts = [path for path in _model_folder(self.model).iterdir() if path.suffix in MODEL_PARTS]
+        parts = [path for path in model_folder(self.model).iterdir() if path.suffix in MODEL_PARTS]
         digest = hashlib.sha256()
         for path in [*sorted(code), *sorted(parts)]:
             digest.update(path.read_bytes())
         return f"{self.name} {digest.hexdigest()[:16]}, torch {version('torch')}"
 
 
-def _model_folder(model: str) -> Path:
+def model_folder(model: str) -> Path:
     """Raises UnknownModelError."""
     if model and Path(model).is_dir():
         return Path(model)
@@ -135,7 +143,8 @@ def _measure(
         folder = f"{written[0].parent}/"
         run("encode", *todo, "-o", folder, "-q", quality, *encoder.arguments, each_line=step)
     found = []
-    for picture, file, rgb in zip(pictures, written, decode(written, encoder.model), strict=True):
+    painted = decode(written, encoder.model, encoder.realism)
+    for picture, file, rgb in zip(pictures, written, painted, strict=True):
         size = file.stat().st_size
         found.append(measure(picture.name, quality, size, load(picture), rgb, figures))
         step()
@@ -168,16 +177,17 @@ def run(command: str, *arguments: object, each_line: Callable[[], object] = lamb
 
 def files(encoder: Encoder, quality: float, pictures: Iterable[Picture], out: Path) -> list[Path]:
     """The .vqc files of a quality."""
-    folder = out / encoder.name / f"{quality:g}"
+    folder = out / encoder.writer.name / f"{quality:g}"
     return [folder / f"{picture.digest}.vqc" for picture in pictures]
 
 
-def decode(written: list[Path], model: str) -> list[np.ndarray]:
+def decode(written: list[Path], model: str, realism: float = 0.0) -> list[np.ndarray]:
     """The pixels of .vqc files, uint8 [H, W, 3] each, by one process of `vqcodec decode`."""
     if not written:
         return []
     with tempfile.TemporaryDirectory() as folder:
-        run("decode", *written, "-o", f"{folder}/", "-f", *model_arguments(model))
+        dial = "--realism", realism
+        run("decode", *written, "-o", f"{folder}/", "-f", *dial, *model_arguments(model))
         return [pixels.load(Path(folder) / f"{file.stem}.png").rgb for file in written]
 
 
@@ -196,6 +206,7 @@ def _stage(encoder: Encoder, pictures: list[Picture], out: Path) -> dict[str, Pa
 
     Files that other code or another model has written are removed.
     """
+    encoder = encoder.writer
     work = out / encoder.name
     stamp = work / "made-with.txt"
     if not stamp.exists() or stamp.read_text("utf-8") != encoder.description:

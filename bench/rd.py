@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import crops, curves, machine, ours, peers, plots, report, results
+from . import crops, curves, kid, machine, ours, peers, plots, report, results
 from .curves import Curve, Intervals
 from .figures import Figures
 from .ours import Encoder
@@ -27,6 +27,7 @@ class Options:
     codecs: tuple[str, ...] = (ours.CODEC, *peers.PEERS)
     qualities: tuple[float, ...] = ours.QUALITIES  # ours
     efforts: tuple[int, ...] = ()  # of ours; empty: the command's default
+    realisms: tuple[float, ...] = ()  # of ours at the first effort, besides 0
     intervals: Intervals = field(default_factory=Intervals)
     anchor: str = "jpeg"
     published: Path = NOTHING  # a JSON file of curves; NOTHING: PUBLISHED if the pictures are Kodak
@@ -39,18 +40,22 @@ class Options:
             raise ValueError(f"codecs are {', '.join(self.codecs)}: unknown {', '.join(unknown)}")
         if len(set(self.qualities)) < len(self.qualities):
             raise ValueError("a quality is given twice")
+        if any(not 0 <= realism <= 1 for realism in self.realisms):
+            raise ValueError(f"realisms are {self.realisms}, expected 0..1")
 
     @property
     def encoders(self) -> list[Encoder]:
         """Ours to measure. The first is the one that is compared with the others: the command's
-        default effort, if it is among them."""
+        default effort, if it is among them, at realism 0."""
         if ours.CODEC not in self.codecs:
             return []
         default = ours.default_effort()
         if self.efforts and not default:
             print(f"this vqcodec has no {ours.EFFORT}: it is measured without")
         efforts = sorted(set(self.efforts), key=lambda effort: (effort != default, effort))
-        return [Encoder(self.model, effort) for effort in (efforts if default else ()) or (0,)]
+        found = [Encoder(self.model, effort) for effort in (efforts if default else ()) or (0,)]
+        more = sorted({realism for realism in self.realisms if realism})
+        return found[:1] + [found[0]._replace(realism=own) for own in more] + found[1:]
 
 
 def run(options: Options) -> None:
@@ -69,13 +74,28 @@ def run(options: Options) -> None:
     labels = {encoder.name: encoder.label for encoder in encoders}
     labels |= {name: peers.description(name) for name in names}
     found = [curves.average(name, labels[name], own) for name, own in points.items()]
+    if options.realisms and options.figures.lpips:
+        found = [_with_kid(curve, options, pictures, encoders) for curve in found]
     found += _published(options, pictures)
     meta = _meta(options, pictures, encoders)
     shown = []
     if encoders:
-        shown = crops.cut(options.out, pictures, points[encoders[0].name], encoders[0])
+        own = [encoder for encoder in encoders if encoder.writer == encoders[0]]
+        shown = crops.cut(options.out, pictures, points[encoders[0].name], own)
     results.write_details(options.out / "details.csv", points)
     _report(found, meta, shown, options.out, options.intervals, is_new=True)
+
+
+def _with_kid(
+    curve: Curve, options: Options, pictures: list[Picture], encoders: list[Encoder]
+) -> Curve:
+    """The curve with KID, if it is of ours at the effort that has several realisms."""
+    for encoder in encoders:
+        if encoder.name == curve.codec and encoder.writer == encoders[0]:
+            qualities = curve.qualities.tolist()
+            values = kid.of_files(encoder, pictures, qualities, options.out, options.figures.lpips)
+            return curve._replace(kid=np.array(values))
+    return curve
 
 
 def redraw(source: Path, out: Path, changes: dict) -> None:

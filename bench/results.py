@@ -17,6 +17,7 @@ FIELDS = {
     "ms_ssim": "ms-ssim-rgb",
     "ssimulacra2": "ssimulacra2",
     "lpips": "lpips",
+    "kid": "kid",
     "bpp_total": "bpp-total",
     "qualities": "quality",
 }

@@ -1,11 +1,13 @@
 """A tiny model with seeded random weights and a few pictures, for all tests."""
 
+import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vqcodec import shipped, weights
 from vqcodec.cli import options
@@ -69,6 +71,48 @@ def codec(model_folder) -> Codec:
     return Codec.load(model_folder, "cpu")
 
 
+@pytest.fixture(scope="session")
+def two_folder(model_folder, tmp_path_factory) -> Path:
+    """A copy of the model that has a second decoder, near the first."""
+    folder = shutil.copytree(model_folder, tmp_path_factory.mktemp("two") / "two")
+    generator = torch.Generator().manual_seed(7)
+    tensors = load_file(folder / "decoder.safetensors")
+    own = {name: t.float() for name, t in tensors.items() if name.startswith("decoder.")}
+    other = {name: t + 0.05 * torch.randn(t.shape, generator=generator) for name, t in own.items()}
+    save_file({name: t.half() for name, t in other.items()}, folder / "realism.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lpips_weights(tmp_path_factory) -> Path:
+    """Random weights in the layout of SqueezeNet 1.1 and of LPIPS."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"features.0": (64, 3, 3)}
+    for number, (size, squeeze, expand) in {
+        3: (64, 16, 64),
+        4: (128, 16, 64),
+        6: (128, 32, 128),
+        7: (256, 32, 128),
+        9: (256, 48, 192),
+        10: (384, 48, 192),
+        11: (384, 64, 256),
+        12: (512, 64, 256),
+    }.items():
+        shapes[f"features.{number}.squeeze"] = squeeze, size, 1
+        shapes[f"features.{number}.expand1x1"] = expand, squeeze, 1
+        shapes[f"features.{number}.expand3x3"] = expand, squeeze, 3
+    weights = {}
+    for name, (outputs, inputs, side) in shapes.items():
+        weight = torch.randn(outputs, inputs, side, side, generator=generator)
+        weights[f"{name}.weight"] = weight / (inputs * side * side) ** 0.5
+        weights[f"{name}.bias"] = torch.zeros(outputs)
+    for number, channels in enumerate((64, 128, 256, 384, 384, 512, 512)):
+        weights[f"lpips.lin{number}"] = torch.full((channels,), 1 / 7)
+    path = tmp_path_factory.mktemp("lpips") / "weights.safetensors"
+    save_file(weights, path)
+    return path
+
+
 @pytest.fixture
 def installed(monkeypatch, model_folder, codec):
     """The tests' model as the only and default one that is installed."""
@@ -76,12 +120,12 @@ def installed(monkeypatch, model_folder, codec):
     monkeypatch.setattr(shipped, "entries", lambda: (entry,))
     monkeypatch.setattr(shipped, "default_name", lambda: "random")
     monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
-    _forget_models()
+    forget_models()
     yield
-    _forget_models()
+    forget_models()
 
 
-def _forget_models() -> None:
+def forget_models() -> None:
     options.load_codec.cache_clear()
     Codec.shared.cache_clear()
     weights.load_shipped.cache_clear()

@@ -16,7 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import AvifImagePlugin, Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from bench import (
     coders,
@@ -43,6 +43,7 @@ from bench.ours import Encoder
 from bench.pictures import Point
 from conftest import smooth_picture
 from vqcodec import cli
+from vqcodec.train.perceptual import Perceptual
 
 OUTPUTS = {"results.json", "details.csv", "rd.svg", "rd.png", "report.html"}
 
@@ -184,35 +185,6 @@ def test_ssimulacra2_is_what_the_package_says_of_the_two_files(monkeypatch):
     assert Figures(ssimulacra2=True).measure(light, dark)["ssimulacra2"] == 70
 
 
-@pytest.fixture
-def lpips_weights(tmp_path):
-    """Random weights in the layout of SqueezeNet 1.1 and of LPIPS."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = {"features.0": (64, 3, 3)}
-    for number, (size, squeeze, expand) in {
-        3: (64, 16, 64),
-        4: (128, 16, 64),
-        6: (128, 32, 128),
-        7: (256, 32, 128),
-        9: (256, 48, 192),
-        10: (384, 48, 192),
-        11: (384, 64, 256),
-        12: (512, 64, 256),
-    }.items():
-        shapes[f"features.{number}.squeeze"] = squeeze, size, 1
-        shapes[f"features.{number}.expand1x1"] = expand, squeeze, 1
-        shapes[f"features.{number}.expand3x3"] = expand, squeeze, 3
-    weights = {}
-    for name, (outputs, inputs, side) in shapes.items():
-        weight = torch.randn(outputs, inputs, side, side, generator=generator)
-        weights[f"{name}.weight"] = weight / (inputs * side * side) ** 0.5
-        weights[f"{name}.bias"] = torch.zeros(outputs)
-    for number, channels in enumerate((64, 128, 256, 384, 384, 512, 512)):
-        weights[f"lpips.lin{number}"] = torch.full((channels,), 1 / 7)
-    save_file(weights, tmp_path / "weights.safetensors")
-    return tmp_path / "weights.safetensors"
-
-
 def test_lpips_is_zero_for_equal_pictures_and_grows_with_noise(lpips_weights):
     rgb = smooth_picture(40, 56)
     rng = np.random.default_rng(0)
@@ -230,11 +202,11 @@ def test_lpips_is_zero_for_equal_pictures_and_grows_with_noise(lpips_weights):
 
 def test_lpips_compares_unit_vectors(lpips_weights):
     """With all weights 1/7, outputs that share nothing are at distance 2 in each of 7 layers."""
-    network = Lpips(lpips_weights)
-    a, b = torch.zeros(2, 64, 3, 3)
-    a[0], b[1] = 5, 0.1
+    network = Perceptual(lpips_weights)
+    a, b = torch.zeros(2, 1, 64, 3, 3)
+    a[:, 0], b[:, 1] = 5, 0.1
 
-    assert float(network._difference(0, torch.stack([a, b]))) == pytest.approx(2 / 7)
+    assert float(network.between([a] * 7, [b] * 7)) == pytest.approx(2)
 
 
 @pytest.mark.parametrize("content", [b"nonsense", None])
@@ -246,6 +218,14 @@ def test_lpips_refuses_other_files(tmp_path, content):
 
     with pytest.raises(ValueError, match="safetensors"):
         Lpips(path)
+
+
+def test_lpips_wants_its_own_weights_of_the_channels(lpips_weights, tmp_path):
+    bare = {k: w for k, w in load_file(lpips_weights).items() if k.startswith("features.")}
+    save_file(bare, tmp_path / "bare.safetensors")
+
+    with pytest.raises(ValueError, match=r"no lpips\.lin0"):
+        Lpips(tmp_path / "bare.safetensors")
 
 
 def test_a_point_of_a_curve_is_the_mean_over_the_pictures():

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 from safetensors.torch import load_file, save_file
 
 import vqcodec
-from conftest import _forget_models
+from conftest import forget_models
 from vqcodec import pillow_plugin, realism, shipped, weights
 from vqcodec.cli import main
 from vqcodec.codec import Codec
@@ -24,23 +24,6 @@ from vqcodec.integrations import ray, webdataset
 from vqcodec.train.export import index_entry
 
 ROOT = Path(__file__).parents[1]
-
-
-def write_realism(folder: Path, noise: float = 0.05) -> None:
-    """A second decoder near the first."""
-    generator = torch.Generator().manual_seed(7)
-    tensors = load_file(folder / "decoder.safetensors")
-    own = {name: t.float() for name, t in tensors.items() if name.startswith("decoder.")}
-    other = {name: t + noise * torch.randn(t.shape, generator=generator) for name, t in own.items()}
-    save_file({name: t.half() for name, t in other.items()}, folder / "realism.safetensors")
-
-
-@pytest.fixture(scope="module")
-def two_folder(model_folder, tmp_path_factory) -> Path:
-    """A copy of the model that has a second decoder."""
-    folder = shutil.copytree(model_folder, tmp_path_factory.mktemp("two") / "two")
-    write_realism(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +39,9 @@ def two_installed(monkeypatch, two_folder, two):
     monkeypatch.setattr(shipped, "entries", lambda: (entry,))
     monkeypatch.setattr(shipped, "default_name", lambda: "two")
     monkeypatch.setattr(shipped, "folder_of", lambda name: two_folder)
-    _forget_models()
+    forget_models()
     yield entry
-    _forget_models()
+    forget_models()
 
 
 @pytest.fixture

@@ -65,6 +65,11 @@ class Perceptual:
             torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE)
         )
 
+    @property
+    def is_lpips(self) -> bool:
+        """Whether the file has LPIPS's own weights of the channels."""
+        return bool(self._linear)
+
     def outputs(self, x: Tensor) -> list[Tensor]:
         """The layers' outputs [B, C, h, w] of pictures float [B, 3, H, W] in 0..1."""
         x, found = (x - self._shift) / self._scale, []

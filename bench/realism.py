@@ -1,0 +1,255 @@
+"""What the realism dial does at a few rates, and what it costs.
+
+Every picture is coded to the rate, in at most so many bits (`vqcodec encode --target-bpp`), and
+painted at each realism. Peers are at their largest quality whose bytes do not exceed ours.
+"""
+
+import hashlib
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from vqcodec import metrics, pixels, targets
+from vqcodec.codec import Codec
+from vqcodec.errors import OutOfReachError
+from vqcodec.rate_control import DEFAULT_EFFORT
+from vqcodec.weights import PARTS
+
+from . import kid, ours, peers, pictures
+from .lpips import Lpips
+from .pictures import Picture
+from .rd import show
+
+STEPS = 0.0, 0.25, 0.5, 0.75, 1.0
+BETWEEN = STEPS[1:-1]
+PEERS = "avif", "webp"
+TIMED = 4  # pictures, at the middle rate
+RUNS = 3
+# What realism 1 is to be, against realism 0.
+LPIPS_LESS, KID_LESS, PSNR_LOSS, SHIFT, TIME = 0.25, 0.3, 1.5, 1.0, 1.3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `python -m bench realism` was asked for."""
+
+    folders: tuple[Path, ...]
+    lpips: Path
+    out: Path  # folder of files that are kept
+    model: str = ""  # folder or name; empty: the default
+    rates: tuple[float, ...] = (0.1, 0.2, 0.4)  # bits per pixel
+    effort: int = DEFAULT_EFFORT
+
+
+class Row(NamedTuple):
+    """A way of painting at a rate. Means over the pictures; kid: of all patches together; shifts:
+    the largest over pictures and channels of how far a mean colour moved, in levels of 255."""
+
+    label: str
+    bpp: float
+    psnr: float
+    lpips: float
+    kid: float
+    shift: float  # from the original
+    own_shift: float  # from realism 0; nan for peers
+
+
+class Painted(NamedTuple):
+    """A picture painted in one way. means: of its colours, [3]."""
+
+    bpp: float
+    psnr: float
+    lpips: float
+    means: np.ndarray
+    features: np.ndarray
+
+
+def label(realism: float, blend: str = "weights") -> str:
+    """How a row is called."""
+    return f"{realism:g}, {blend}" if realism in BETWEEN else f"{realism:g}"
+
+
+class Bench(NamedTuple):
+    """What all pictures and rates have in common."""
+
+    codec: Codec
+    lpips: Lpips
+    options: Options
+
+
+def run(options: Options) -> None:
+    """Print a table for each rate, the decode times, and which targets are met."""
+    bench = Bench(Codec.load(options.model or None), Lpips(options.lpips), options)
+    bench.codec.painters.at(1)  # before the work, if there is none
+    found = {picture: pictures.load(picture) for picture in pictures.find(options.folders)}
+    originals = [_painted(rgb, rgb, 0, bench.lpips) for rgb in found.values()]
+    checks, timed = [], []
+    for number, rate in enumerate(options.rates):
+        ways: dict[str, list[Painted]] = {}
+        outside: Counter[str] = Counter()  # pictures whose smallest file is above the rate
+        bar = tqdm(found.items(), desc=f"{rate:g} bpp", leave=False, disable=None)
+        for picture, rgb in bar:
+            data = _file(bench, picture, rgb, rate)
+            outside[ours.LABEL] += metrics.bits_per_pixel(len(data), *rgb.shape[1::-1]) > rate
+            if number == len(options.rates) // 2:
+                timed.append(data)
+            versions = _ours(bench.codec, data)
+            for name in peers.available(PEERS):
+                coded = _peer(name, picture, rgb, len(data), options.out)
+                outside[peers.PEERS[name].label] += len(coded) > len(data)
+                versions[peers.PEERS[name].label] = len(coded), peers.decode(coded)
+            for way, (size, after) in versions.items():
+                ways.setdefault(way, []).append(_painted(rgb, after, size, bench.lpips))
+        rows = _rows(ways, originals)
+        _print(rate, len(found), rows, outside)
+        checks += [(f"{rate:g} bpp: {text}", is_met) for text, is_met in _checks(rows)]
+    checks.append(_time(bench.codec, timed[:TIMED]))
+    for text, is_met in checks:
+        print(f"{'met   ' if is_met else 'missed'}  {text}")
+
+
+def _ours(codec: Codec, data: bytes) -> dict[str, tuple[int, np.ndarray]]:
+    """The pixels of a file in each way."""
+    painted = {step: pixels.load(codec.decode(data, realism=step)).rgb for step in STEPS}
+    found = {label(step): rgb for step, rgb in painted.items()}
+    for step in BETWEEN:
+        mixed = (1 - step) * painted[0.0] + step * painted[1.0]
+        found[label(step, "pixels")] = (mixed + 0.5).astype(np.uint8)
+    return {way: (len(data), rgb) for way, rgb in found.items()}
+
+
+def _painted(before: np.ndarray, after: np.ndarray, size: int, lpips: Lpips) -> Painted:
+    height, width = before.shape[:2]
+    bpp = metrics.bits_per_pixel(size, width, height)
+    psnr = metrics.psnr(before, after)
+    features = lpips.features(kid.patches(after))
+    return Painted(bpp, psnr, lpips.distance(before, after), after.mean((0, 1)), features)
+
+
+def _rows(ways: dict[str, list[Painted]], originals: list[Painted]) -> dict[str, Row]:
+    """By their labels."""
+    rows = {}
+    first, known = ways[label(0)], np.concatenate([item.features for item in originals])
+    for way, own in ways.items():
+        bpp, psnr, lpips = np.mean([item[:3] for item in own], axis=0)
+        features = np.concatenate([item.features for item in own])
+        is_ours = any(way in (label(step), label(step, "pixels")) for step in STEPS)
+        own_shift = _shift(own, first) if is_ours else math.nan
+        distance = kid.distance(known, features)
+        rows[way] = Row(way, bpp, psnr, lpips, distance, _shift(own, originals), own_shift)
+    return rows
+
+
+def _shift(own: list[Painted], others: list[Painted]) -> float:
+    pairs = zip(own, others, strict=True)
+    return float(max(np.abs(item.means - other.means).max() for item, other in pairs))
+
+
+def _print(rate: float, count: int, rows: dict[str, Row], outside: Counter[str]) -> None:
+    print(f"\n{count} pictures at {rate:g} bpp; realism by its blend, peers in at most our bytes")
+    over = [f"{name} on {number}" for name, number in outside.items() if number]
+    if over:
+        print(f"not even their smallest file fits: {', '.join(over)}")
+    head = ["realism", "bpp", "PSNR, dB", "LPIPS", "1000 KID", "colour", "colour from 0"]
+    lines = [head]
+    for row in rows.values():
+        figures = f"{row.bpp:.4f}", f"{row.psnr:.2f}", f"{row.lpips:.4f}", f"{1000 * row.kid:.3f}"
+        own = "-" if math.isnan(row.own_shift) else f"{row.own_shift:.2f}"
+        lines.append([row.label, *figures, f"{row.shift:.2f}", own])
+    show(lines)
+
+
+def _checks(rows: dict[str, Row]) -> list[tuple[str, bool]]:
+    """What is to be, with what was found, and whether it is so."""
+    first, last = rows[label(0)], rows[label(1)]
+    less, fewer = 1 - last.lpips / first.lpips, 1 - last.kid / first.kid
+    loss = first.psnr - last.psnr
+    found = [
+        (f"LPIPS at least {LPIPS_LESS:.0%} below realism 0: {less:.1%}", less >= LPIPS_LESS),
+        (f"KID at least {KID_LESS:.0%} below realism 0: {fewer:.1%}", fewer >= KID_LESS),
+        (f"PSNR at most {PSNR_LOSS:g} dB below realism 0: {loss:.2f}", loss <= PSNR_LOSS),
+        (f"colours within {SHIFT:g} of the original: {last.shift:.2f}", last.shift <= SHIFT),
+        (f"colours within {SHIFT:g} of realism 0: {last.own_shift:.2f}", last.own_shift <= SHIFT),
+    ]
+    for name in peers.available(PEERS):
+        peer = rows[peers.PEERS[name].label]
+        text = f"LPIPS below {peer.label}: {last.lpips:.4f}, {peer.lpips:.4f}"
+        found.append((text, last.lpips < peer.lpips))
+    for blend in ("weights", "pixels"):
+        own = [rows[label(step, blend)] for step in STEPS]
+        for figure in ("lpips", "psnr"):
+            falls = bool((np.diff([getattr(row, figure) for row in own]) < 0).all())
+            found.append((f"{figure.upper()} falls along the dial, blend of {blend}", falls))
+    return found
+
+
+def _time(codec: Codec, files: list[bytes]) -> tuple[str, bool]:
+    """Decode the files at realism 0 and 1, in turns; the check of the sums of the best times."""
+    best = np.full((2, len(files)), math.inf)
+    for _ in range(RUNS):
+        for number, data in enumerate(files):
+            for realism in (0, 1):
+                start = time.perf_counter()
+                codec.decode(data, realism=realism)
+                spent = time.perf_counter() - start
+                best[realism, number] = min(best[realism, number], spent)
+    fidelity, full = best.mean(1)
+    ratio = full / fidelity
+    print(
+        f"\ndecoding: {fidelity:.3f} s a picture at realism 0, {full:.3f} s at 1, ratio {ratio:.2f}"
+        f" ({len(files)} pictures, best of {RUNS})\n"
+    )
+    return f"decoding takes at most {TIME:g} times as long: {ratio:.2f}", ratio <= TIME
+
+
+def _file(bench: Bench, picture: Picture, rgb: np.ndarray, rate: float) -> bytes:
+    """The picture in at most so many bits per pixel, or at quality 0 if that takes more."""
+    codec, _, options = bench
+    folder = ours.model_folder(options.model)
+    parts = b"".join((folder / f"{part}.safetensors").read_bytes() for part in PARTS)
+    model = hashlib.sha256(parts).hexdigest()[:12]
+    name = f"{picture.digest}-{model}-e{options.effort}-{rate:g}.vqc"
+
+    def encode() -> bytes:
+        source = pixels.load(rgb)
+        try:
+            return targets.to_bpp(codec, source, rate, options.effort).data
+        except OutOfReachError:
+            return codec.encode(source, 0, effort=options.effort)
+
+    return _kept(options.out / name, encode)
+
+
+def _peer(name: str, picture: Picture, rgb: np.ndarray, size: int, out: Path) -> bytes:
+    """The peer's file of the largest quality that fits into `size` bytes, else its smallest."""
+
+    def encode() -> bytes:
+        low, high, best = 0, 100, b""
+        while low <= high:
+            middle = (low + high) // 2
+            data = peers.encode(name, rgb, middle)
+            if len(data) <= size:
+                low, best = middle + 1, data
+            else:
+                high = middle - 1
+        return best or peers.encode(name, rgb, 0)
+
+    return _kept(out / f"{picture.digest}-{size}.{name}", encode)
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """The bytes of the file, which is made if it is not there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_bytes(make())
+        os.replace(new, path)
+    return path.read_bytes()
