@@ -4,7 +4,8 @@ Binkowski et al. 2018, arXiv:1801.01401: the unbiased squared maximum mean discr
 kernel (x.y / d + 1)^3 of features, here those of `Lpips.features`. The sets are originals and
 their paintings, patch by patch. A patch is no independent sample beside its own original, so the
 form for pairs is taken, which leaves their kernel out: Gretton et al. 2012, JMLR 13, lemma 6. It
-is 0 for equal sets.
+is 0 for equal sets. Features are divided by the root of the originals' mean square, since the
+kernel depends on their scale, which is 8 for SqueezeNet.
 """
 
 import hashlib
@@ -31,10 +32,15 @@ def patches(rgb: np.ndarray) -> np.ndarray:
 
 
 def distance(x: np.ndarray, y: np.ndarray) -> float:
-    """KID of features float64 [N, d], row by row of the same places; nan for less than 2."""
+    """KID of features float64 [N, d], row by row of the same places; nan for less than 2.
+
+    x: of the originals, not all 0.
+    """
     count = len(x)
     if count < 2:
         return math.nan
+    scale = np.sqrt(np.square(x).mean())
+    x, y = x / scale, y / scale
     total = _unpaired(x, x) + _unpaired(y, y) - 2 * _unpaired(x, y)
     return total / (count * (count - 1))
 

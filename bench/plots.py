@@ -78,7 +78,8 @@ def _panel(
     top = max(tops) + MARGIN if figure in ("psnr", "ms_ssim") else None
     axes.set(xlabel="bits per pixel, whole files", xlim=(0, right), ylim=(None, top))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="small")
+    corner = "upper right" if top is None else "lower right"  # where no curve ends
+    axes.legend(loc=corner, fontsize="small")
 
 
 def _name(axes, published: list[Curve]) -> None:

@@ -32,7 +32,7 @@ at that PSNR. Rates are of whole files; points are means over the pictures.</p>
 are at the quality whose file is nearest to ours in bytes.</p>
 {crops}
 <h2>Points</h2>
-<details><summary>All points of all curves</summary>
+<details><summary>All points of all curves; KID is of all pictures together</summary>
 {points}
 </details>
 <h2>Curves</h2>

@@ -25,6 +25,7 @@ EXIT_CODES = {
     "InputError": 3,
     "OutputError": 7,
     "OutOfReachError": 8,
+    "NoDecoderError": 2,
 }
 
 

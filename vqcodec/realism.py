@@ -23,7 +23,9 @@ class Painters:
     def __init__(self, network: Network, realism: dict[str, Tensor] | None):
         """realism: tensors as `weights.Model` has them, None for a model without."""
         self._network = network
-        self._blend = realism and lru_cache(maxsize=KEPT)(partial(_blend, network, realism))
+        self._blend = None
+        if realism is not None:
+            self._blend = lru_cache(maxsize=KEPT)(partial(_blend, network, realism))
 
     def at(self, realism: float) -> Network:
         """The network that paints with a realism of 0 to 1.
