@@ -143,7 +143,7 @@ def _rows(ways: dict[str, list[Painted]], originals: list[Painted]) -> dict[str,
         features = np.concatenate([item.features for item in own])
         is_ours = any(way in (label(step), label(step, "pixels")) for step in STEPS)
         own_shift = _shift(own, first) if is_ours else math.nan
-        distance = kid.distance(known, features)
+        distance = metrics.kid(known, features)
         rows[way] = Row(way, bpp, psnr, lpips, distance, _shift(own, originals), own_shift)
     return rows
 

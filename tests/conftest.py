@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from vqcodec import shipped, weights
 from vqcodec.cli import options
 from vqcodec.codec import Codec
+from vqcodec.nn.grain import CHANNELS
 from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.train.export import export
@@ -79,6 +80,8 @@ def two_folder(model_folder, tmp_path_factory) -> Path:
     tensors = load_file(folder / "decoder.safetensors")
     own = {name: t.float() for name, t in tensors.items() if name.startswith("decoder.")}
     other = {name: t + 0.05 * torch.randn(t.shape, generator=generator) for name, t in own.items()}
+    width = own["decoder.fine_level.knots"].shape[1]
+    other["decoder.grain.weight"] = torch.randn(width, CHANNELS, 1, 1, generator=generator)
     save_file({name: t.half() for name, t in other.items()}, folder / "realism.safetensors")
     return folder
 

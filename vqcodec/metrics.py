@@ -11,6 +11,7 @@ import numpy as np
 
 MIN_POINTS = 4  # of a curve
 MS_SSIM_MIN_SIDE = 161  # the smallest picture that has five scales under a window of 11
+KERNEL_ROWS = 1024  # of the matrix of `kid` at once
 CUT_POINTS = 65  # of a curve that is cut to an interval
 
 
@@ -93,6 +94,34 @@ def bd_rate(
     anchor, test = (rate_at(*curve, grid) for curve in curves)
     percent = bjontegaard.bd_rate(anchor, grid, test, grid, method="pchip", min_overlap=0)
     return RateChange(float(percent), float(low), float(high))
+
+
+def kid(x: np.ndarray, y: np.ndarray) -> float:
+    """Kernel distance of two sets of features, float64 [N, d], row by row of the same places;
+    nan for less than 2. x: of the originals, not all 0.
+
+    Binkowski et al. 2018, arXiv:1801.01401: the unbiased squared maximum mean discrepancy with
+    the kernel (x.y / d + 1)^3. A patch is no independent sample beside its own original, so the
+    form for pairs is taken, which leaves their kernel out: Gretton et al. 2012, JMLR 13, lemma 6.
+    It is 0 for equal sets. Features are divided by the root of the originals' mean square, since
+    the kernel depends on their scale.
+    """
+    count = len(x)
+    if count < 2:
+        return math.nan
+    scale = np.sqrt(np.square(x).mean())
+    x, y = x / scale, y / scale
+    total = _unpaired(x, x) + _unpaired(y, y) - 2 * _unpaired(x, y)
+    return total / (count * (count - 1))
+
+
+def _unpaired(x: np.ndarray, y: np.ndarray) -> float:
+    """The sum of the kernel over all pairs of rows but those of equal number."""
+    total = 0.0
+    for start in range(0, len(x), KERNEL_ROWS):
+        part = x[start : start + KERNEL_ROWS]
+        total += ((part @ y.T / x.shape[1] + 1) ** 3).sum()
+    return float(total - (((x * y).mean(1) + 1) ** 3).sum())
 
 
 def _check_pair(a: np.ndarray, b: np.ndarray) -> None:

@@ -5,7 +5,6 @@ trained on from it to paint texture. Between them the weights are interpolated, 
 decoder, not two: network interpolation, Wang et al. 2018, arXiv:1809.00219, section 3.4.
 """
 
-import copy
 from functools import lru_cache, partial
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from .errors import NoDecoderError
 from .nn.model import Network
+from .nn.transforms import Decoder
 
 KEPT = 4  # networks: those of the last values
 
@@ -47,7 +47,12 @@ class Painters:
 @torch.no_grad()
 def _blend(network: Network, realism: dict[str, Tensor], weight: float) -> Network:
     """The network with a decoder between its own, weight 0, and the other, weight 1."""
-    decoder = copy.deepcopy(network.decoder)
-    for name, own in decoder.named_parameters():
-        own.lerp_(realism[f"decoder.{name}"].to(own), weight)
-    return network.with_decoder(decoder)
+    own = network.decoder.state_dict()
+    decoder = Decoder(network.config.transform, grained=True)
+    for name, tensor in decoder.state_dict().items():
+        other = realism[f"decoder.{name}"].float()
+        first = own[name].cpu() if name in own else torch.zeros_like(other)  # no grain
+        tensor.copy_(first.lerp(other, weight))
+    like = next(network.decoder.parameters())
+    decoder = decoder.to(like.device, like.dtype, memory_format=torch.channels_last)
+    return network.with_decoder(decoder.eval().requires_grad_(False))

@@ -3,8 +3,8 @@
 A model is a folder: config.json and three safetensors files. `prior` holds integers only and,
 with `decoder`, all that a decoder needs: the model id is the hash of config, prior and decoder,
 so that a better encoder for the same files keeps the id. A fourth, `realism`, may hold other
-weights of the decoder's convolutions, to paint the same latents with more texture; it is no part
-of the id either.
+weights of the decoder's convolutions and one for grain, to paint the same latents with texture;
+it is no part of the id either.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from .nn.fixed import SUM_BITS, WEIGHT_BITS, FixedConv, bias_grid
 from .nn.model import Network
 from .nn.prior import TABLE_BITS, LevelTables, is_exact
 from .nn.quantizer import WORD_BITS, table_sizes
+from .nn.transforms import Decoder
 
 PARTS = ("prior", "decoder", "encoder")
 REALISM = shipped.REALISM
@@ -134,7 +135,8 @@ def _split_freqs(flat: Tensor, config: ModelConfig) -> tuple[np.ndarray, ...]:
 
 def check_realism(tensors: dict[str, Tensor], network: Network) -> None:
     """Raise ModelError unless the tensors are finite and can stand for those of the decoder."""
-    own = {f"decoder.{name}": t for name, t in network.decoder.state_dict().items()}
+    other = Decoder(network.config.transform, grained=True)
+    own = {f"decoder.{name}": t for name, t in other.state_dict().items()}
     if odd := sorted(own.keys() ^ tensors.keys()):
         text = "is missing in it" if odd[0] in own else "is none of the decoder's tensors"
         raise ModelError(f"{REALISM}.safetensors: {odd[0]} {text}")

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..metrics import kid
 from .data import Crops
 from .realism_loss import PERIOD, Scene, loss_of_psnr
 
@@ -98,7 +99,10 @@ class Watch:
         real, fake = (
             self._by_place([self._patches(p) for p in ps]) for ps in zip(*pairs, strict=True)
         )
-        kernel = [kernel_distance(a, b) for a, b in zip(real, fake, strict=True)]
+        kernel = [
+            kid(a.double().cpu().numpy(), b.double().cpu().numpy())
+            for a, b in zip(real, fake, strict=True)
+        ]
         return [[float(v.mean()) for v in lpips], kernel]
 
     def _patches(self, x: Tensor) -> Tensor:
@@ -121,21 +125,6 @@ class Watch:
 def pattern(change: Tensor) -> float:
     """Standard deviation in 255 units of the mean PERIOD x PERIOD block of [B, 3, H, W]."""
     return float((F.pixel_unshuffle(change, PERIOD).mean((0, 2, 3)) * 255).std())
-
-
-def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared MMD with the cubic kernel of two samples [N, C] of as many patches: KID
-    (Binkowski et al. 2018, arXiv:1801.01401).
-
-    Patches of one place, a[i] and b[i], are not independent, so their pairs are left out too
-    (the U-statistic of Gretton et al. 2012, lemma 6).
-    """
-
-    def off_diagonal(x: Tensor, y: Tensor) -> Tensor:
-        k, n = (x.double() @ y.double().T / x.shape[1] + 1) ** 3, len(x)
-        return (k.sum() - k.trace()) / (n * (n - 1))
-
-    return float(off_diagonal(a, a) + off_diagonal(b, b) - 2 * off_diagonal(a, b))
 
 
 def _column(x: Tensor) -> np.ndarray:
