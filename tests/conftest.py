@@ -1,13 +1,12 @@
 """A tiny model with seeded random weights and a few pictures, for all tests."""
 
-import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from vqcodec import shipped, weights
 from vqcodec.cli import options
@@ -15,7 +14,7 @@ from vqcodec.codec import Codec
 from vqcodec.nn.grain import CHANNELS
 from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
-from vqcodec.train.export import export
+from vqcodec.train.export import export, export_realism
 from vqcodec.train.presets import tiny
 
 
@@ -75,14 +74,14 @@ def codec(model_folder) -> Codec:
 @pytest.fixture(scope="session")
 def two_folder(model_folder, tmp_path_factory) -> Path:
     """A copy of the model that has a second decoder, near the first."""
-    folder = shutil.copytree(model_folder, tmp_path_factory.mktemp("two") / "two")
+    network = Codec.load(model_folder, "cpu").network
     generator = torch.Generator().manual_seed(7)
-    tensors = load_file(folder / "decoder.safetensors")
-    own = {name: t.float() for name, t in tensors.items() if name.startswith("decoder.")}
+    own = network.decoder.state_dict()
     other = {name: t + 0.05 * torch.randn(t.shape, generator=generator) for name, t in own.items()}
-    width = own["decoder.fine_level.knots"].shape[1]
-    other["decoder.grain.weight"] = torch.randn(width, CHANNELS, 1, 1, generator=generator)
-    save_file({name: t.half() for name, t in other.items()}, folder / "realism.safetensors")
+    width = network.config.transform.fine_width
+    other["grain.weight"] = torch.randn(width, CHANNELS, 1, 1, generator=generator)
+    folder = tmp_path_factory.mktemp("two") / "two"
+    export_realism(model_folder, other, folder)
     return folder
 
 
