@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import vqcodec
 from conftest import forget_models
-from vqcodec import pillow_plugin, realism, shipped, weights
+from vqcodec import pillow_plugin, realism, shipped, tiling, weights
 from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.errors import ModelError, NoDecoderError, UnknownModelError
@@ -215,6 +215,14 @@ def test_every_way_of_decoding_has_the_dial(two, coded, two_installed):
         webdataset.decoder(".vqc", coded, realism=1),
     ):
         np.testing.assert_array_equal(np.asarray(image), whole)
+
+
+def test_windows_have_the_texture_of_the_whole(two, coded, monkeypatch):
+    whole = painted(two, coded, 1)
+    monkeypatch.setattr(tiling, "WHOLE", 1)
+    monkeypatch.setattr(tiling, "SIDE", 2)
+
+    np.testing.assert_allclose(painted(two, coded, 1), whole, atol=1)
 
 
 def test_the_callables_of_ray_data_have_the_dial(two, two_folder, coded):
