@@ -218,6 +218,21 @@ def damage(folder: Path, model: str, quality: float, tiles: int) -> None:
 
 
 @main.command()
+@click.option("--images", "folders", multiple=True, required=True, type=FOLDER,
+              help="Clean pictures; may be repeated.")  # fmt: skip
+@click.option("--model", required=True, help="Folder or name of a model with a task.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
+def restore(folders: tuple[Path, ...], model: str, seed: int) -> None:
+    """PSNR of degraded pictures, and of what a model with a task makes of them."""
+    from .restore import run
+
+    try:
+        run(folders, model, seed)
+    except (ValueError, VqcodecError) as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+@main.command()
 @click.option("--minutes", type=click.FloatRange(0), default=1, show_default=True)
 @click.option("--seeds", type=FOLDER, default=GOLDEN, show_default=True,
               help="Folder of valid .vqc files.")  # fmt: skip

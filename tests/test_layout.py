@@ -23,7 +23,7 @@ LAYERS = [
     {"rate_control", "realism", "tile_coder", "tiling"},
     {"concealment", "search"},
     {"codec"},
-    {"integrations", "pillow_plugin", "targets", "train", "usage"},
+    {"integrations", "pillow_plugin", "restoration", "targets", "train", "usage"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -48,6 +48,7 @@ ALLOWED = {
     "search": {"numpy", "torch"},
     "usage": {"numpy"},
     "integrations": {"numpy", "PIL"},
+    "restoration": {"numpy", "PIL"},
     "pillow_plugin": {"numpy", "PIL"},
     "train": {"numpy", "torch", "PIL", "safetensors", "tqdm", "matplotlib"},
     "cli": {"PIL", "click", "numpy", "skimage", "torch", "tqdm"},

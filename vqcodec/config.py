@@ -13,6 +13,8 @@ from .errors import ModelError
 STRIDE = 16  # pixels a latent, each way; part of the file format
 PRECISION = 24  # bits of a probability in the coder; part of the file format
 ALL_POSITIONS = 0xFFFF
+SIGMA_MAX = 100  # of a task's noise
+FACTORS = 2, 4  # of a task's enlargement
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,27 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
+class TaskConfig:
+    """What a network of restoration was trained to undo; exactly one of the two."""
+
+    sigma: float = 0.0  # standard deviation of Gaussian noise, in 255 units
+    factor: int = 1  # of enlargement: it sees pictures reduced and enlarged again, bicubic
+
+    def __post_init__(self):
+        denoises = 0 < self.sigma <= SIGMA_MAX and self.factor == 1
+        if not denoises and (self.sigma or self.factor not in FACTORS):
+            raise ModelError(
+                f"expected 0 < sigma <= {SIGMA_MAX} or a factor of {FACTORS}, found {self}"
+            )
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     name: str = "base"
     transform: TransformConfig = field(default_factory=TransformConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    task: TaskConfig | None = None  # none: to code pictures as they are
 
     def __post_init__(self):
         coded = [[0] * 16 for _ in range(self.transform.latents)]
@@ -134,6 +152,8 @@ class ModelConfig:
         for item in fields["prior"]["passes"]:
             if not item["min_level"]:  # as models have it that are older than the field
                 del item["min_level"]
+        if self.task is None:
+            del fields["task"]
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -148,6 +168,7 @@ class ModelConfig:
                 transform=TransformConfig(**fields["transform"]),
                 quantizer=QuantizerConfig(**fields["quantizer"]),
                 prior=PriorConfig(**{**prior, "passes": passes}),
+                task=TaskConfig(**fields["task"]) if "task" in fields else None,
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise ModelError(f"model config is not what this version reads: {exc}") from exc

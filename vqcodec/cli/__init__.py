@@ -13,6 +13,7 @@ from .demo import demo
 from .info import info
 from .models import models
 from .report import Failures
+from .restore import restore
 from .tokens import tokens
 from .train import train
 from .verify import verify
@@ -66,5 +67,5 @@ def main() -> None:
     """
 
 
-for _command in (encode, decode, info, verify, tokens, train, demo, compare, models):
+for _command in (encode, decode, info, verify, tokens, train, restore, demo, compare, models):
     main.add_command(_command)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from ..codec import Codec
 
 
-def _run(jobs: list[Job], work: Work, batch: options.Batch, quiet: bool, verbose: bool) -> None:
+def run_batch(
+    jobs: list[Job], work: Work, batch: options.Batch, quiet: bool, verbose: bool
+) -> None:
     """Do `work` on those jobs that are to be done."""
     report = Report(quiet, verbose, to_stderr=any(job.target == STREAM for job in jobs))
     pending = batch.pending(jobs)
@@ -129,7 +131,7 @@ def encode(
         device=device,
         force=force,
     )
-    _run(jobs, work, batch, quiet, verbose)
+    run_batch(jobs, work, batch, quiet, verbose)
 
 
 def _decode_file(
@@ -155,7 +157,7 @@ def _decode_file(
     strips, damage = _paint(codec, data, crop, realism, allow_damaged)
     seconds = [time.perf_counter() - start]
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
-    for notice in _save(strips, job.target, image_format, force):
+    for notice in save_picture(strips, job.target, image_format, force):
         report.notice(job.name, notice)
     if times:
         copy_times(job)
@@ -198,7 +200,9 @@ def _clocked(rows: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.nd
         yield strip
 
 
-def _save(strips: Strips, target: str, image_format: str | None, force: bool) -> tuple[str, ...]:
+def save_picture(
+    strips: Strips, target: str, image_format: str | None, force: bool
+) -> tuple[str, ...]:
     """Write a decoded picture with its metadata; return notices of what the format has not."""
     if target != STREAM:
         return save_strips(strips, target, image_format, force)
@@ -284,4 +288,4 @@ def decode(
         device=device,
         force=force,
     )
-    _run(jobs, work, batch, quiet, verbose)
+    run_batch(jobs, work, batch, quiet, verbose)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..config import ModelConfig
+from ..config import FACTORS, SIGMA_MAX, ModelConfig, TaskConfig
 from ..errors import InputError, ModelError, OutputError, VqcodecError
 from . import options
 from .report import say
@@ -29,10 +29,11 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
 @click.option("--out", required=True, help="Folder of the run: checkpoint, log, curves, model.")
 @click.option(
     "--preset",
-    type=click.Choice(["base", "tiny", "control"]),
+    type=click.Choice(["base", "small", "tiny", "control"]),
     default="base",
     show_default=True,
-    help="base: the shipped model; tiny: a minute's trial; control: scalar quantiser.",
+    help="base: the shipped model; small: ten minutes, for --task; tiny: a minute's trial;"
+    " control: scalar quantiser.",
 )
 @click.option(
     "--minutes",
@@ -54,6 +55,22 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
     metavar="FILE",
     help="With --stage realism: weights of SqueezeNet 1.1, VGG16 or AlexNet, for LPIPS.",
 )
+@click.option(
+    "--task",
+    type=click.Choice(["denoise", "superres"]),
+    help="Train a model for vqcodec restore: it sees degraded crops and paints the clean ones.",
+)
+@click.option(
+    "--sigma",
+    type=click.FloatRange(0, SIGMA_MAX, min_open=True),
+    callback=options.finite,
+    help="Of --task denoise: standard deviation of the noise, in 255 units.  [default: 25]",
+)
+@click.option(
+    "--factor",
+    type=click.Choice([str(factor) for factor in FACTORS]),
+    help="Of --task superres: how much larger.  [default: 2]",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.")
 @click.option("--export", metavar="DIR", help="Folder of the finished model.  [default: OUT/model]")
 def train(
@@ -65,6 +82,9 @@ def train(
     grow: bool,
     stage: str,
     perceptual: str | None,
+    task: str | None,
+    sigma: float | None,
+    factor: str | None,
     resume: bool,
     export: str | None,
 ) -> None:
@@ -78,12 +98,16 @@ def train(
       vqcodec train --data photos/ --out runs/a --preset tiny
       vqcodec train --data photos/ --out runs/b --init base --minutes 60
       vqcodec train --data photos/ --out runs/b --resume --minutes 60
+      vqcodec train --data photos/ --out runs/d --preset small --task denoise --sigma 25
       torchrun --nproc-per-node 2 -m vqcodec train --data photos/ --out runs/c
       vqcodec train --data photos/ --out runs/d --stage realism --init base --perceptual lpips.pth
     """
     _check_usage(stage, init, preset, grow, resume, perceptual)
     if init is not None:
         options.check_model(init)
+    chosen = _task(task, sigma, factor)
+    if chosen is not None and (resume or stage == "realism"):
+        raise click.UsageError("--task starts a run of --stage codec, and --resume keeps its task")
     folder = Path(export) if export else Path(out) / "model"
     _check_paths(data, folder, may_exist=export is None)
     from ..train.loop import finish_processes
@@ -92,7 +116,7 @@ def train(
     if stage == "realism":
         trainer = _realism_trainer(preset, minutes, sources, Path(out), init, perceptual, resume)
     else:
-        config = _config(preset, minutes)
+        config = _config(preset, minutes, chosen)
         trainer = _trainer(config, sources, Path(out), init, grow, resume)
     with _stopping_on_interrupt(trainer):
         trainer.run()
@@ -112,8 +136,10 @@ def _check_usage(
     if stage == "realism":
         if init is None:
             raise click.UsageError("--stage realism needs --init, the model that gets a decoder")
-        if grow or preset == "control":
-            raise click.UsageError("--stage realism trains a decoder alone: no --grow, no control")
+        if grow or preset in ("control", "small"):
+            raise click.UsageError(
+                "--stage realism trains a decoder alone: no --grow, base or tiny"
+            )
         return
     if perceptual is not None:
         raise click.UsageError("--perceptual is of --stage realism")
@@ -134,10 +160,22 @@ def _check_paths(data: tuple[str, ...], folder: Path, may_exist: bool) -> None:
         raise OutputError(f"the folder {folder} exists already and is not empty")
 
 
-def _config(preset: str, minutes: float | None) -> "TrainConfig":
+def _task(task: str | None, sigma: float | None, factor: str | None) -> TaskConfig | None:
+    """Raises click.UsageError for an option of another task."""
+    if sigma is not None and task != "denoise":
+        raise click.UsageError("--sigma needs --task denoise")
+    if factor is not None and task != "superres":
+        raise click.UsageError("--factor needs --task superres")
+    if task == "denoise":
+        return TaskConfig(sigma=25.0 if sigma is None else sigma)
+    return TaskConfig(factor=int(factor or 2)) if task == "superres" else None
+
+
+def _config(preset: str, minutes: float | None, task: TaskConfig | None) -> "TrainConfig":
     from ..train.presets import PRESETS
 
     config = PRESETS[preset]()
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, task=task))
     return config if minutes is None else dataclasses.replace(config, minutes=minutes)
 
 
@@ -148,6 +186,8 @@ def _trainer(
 
     network = None if init is None else _initial_network(init)
     if network is not None and not grow:
+        task = config.model.task or network.config.task
+        network.config = dataclasses.replace(network.config, task=task)
         config = dataclasses.replace(config, model=network.config)
     if resume:
         config = dataclasses.replace(config, model=_checkpoint_model(out / CHECKPOINT))

@@ -16,6 +16,7 @@ from ..nn.transforms import PIXEL_MEAN
 from ..weights import Model
 from .curves import plot_curves
 from .data import Crops, block_statistics, build_cache
+from .degrade import best_linear, degrade
 from .export import export
 from .grow import grow
 from .objective import Losses, Objective
@@ -46,11 +47,17 @@ def finish_processes() -> None:
 
 
 def fit_linear(network: Network, crops: Crops) -> None:
-    """Start the linear path as the PCA of the training pictures."""
+    """Start the linear path as the PCA of the training pictures; for a task, as that of their
+    best linear restoration within a block."""
     basis, scale = block_statistics(crops, PIXEL_MEAN)
-    latents = network.config.transform.latents
+    latents, task = network.config.transform.latents, network.config.task
+    analysis = basis
+    if task is not None:
+        filter, seen = best_linear(crops, PIXEL_MEAN, task, crops.generator)
+        analysis = filter @ basis
+        scale = (analysis * (seen @ analysis)).sum(0).clamp(min=1e-3).sqrt()
     with torch.no_grad():
-        network.linear.analysis.copy_(basis[:, :latents])
+        network.linear.analysis.copy_(analysis[:, :latents])
         network.linear.synthesis.copy_(basis[:, :latents])
         network.gains.scale.copy_(scale[:latents])
 
@@ -133,7 +140,8 @@ class Trainer:
         cosine = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * self.progress()))
         return cosine * min(1.0, (self.step + 1) / WARM_UP)
 
-    def batch(self) -> tuple[Tensor, Tensor]:
+    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops [B, 3, size, size] in 0..1, levels [B], and the crops as the encoder sees them."""
         size, count = self.config.crop, self.config.batch
         if self.progress() >= 1 - self.config.late_share:
             late = self.config.late_crop
@@ -141,7 +149,9 @@ class Trainer:
         x = self.crops.varied(count, size).to(memory_format=torch.channels_last)
         total = self.config.model.transform.levels
         levels = spread_levels(count, total, self.config.low_share, self.generator)
-        return x, levels.to(self.device)
+        task = self.config.model.task
+        seen = x if task is None else degrade(x, task, self.generator)
+        return x, levels.to(self.device), seen
 
     def train_step(self) -> Losses:
         losses = self.objective(*self.batch())

@@ -35,11 +35,12 @@ class Objective(nn.Module):
         super().__init__()
         self.network, self.fidelity, self.autocast = network, fidelity, autocast
 
-    def forward(self, x: Tensor, levels: Tensor) -> Losses:
+    def forward(self, x: Tensor, levels: Tensor, seen: Tensor | None = None) -> Losses:
+        """x: what is to be painted; `seen`: what the encoder gets, if that is another picture."""
         net = self.network
         low, high = scale_bounds(net.config.quantizer)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            y = net.analyse(x, levels)
+            y = net.analyse(x if seen is None else seen, levels)
         proxy, hard = torch.zeros(len(x), device=x.device), torch.zeros(len(x), device=x.device)
         pass_bits = torch.zeros(len(net.config.prior.passes), device=x.device)
         counts = torch.zeros_like(net.codebooks.bits)

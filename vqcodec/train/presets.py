@@ -82,7 +82,24 @@ def tiny() -> TrainConfig:
     return TrainConfig(model=model, minutes=1.0, batch=4, crop=64, late_crop=64, save_minutes=0.5)
 
 
-PRESETS = {"base": base, "control": control, "tiny": tiny}
+def small() -> TrainConfig:
+    """Ten minutes on one core: for restoration, where the error counts and not the rate."""
+    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
+    passes = (
+        PassConfig(0, 8, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
+        PassConfig(0, 8, lattice(*rest), 1),
+        PassConfig(8, 64, blocks=1),
+        PassConfig(64, 512, blocks=1),
+    )
+    model = ModelConfig(
+        name="small",
+        transform=TransformConfig(512, 64, 2, 128, 2, 16, 4, 0.01, 1.0),
+        prior=PriorConfig(width=64, passes=passes, coarse_passes=2),
+    )
+    return TrainConfig(model=model, minutes=10.0, batch=8, late_crop=128, low_share=0.25)
+
+
+PRESETS = {"base": base, "small": small, "control": control, "tiny": tiny}
 REALISM_PRESETS = {
     "base": RealismConfig(),
     "tiny": RealismConfig(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..nn.model import Network
 from .data import Crops
+from .degrade import degrade
 from .objective import Objective
 from .presets import TrainConfig
 
@@ -18,7 +19,9 @@ class Validation:
 
     def __init__(self, crops: Crops, config: TrainConfig, network: Network):
         self.config, self.live = config, network
-        self.x = crops.sample(PICTURES, config.late_crop)
+        self.x = self.seen = crops.sample(PICTURES, config.late_crop)
+        if config.model.task is not None:
+            self.seen = degrade(self.x, config.model.task, crops.generator)
         levels = config.model.transform.levels
         self.levels = [round(i * (levels - 1) / 5) for i in range(6)]
 
@@ -32,7 +35,8 @@ class Validation:
         rows = []
         for level in self.levels:
             levels = torch.full((4,), level, device=self.x.device)
-            parts = [objective(x, levels) for x in self.x.split(4)]
+            pairs = zip(self.x.split(4), self.seen.split(4), strict=True)
+            parts = [objective(x, levels, seen) for x, seen in pairs]
             cost, bpp, mse = (
                 torch.cat([getattr(p, k) for p in parts]) for k in ("cost", "bpp", "mse")
             )
