@@ -1,5 +1,6 @@
 """`vqcodec train`: what it hands to the training loop, and how it ends."""
 
+import dataclasses
 import signal
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ from PIL import Image
 
 from vqcodec.cli import main
 from vqcodec.codec import Codec
+from vqcodec.config import TaskConfig
 from vqcodec.train import loop
-from vqcodec.train.presets import base, tiny
+from vqcodec.train.presets import base, small, tiny
 
 
 class FakeTrainer:
@@ -82,6 +84,18 @@ def test_a_run_can_start_from_a_model(trainers, model_folder):
     assert trainer.exported == Path("mine")
 
 
+def test_a_task_is_part_of_the_model(trainers, model_folder):
+    call("--data", "photos", "--out", "a", "--task", "denoise", "--sigma", 15, "--preset", "small")
+    call("--data", "photos", "--out", "b", "--task", "superres", "--init", model_folder)
+    call("--data", "photos", "--out", "c", "--init", model_folder)
+    denoise, double, plain = trainers
+
+    assert denoise.config.model == dataclasses.replace(small().model, task=TaskConfig(sigma=15.0))
+    assert double.config.model.task == TaskConfig(factor=2)
+    assert double.config.model == double.init.config  # so that it is not grown
+    assert plain.config.model.task is None
+
+
 def test_resume_takes_the_network_of_the_checkpoint(trainers):
     Path("run").mkdir()
     torch.save({"model": tiny().model.to_json()}, "run/checkpoint.pt")
@@ -121,6 +135,10 @@ def test_matplotlib_is_asked_for_before_the_training(trainers, monkeypatch):
         ("--data photos --out run --init none", 5, "no model or model folder named 'none'"),
         ("--data photos --out run --init x --resume", 2, "give either"),
         ("--data photos --out run --minutes nan", 2, "not a number"),
+        ("--data photos --out run --sigma 25", 2, "--sigma needs --task denoise"),
+        ("--data photos --out run --task denoise --factor 2", 2, "needs --task superres"),
+        ("--data photos --out run --task denoise --sigma 1000", 2, "--sigma"),
+        ("--data photos --out run --task denoise --resume", 2, "that of the checkpoint"),
     ],
 )
 def test_a_failure_is_told_before_the_training(trainers, line, code, text):

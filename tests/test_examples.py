@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from conftest import smooth_picture
 from vqcodec.codec import Codec
@@ -115,3 +115,33 @@ def test_train_your_own(run):
     identity = re.search(r"model ([0-9a-f]{16}) in run/model", text)[1]
     assert Codec.load("run/model", "cpu").model.id.hex() == identity
     assert "128x128 in " in text
+
+
+def drawn_digits(count: int) -> np.ndarray:
+    """uint8 [count, 28, 28]: digits of Pillow's font, of some sizes and in some places."""
+    rng, out = np.random.default_rng(0), []
+    for number in rng.integers(10, size=count):
+        image, font = Image.new("L", (28, 28)), ImageFont.load_default(int(rng.integers(18, 26)))
+        place = tuple(int(n) for n in rng.integers(12, 17, 2))
+        ImageDraw.Draw(image).text(place, str(number), 255, font, anchor="mm")
+        out.append(np.asarray(image))
+    return np.stack(out)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of what training imports
+def test_digits(run):
+    pytest.importorskip("matplotlib")
+    np.save("digits.npy", drawn_digits(300))
+    text = run("digits.py", "out", "0.05", "digits.npy")
+    identity = re.search(r"model ([0-9a-f]{16}) in out/model", text)[1]
+    text = run("digits_look.py", "out", "90")
+    bits, indices, error, png = map(float, re.findall(r"([\d.]+) (?:bits|of ind|dB)", text)[:4])
+
+    assert Codec.load("out/model", "cpu").model.id.hex() == identity
+    assert 0 < indices < bits < png
+    assert error > 10  # black for all is at 8 dB
+    assert re.search(r"\d+ of \d+ words occur, perplexity [\d.]+", text)
+    with Image.open("out/look.png") as sheet:
+        assert sheet.size == (280, 112)
+    assert Path("out/curves.png").is_file()

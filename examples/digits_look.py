@@ -1,0 +1,48 @@
+"""What a VQ-VAE of digits has learnt, after digits.py: python examples/digits_look.py out 90
+
+Prints bits, error and words at that quality. Draws out/look.png: ten digits that it has not seen,
+what they become, and two rows that are drawn from its prior, word by word.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vqcodec import Codec, read_header, usage
+from vqcodec.nn.quantizer import Assignment
+
+out, quality = Path(sys.argv[1]), float(sys.argv[2])
+codec, sheet = Codec.load(out / "model", "cpu"), np.array(Image.open(out / "test.png"))
+test = sheet.reshape(-1, 28, 10, 28).swapaxes(1, 2).reshape(-1, 28, 28)
+files, png = [codec.encode(digit, quality, effort=1) for digit in test], io.BytesIO()
+painted = np.stack([np.asarray(codec.decode(data)) for data in files])
+found = [usage.measure(codec, data) for data in files]
+for digit in test:
+    Image.fromarray(digit).save(png, "PNG", optimize=True)
+bits, total = np.sum([use.bits.sum() for use in found]), 8 * sum(map(len, files))
+error = 10 * np.log10(255**2 / np.mean((painted - test.astype(float)) ** 2))
+print(f"a digit: {total / len(test):.0f} bits, {bits / len(test):.0f} of indices, {error:.2f} dB")
+print(f"as PNG, without loss: {8 * len(png.getvalue()) / len(test):.0f} bits")
+counts = np.concatenate([sum(rows) for rows in zip(*(use.counts for use in found), strict=True)])
+p = counts[counts > 0] / counts.sum()
+print(f"{len(p)} of {len(counts)} words occur, perplexity {2 ** -(p * np.log2(p)).sum():.1f}")
+
+
+def choose(step) -> Assignment:  # draws the words of a pass, but no escapes
+    rows = net.codebooks.rows(step.classes)  # -1 where the channel before has a word for both
+    p = torch.exp2(-net.codebooks.bits[rows.clamp(min=0)])
+    p.scatter_(-1, net.codebooks.sizes[rows.clamp(min=0), None] - 1, 0)
+    index = torch.multinomial(p.flatten(0, -2), 1).view(rows.shape).masked_fill(rows < 0, -1)
+    return Assignment(index, rows, net.codebooks.lookup(index, step.classes))
+
+
+net, levels = codec.network, torch.full((20,), read_header(files[0]).level)
+with torch.inference_mode():
+    *_, last = net.passes(torch.zeros(20, net.config.transform.latents, 2, 2), levels, choose)
+    drawn = net.synthesise(last.latents, levels).mean(1)[:, :28, :28].clamp(0, 1) * 255
+rows = [test[:10], painted[:10], *drawn.byte().numpy().reshape(2, 10, 28, 28)]
+Image.fromarray(np.block([list(row) for row in rows])).save(out / "look.png")
