@@ -138,7 +138,7 @@ def test_matplotlib_is_asked_for_before_the_training(trainers, monkeypatch):
         ("--data photos --out run --sigma 25", 2, "--sigma needs --task denoise"),
         ("--data photos --out run --task denoise --factor 2", 2, "needs --task superres"),
         ("--data photos --out run --task denoise --sigma 1000", 2, "--sigma"),
-        ("--data photos --out run --task denoise --resume", 2, "that of the checkpoint"),
+        ("--data photos --out run --task denoise --resume", 2, "--resume keeps its task"),
     ],
 )
 def test_a_failure_is_told_before_the_training(trainers, line, code, text):

@@ -134,3 +134,34 @@ def test_the_examples_in_the_text_exist():
 
     assert len(names) >= 6
     assert all((ROOT / "examples" / name).is_file() for name in names)
+
+
+def test_the_commands_of_restoration_are_understood():
+    (block,) = [block for block in blocks("shell") if "--task" in block]
+    lines = [line.split("#")[0].split() for line in block.splitlines()]
+    ours = [words[1:] for words in lines if words[0] == "vqcodec"]
+
+    assert {words[0] for words in ours} == {"train", "restore"}
+    for command, *options in ours:
+        context = main.commands[command].make_context(command, options)
+        assert "/model" in (context.params["model"] if command == "restore" else "/model")
+
+
+def test_the_figures_of_models_md_are_those_of_the_cards():
+    folder = ROOT / "models"
+    cards = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*/CARD.md"))
+    text = (folder / "MODELS.md").read_text(encoding="utf-8")
+    measured = [part for part in text.split("\n\n") if "Measured" in part]
+    figures = re.findall(r"[\d.]+ %|0\.\d{3}", "".join(measured))
+
+    assert len(figures) >= 8
+    assert [figure for figure in figures if figure not in cards] == []
+
+
+def test_the_modules_and_links_of_models_md_exist():
+    text = (ROOT / "models" / "MODELS.md").read_text(encoding="utf-8")
+    modules, links = re.findall(r"\[(\S+\.py)\]", text), re.findall(r"\]\(([^)]+)\)", text)
+
+    assert len(modules) >= 6
+    assert all((ROOT / "vqcodec" / name).is_file() for name in modules if "/" in name)
+    assert all((ROOT / "models" / link).is_file() for link in links)

@@ -29,7 +29,8 @@ WARM_UP = 100  # steps
 LOG_STEPS = 50
 LOW = 0.6  # of the levels are low ones: below about 0.7 bits a pixel on photographs
 CLIP = 3.0  # times the running gradient norm
-UNITS_MAX = 128  # standard deviations in a step, to start with: a model file takes less than 256
+# Standard deviations in a step and steps in one, to start with; a model file takes less than 256.
+UNITS_MAX, STEPS_MAX = 128, 192
 
 
 def start_processes() -> tuple[int, int]:
@@ -60,8 +61,10 @@ def fit_linear(network: Network, crops: Crops) -> None:
     with torch.no_grad():
         network.linear.analysis.copy_(analysis[:, :latents])
         network.linear.synthesis.copy_(basis[:, :latents])
-        least = float(network.gains.steps.max()) / UNITS_MAX  # grey pictures have no colour
-        network.gains.scale.copy_(scale[:latents].clamp(min=least))
+        steps = network.gains.steps
+        least = float(steps.max()) / UNITS_MAX  # grey pictures have no colour
+        most = float(steps.min()) * STEPS_MAX
+        network.gains.scale.copy_(scale[:latents].clamp(least, most))
 
 
 def spread_levels(count: int, levels: int, low_share: float, generator: torch.Generator) -> Tensor:
