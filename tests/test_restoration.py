@@ -20,11 +20,12 @@ from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, TaskConfig
 from vqcodec.errors import ImageTooLargeError, ModelError
 from vqcodec.metrics import psnr
+from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.train.degrade import degrade
 from vqcodec.train.export import export
 from vqcodec.train.objective import Objective
-from vqcodec.train.presets import tiny
+from vqcodec.train.presets import small, tiny
 
 DENOISE, DOUBLE = TaskConfig(sigma=25.0), TaskConfig(factor=2)
 
@@ -185,6 +186,23 @@ def test_the_bench_refuses_a_model_without_a_task(model_folder, tmp_path):
 
     assert result.exit_code == 1
     assert re.fullmatch(r"Error: model tiny has no task: .*\n", result.output)
+
+
+def test_the_linear_start_fits_a_model_file():
+    """Of grey, flat pictures: one latent has much energy and the others none, and a model file
+    takes less than 256 in its tables."""
+    pytest.importorskip("matplotlib")
+    from vqcodec.train.loop import fit_linear
+
+    class Flat:
+        def varied(self, count, size):
+            return torch.rand(count, 1, 1, 1).expand(-1, 3, 32, 32)
+
+    network = Network(small().model)
+    fit_linear(network, Flat())
+
+    assert network.gains.to_steps().max() < 200
+    assert network.gains.to_units().max() < 200
 
 
 def stripes(seed: int) -> np.ndarray:
