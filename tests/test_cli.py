@@ -354,6 +354,31 @@ def test_too_large_a_picture_is_refused(folder, coding, coded):
     assert "the limit is" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "source", "area"),
+    [
+        ("encode", "a.png", 112 * 80),
+        ("decode", "good.vqc", 48 * 32),
+        ("verify", "good.vqc", 48 * 32),
+        ("tokens", "good.vqc", 48 * 32),
+    ],
+)
+def test_max_pixels_is_the_limit_of_every_command(folder, coding, command, source, area):
+    refused = coding(command, source, "--max-pixels", area - 1)
+
+    assert refused.exit_code == 6
+    assert f"= {area} pixels, the limit is {area - 1}" in refused.stderr
+    assert coding(command, source, "--max-pixels", area).exit_code == 0
+
+
+def test_max_pixels_holds_for_targets_and_goes_above_those_of_pillow(folder, coding, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
+    more = "--max-pixels", 112 * 80
+
+    assert coding("encode", "a.png", "--target-size", 3000, *more).exit_code == 0
+    assert coding("decode", "a.vqc", "-o", "again.png", *more).exit_code == 0
+
+
 def _huge_header(header) -> bytes:
     """The start of a file of 100 000 x 100 000 pixels."""
     from dataclasses import replace

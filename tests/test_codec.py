@@ -251,6 +251,20 @@ def test_limits_hold_on_both_sides(codec, picture):
         codec.decode(codec.encode(picture), max_pixels=1000)
 
 
+def test_an_encoder_refuses_the_tiles_that_its_decoder_would(codec, monkeypatch):
+    rgb = np.full((64, 128, 3), 90, np.uint8)  # two tiles: 32,768 pixels by the count of tiles
+    monkeypatch.setattr(container, "choose_tile_log2", lambda width, height: 2)
+    data = codec.encode(rgb, max_pixels=2**15)
+
+    assert codec.decode(data, max_pixels=2**15).size == (128, 64)
+    for code in (codec.decode, codec.decode_damaged, codec.read_indices, codec.read_tables):
+        with pytest.raises(ImageTooLargeError, match="2 tiles"):
+            code(data, max_pixels=2**15 - 1)
+    for code in (codec.encode, codec.encode_indices):
+        with pytest.raises(ImageTooLargeError, match="2 tiles"):
+            code(rgb, max_pixels=2**15 - 1)
+
+
 def test_indices_of_a_wrong_shape_or_word_are_refused(codec, picture):
     indices = codec.encode_indices(picture)
     with pytest.raises(ValueError, match="expected"):

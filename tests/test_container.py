@@ -237,6 +237,24 @@ def test_max_pixels_is_the_largest_area_that_is_read():
         unpack(data, max_pixels=768 * 512 - 1)
 
 
+def test_a_side_below_16_pixels_counts_as_16():
+    thin = header_bytes(width=b"\x01", height=b"\x80\x80\x10")
+
+    assert read_header(thin, max_pixels=2**22).height == 2**18
+    with pytest.raises(ImageTooLargeError, match="1x262144 pixels, coded as 16x262144 = 4194304 "):
+        read_header(thin, max_pixels=2**22 - 1)
+    wide = header_bytes(width=b"\x80\x0f", height=b"\xb8\x08")  # 1920x1080, padded to 1088
+    assert read_header(wide, max_pixels=1920 * 1080).height == 1080
+
+
+def test_a_tile_counts_as_16384_pixels():
+    tiles = header_bytes(flags=1, width=b"\x80\x02", height=b"\x80\x02", rest=b"\x02")
+
+    assert tile_count(read_header(tiles, max_pixels=2**18)) == 16
+    with pytest.raises(ImageTooLargeError, match="16 tiles, which count as 16384 pixels each"):
+        read_header(tiles, max_pixels=2**18 - 1)
+
+
 def test_more_words_than_a_tile_can_need_are_corrupt():
     head = header_bytes()
     with pytest.raises(CorruptError, match="coarse words is 2049, expected at most 2048"):

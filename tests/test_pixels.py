@@ -268,7 +268,7 @@ def test_a_picture_is_returned_as_it_is():
 
     assert load(picture) is picture
     with pytest.raises(ImageTooLargeError):
-        load(picture, max_pixels=34)
+        load(picture, max_pixels=255)
 
 
 def test_only_a_profile_of_rgb_pixels_is_kept():
@@ -355,8 +355,8 @@ def test_the_size_is_checked_before_pixels_are_decoded():
     with pytest.raises(ImageTooLargeError, match="10000x10000 = 100000000 pixels"):
         load(png(10_000, 10_000, 8, 2, b""), max_pixels=10**6)
     for source in (RGB, Image.fromarray(RGB)):
-        with pytest.raises(ImageTooLargeError, match="7x5 = 35 pixels, the limit is 34"):
-            load(source, max_pixels=34)
+        with pytest.raises(ImageTooLargeError, match="coded as 16x16 = 256 pixels, the limit is 2"):
+            load(source, max_pixels=255)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])

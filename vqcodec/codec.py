@@ -301,6 +301,7 @@ class Codec:
             raise ValueError(f"effort is {effort}, expected {EFFORTS[0]}..{EFFORTS[-1]}")
         picture = pixels.load(image, max_pixels)
         header = self._header(best.level, *picture.rgb.shape[1::-1], picture.grey)
+        container.check_tiles(header, max_pixels)
         return header, self._encode_tiles(picture.rgb, header, best, effort)
 
     @torch.inference_mode()

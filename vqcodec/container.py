@@ -12,7 +12,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from .cursor import Cursor, varint
-from .errors import CorruptError, NotVqcError, UnsupportedVersionError
+from .errors import CorruptError, ImageTooLargeError, NotVqcError, UnsupportedVersionError
 from .geometry import MAX_DIMENSION, MAX_PIXELS, check_size, latents_across
 
 MAGIC = b"\x89VQC"  # the first byte is not ASCII: a transfer as 7-bit text breaks it visibly
@@ -25,6 +25,7 @@ MIN_TILE_LOG2, MAX_TILE_LOG2 = 2, 8  # tile side 2**tile_log2 latents: 64 to 409
 DEFAULT_TILE_LOG2 = 6  # 1024 pixels
 ONE_TILE_PIXELS = 2**21  # most pixels of a picture that is coded in one tile
 ONE_TILE_SIDE = 2**14 - 1  # longest side of one: as a varint it takes two bytes
+TILE_PIXELS = 2**14  # what one of several tiles counts as: one of 64x64 takes the time of these
 HEADER_BYTES_MAX = 23  # enough bytes of a file for `read_header`
 MAX_WORDS_PER_LATENT = 2048  # 256 bits a pixel; 320 channels of 48 bits would be 480 words
 MAX_CHUNK_BYTES = 2**26
@@ -118,6 +119,16 @@ def tile_grid(header: Header) -> Iterator[Rectangle]:
     for y in range(0, height, side):
         for x in range(0, width, side):
             yield Rectangle(x, y, min(side, width - x), min(side, height - y))
+
+
+def check_tiles(header: Header, max_pixels: int) -> None:
+    """Raise ImageTooLargeError if tiles, at TILE_PIXELS each, are more than `max_pixels`."""
+    count = tile_count(header)
+    if count > 1 and count * TILE_PIXELS > max_pixels:
+        raise ImageTooLargeError(
+            f"picture is in {count} tiles, which count as {TILE_PIXELS} pixels each"
+            f" = {count * TILE_PIXELS} pixels, the limit is {max_pixels}"
+        )
 
 
 def choose_tile_log2(width: int, height: int) -> int | None:
@@ -222,6 +233,7 @@ def read_start(cursor: Cursor, max_pixels: int) -> tuple[Header, bool]:
         header = Header(model_id, level, width, height, tile_log2, bool(flags & GREY))
     except ValueError as exc:
         raise CorruptError(f"bad header: {exc}", FLAGS_AT) from exc
+    check_tiles(header, max_pixels)
     return header, bool(flags & CHUNKED)
 
 

@@ -16,14 +16,21 @@ def latents_across(pixels: int) -> int:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise ImageTooLargeError if a side is above MAX_DIMENSION or the area above `max_pixels`."""
+    """Raise ImageTooLargeError if a side is above MAX_DIMENSION or the area above `max_pixels`.
+
+    A side below 16 pixels counts as 16: it takes a row of latents, as 16 do. (Padding of longer
+    sides less than doubles an area, and is not counted.)
+    """
     if max(width, height) > MAX_DIMENSION:
         raise ImageTooLargeError(
             f"picture is {width}x{height} pixels, the format allows {MAX_DIMENSION} per side"
         )
-    if width * height > max_pixels:
+    across, down = max(width, STRIDE), max(height, STRIDE)
+    if across * down > max_pixels:
+        coded = f" pixels, coded as {across}x{down}" if min(width, height) < STRIDE else ""
         raise ImageTooLargeError(
-            f"picture is {width}x{height} = {width * height} pixels, the limit is {max_pixels}"
+            f"picture is {width}x{height}{coded} = {across * down} pixels,"
+            f" the limit is {max_pixels}"
         )
 
 

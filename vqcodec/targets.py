@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .codec import Codec
 from .errors import OutOfReachError
+from .geometry import MAX_PIXELS
 from .metrics import bits_per_pixel, psnr
 from .pixels import Picture, load
 from .rate_control import DEFAULT_EFFORT
@@ -23,28 +24,47 @@ class Reached(NamedTuple):
     value: float  # bytes, bits per pixel or dB, as the target
 
 
-def to_size(codec: Codec, picture: Picture, most: float, effort: int = DEFAULT_EFFORT) -> Reached:
+def to_size(
+    codec: Codec,
+    picture: Picture,
+    most: float,
+    effort: int = DEFAULT_EFFORT,
+    max_pixels: int = MAX_PIXELS,
+) -> Reached:
     """The best quality in at most `most` bytes, alpha and metadata included.
 
     Raises OutOfReachError if quality 0 takes more.
     """
-    return _largest(codec, picture, most, effort, len, "bytes")
+    return _largest(_encoder(codec, picture, effort, max_pixels), most, len, "bytes")
 
 
-def to_bpp(codec: Codec, picture: Picture, most: float, effort: int = DEFAULT_EFFORT) -> Reached:
+def to_bpp(
+    codec: Codec,
+    picture: Picture,
+    most: float,
+    effort: int = DEFAULT_EFFORT,
+    max_pixels: int = MAX_PIXELS,
+) -> Reached:
     """The best quality in at most `most` bits per pixel. Raises OutOfReachError."""
     height, width = picture.rgb.shape[:2]
-    return _largest(
-        codec, picture, most, effort, lambda d: bits_per_pixel(len(d), width, height), "bpp"
-    )
+    encode = _encoder(codec, picture, effort, max_pixels)
+    return _largest(encode, most, lambda data: bits_per_pixel(len(data), width, height), "bpp")
 
 
-def to_psnr(codec: Codec, picture: Picture, least: float, effort: int = DEFAULT_EFFORT) -> Reached:
+def to_psnr(
+    codec: Codec,
+    picture: Picture,
+    least: float,
+    effort: int = DEFAULT_EFFORT,
+    max_pixels: int = MAX_PIXELS,
+) -> Reached:
     """The smallest file of at least `least` dB. Raises OutOfReachError if quality 100 is less."""
+    encode = _encoder(codec, picture, effort, max_pixels)
 
     def trial(quality: float) -> Reached:
-        data = codec.encode(picture, quality, effort=effort)
-        return Reached(data, quality, psnr(load(codec.decode(data)).rgb, picture.rgb))
+        data = encode(quality)
+        painted = load(codec.decode(data, max_pixels=max_pixels), max_pixels)
+        return Reached(data, quality, psnr(painted.rgb, picture.rgb))
 
     best = trial(100)
     if best.value < least:
@@ -62,16 +82,18 @@ def to_psnr(codec: Codec, picture: Picture, least: float, effort: int = DEFAULT_
     return best
 
 
+def _encoder(
+    codec: Codec, picture: Picture, effort: int, max_pixels: int
+) -> Callable[[float], bytes]:
+    """Quality -> file."""
+    return lambda quality: codec.encode(picture, quality, effort=effort, max_pixels=max_pixels)
+
+
 def _largest(
-    codec: Codec,
-    picture: Picture,
-    most: float,
-    effort: int,
-    measure: Callable[[bytes], float],
-    unit: str,
+    encode: Callable[[float], bytes], most: float, measure: Callable[[bytes], float], unit: str
 ) -> Reached:
     def trial(quality: float) -> Reached:
-        data = codec.encode(picture, quality, effort=effort)
+        data = encode(quality)
         return Reached(data, quality, measure(data))
 
     best = trial(0)

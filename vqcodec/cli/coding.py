@@ -41,19 +41,20 @@ def _encode_file(
     report: Report,
     goal: options.Goal,
     keep: options.Keep,
+    max_pixels: int,
     model: str | None,
     device: str,
     force: bool,
     times: bool,
 ) -> Done:
     check_target(job, force)
-    picture = pixels.load(read(job.source))
+    picture = options.load_picture(read(job.source), max_pixels)
     for notice in picture.notices:
         report.notice(job.name, notice)
     picture = keep.of(picture)
     codec = options.load_codec(model, device)
     start = time.perf_counter()
-    data, reached = goal.encode(codec, picture)
+    data, reached = goal.encode(codec, picture, max_pixels)
     seconds = time.perf_counter() - start
     write(job, data, force)
     if times:
@@ -79,6 +80,7 @@ def _encode_file(
 @options.target_psnr
 @options.alpha
 @options.strip
+@options.max_pixels
 @options.force
 @options.model
 @options.device
@@ -96,6 +98,7 @@ def encode(
     target_psnr: float | None,
     alpha: str | tuple[int, int, int],
     strip: tuple[str, ...],
+    max_pixels: int,
     force: bool,
     model: str | None,
     device: str,
@@ -127,6 +130,7 @@ def encode(
         _encode_file,
         goal=options.Goal.of(quality, effort, target_size, target_bpp, target_psnr),
         keep=options.Keep(strip, alpha),
+        max_pixels=max_pixels,
         model=model,
         device=device,
         force=force,
@@ -141,6 +145,7 @@ def _decode_file(
     crop: tuple[int, int, int, int] | None,
     realism: float,
     allow_damaged: bool,
+    max_pixels: int,
     model: str | None,
     device: str,
     force: bool,
@@ -148,13 +153,13 @@ def _decode_file(
 ) -> Done:
     data = read(job.source)
     # Before the model: a damaged file is told at once.
-    header = read_header(data) if allow_damaged else unpack(data).header
+    header = read_header(data, max_pixels) if allow_damaged else unpack(data, max_pixels).header
     options.check_inside(crop, header)
     check_target(job, force)
     check_format(job, image_format)
     codec = options.codec_of(header, model, device)
     start = time.perf_counter()
-    strips, damage = _paint(codec, data, crop, realism, allow_damaged)
+    strips, damage = _paint(codec, data, crop, realism, allow_damaged, max_pixels)
     seconds = [time.perf_counter() - start]
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
     for notice in save_picture(strips, job.target, image_format, force):
@@ -177,11 +182,12 @@ def _paint(
     crop: tuple[int, int, int, int] | None,
     realism: float,
     allow_damaged: bool,
+    max_pixels: int,
 ) -> tuple[Strips, tuple[str, ...]]:
     """The picture, and what is damaged of it."""
     if not allow_damaged:
-        return codec.decode_strips(data, crop=crop, realism=realism), ()
-    found = codec.decode_damaged(data, crop=crop, realism=realism)
+        return codec.decode_strips(data, crop=crop, max_pixels=max_pixels, realism=realism), ()
+    found = codec.decode_damaged(data, crop=crop, max_pixels=max_pixels, realism=realism)
     width, height = found.image.size
     channels = len(found.image.getbands())
     rows = np.asarray(found.image).reshape(height, width, channels)
@@ -238,6 +244,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     is_flag=True,
     help="Paint what can be saved of damaged files and guess the rest; the exit code stays 4.",
 )
+@options.max_pixels
 @options.force
 @options.file_model
 @options.device
@@ -252,6 +259,7 @@ def decode(
     crop: tuple[int, int, int, int] | None,
     realism: float,
     allow_damaged: bool,
+    max_pixels: int,
     force: bool,
     model: str | None,
     device: str,
@@ -284,6 +292,7 @@ def decode(
         crop=crop,
         realism=realism,
         allow_damaged=allow_damaged,
+        max_pixels=max_pixels,
         model=model,
         device=device,
         force=force,

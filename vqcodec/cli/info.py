@@ -9,7 +9,7 @@ import click
 from .. import formats, pixels, shipped
 from ..container import ALPHA, VERSION, tile_count, unpack
 from ..errors import UnknownModelError
-from ..geometry import STRIDE
+from ..geometry import MAX_DIMENSION, STRIDE
 from . import options
 from .paths import STREAM, Job, check_target, read
 from .report import Report, ratio, run, say, spaced
@@ -36,8 +36,8 @@ class Facts(NamedTuple):
 
 
 def facts(data: bytes) -> Facts:
-    """Check and describe a whole file. Raises FormatError, ImageTooLargeError."""
-    header, tiles, chunks = unpack(data)
+    """Check and describe a whole file, of any size: nothing is painted. Raises FormatError."""
+    header, tiles, chunks = unpack(data, MAX_DIMENSION**2)
     coarse = sum(len(tile.coarse) for tile in tiles)
     fine = sum(len(tile.fine) for tile in tiles)
     mode = "L" if header.grey else "RGB"

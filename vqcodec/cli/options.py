@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-from PIL import ImageColor
+from PIL import Image, ImageColor
 
 from .. import shipped
 from ..container import Header
-from ..geometry import check_crop
+from ..geometry import MAX_PIXELS, check_crop
 from ..metadata import Metadata
-from ..pixels import Picture, blend
+from ..pixels import Picture, Source, blend, load
 from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
 from .paths import STREAM, Job, plan, plan_tree
 
@@ -53,6 +53,24 @@ threads = click.option(
 model = click.option(
     "--model", metavar="NAME|DIR", help="Model by name or folder, not the default one."
 )
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    envvar="VQCODEC_MAX_PIXELS",
+    default=MAX_PIXELS,
+    show_default=True,
+    metavar="N",
+    help="Refuse larger pictures, before they take memory.",
+)
+
+
+def load_picture(source: Source, max_pixels: int) -> Picture:
+    """`pixels.load`, whose limit is Pillow's as well where it is above that."""
+    # Pillow refuses above twice this number. Not in the option: worker processes start anew.
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, -(-max_pixels // 2))
+    return load(source, max_pixels)
+
+
 quiet = click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Print more about each file.")
 
@@ -205,14 +223,17 @@ class Goal(NamedTuple):
             raise click.UsageError(f"{names}: only one target can be met")
         return cls(quality, effort, *(given[0] if given else ("", 0.0)))
 
-    def encode(self, codec: "Codec", picture: Picture) -> tuple[bytes, str]:
+    def encode(self, codec: "Codec", picture: Picture, max_pixels: int) -> tuple[bytes, str]:
         """The .vqc file, and what to say of the target. Raises OutOfReachError."""
         if not self.target:
-            return codec.encode(picture, self.quality, effort=self.effort), ""
+            encode = codec.encode
+            return encode(picture, self.quality, effort=self.effort, max_pixels=max_pixels), ""
         from .. import targets
 
         search = {"size": targets.to_size, "bpp": targets.to_bpp, "psnr": targets.to_psnr}
-        data, quality, value = search[self.target](codec, picture, self.value, self.effort)
+        data, quality, value = search[self.target](
+            codec, picture, self.value, self.effort, max_pixels
+        )
         close = f", {value:.2f} dB" if self.target == "psnr" else ""
         return data, f", quality {quality:.1f}{close}"
 

@@ -12,12 +12,14 @@ from .paths import STREAM, Job, check_stdout, check_target, plan, read, write
 from .report import Report, run, spaced
 
 
-def _write_tokens(job: Job, model: str | None, device: str, force: bool, report: Report) -> None:
+def _write_tokens(
+    job: Job, max_pixels: int, model: str | None, device: str, force: bool, report: Report
+) -> None:
     data = read(job.source)
-    header = container.unpack(data).header
+    header = container.unpack(data, max_pixels).header
     check_target(job, force)
     codec = options.codec_of(header, model, device)
-    indices = codec.read_indices(data)
+    indices = codec.read_indices(data, max_pixels=max_pixels)
     archive = io.BytesIO()
     np.savez_compressed(
         archive,
@@ -36,6 +38,7 @@ def _write_tokens(job: Job, model: str | None, device: str, force: bool, report:
 @click.command()
 @options.sources
 @options.out
+@options.max_pixels
 @options.force
 @options.file_model
 @options.device
@@ -43,6 +46,7 @@ def _write_tokens(job: Job, model: str | None, device: str, force: bool, report:
 def tokens(
     sources: tuple[str, ...],
     out: str | None,
+    max_pixels: int,
     force: bool,
     model: str | None,
     device: str,
@@ -61,5 +65,12 @@ def tokens(
     jobs = plan(sources, out, ".npz")
     check_stdout(jobs, force)
     report = Report(quiet, to_stderr=any(job.target == STREAM for job in jobs))
-    work = partial(_write_tokens, model=model, device=device, force=force, report=report)
+    work = partial(
+        _write_tokens,
+        max_pixels=max_pixels,
+        model=model,
+        device=device,
+        force=force,
+        report=report,
+    )
     run([(job.name, partial(work, job)) for job in jobs], report)

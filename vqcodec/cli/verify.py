@@ -8,21 +8,27 @@ from importlib.util import find_spec
 import click
 import numpy as np
 
-from .. import container, pixels
+from .. import container
 from . import options
 from .paths import STREAM, read
 from .report import Report, run, shown
 
 
 def _verify_file(
-    source: str, against: str | None, model: str | None, device: str, as_json: bool, report: Report
+    source: str,
+    against: str | None,
+    max_pixels: int,
+    model: str | None,
+    device: str,
+    as_json: bool,
+    report: Report,
 ) -> None:
     from ..metrics import bits_per_pixel
 
     data = read(source)
-    header = container.unpack(data).header
+    header = container.unpack(data, max_pixels).header
     codec = options.codec_of(header, model, device)
-    indices = codec.read_indices(data)
+    indices = codec.read_indices(data, max_pixels=max_pixels)
     found = {
         "file": source,
         "ok": True,
@@ -30,8 +36,8 @@ def _verify_file(
         "bits_per_pixel": bits_per_pixel(len(data), header.width, header.height),
     }
     if against is not None:
-        original = pixels.load(read(against)).rgb
-        painted = pixels.load(codec.decode_indices(indices)).rgb
+        original = options.load_picture(read(against), max_pixels).rgb
+        painted = options.load_picture(codec.decode_indices(indices), max_pixels).rgb
         if painted.shape != original.shape:
             raise click.UsageError(f"{against} is {original.shape[1]}x{original.shape[0]} pixels")
         found |= _closeness(painted, original)
@@ -59,6 +65,7 @@ def _closeness(painted: np.ndarray, original: np.ndarray) -> dict:
 @options.sources
 @click.option("--against", metavar="SRC", help="Print PSNR and MS-SSIM against this image, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
+@options.max_pixels
 @options.file_model
 @options.device
 @options.quiet
@@ -66,6 +73,7 @@ def verify(
     sources: tuple[str, ...],
     against: str | None,
     as_json: bool,
+    max_pixels: int,
     model: str | None,
     device: str,
     quiet: bool,
@@ -84,6 +92,12 @@ def verify(
         raise click.UsageError("--against compares one file with its source")
     report = Report(quiet)
     work = partial(
-        _verify_file, against=against, model=model, device=device, as_json=as_json, report=report
+        _verify_file,
+        against=against,
+        max_pixels=max_pixels,
+        model=model,
+        device=device,
+        as_json=as_json,
+        report=report,
     )
     run([(shown(source), partial(work, source)) for source in sources], report)
