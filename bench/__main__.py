@@ -1,5 +1,6 @@
 """The command line of the benchmark."""
 
+import math
 from pathlib import Path
 
 import click
@@ -233,18 +234,23 @@ def restore(folders: tuple[Path, ...], model: str, seed: int) -> None:
 
 
 @main.command()
-@click.option("--minutes", type=click.FloatRange(0), default=1, show_default=True)
+@click.option("--count", type=click.IntRange(1), default=200_000, show_default=True)
+@click.option("--painted", type=click.FloatRange(0, 1), default=0.05, show_default=True,
+              help="Share that goes through the networks, too.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(0), default=math.inf, help="Stop after these.")
 @click.option("--seeds", type=FOLDER, default=GOLDEN, show_default=True,
               help="Folder of valid .vqc files.")  # fmt: skip
 @model_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/fuzz"),
               show_default=True, help="Where inputs go that do what they should not.")  # fmt: skip
-def fuzz(minutes: float, seeds: Path, model: str, seed: int, out: Path) -> None:
-    """Read mutated files for MINUTES; exit code 1 if any crashes, hangs or takes memory."""
+def fuzz(
+    count: int, painted: float, minutes: float, seeds: Path, model: str, seed: int, out: Path
+) -> None:
+    """Read COUNT mutated files; exit code 1 if any crashes, hangs or takes memory."""
     from .fuzz import run
 
-    if run(seeds, model, minutes, seed, out):
+    if run(seeds, model, count, painted, seed, out, minutes):
         raise SystemExit(1)
 
 

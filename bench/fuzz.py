@@ -1,7 +1,8 @@
 """Hostile input: mutated files, read in every way that there is.
 
-Mutations of raw bytes are stopped by checksums. Most are therefore made of a file's parts,
-which are packed again with right checksums, so that what lies behind them is reached as well.
+Mutations of raw bytes are stopped by checksums. Two of three are therefore made of a file's
+parts, which are packed again with right checksums, so that what lies behind them is reached as
+well. Mutations are drawn at random: nothing watches which lines they reach.
 """
 
 import random
@@ -9,13 +10,16 @@ import resource
 import sys
 import time
 import traceback
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
 from tqdm import tqdm
 
-from vqcodec import chunks, container, read_header
+from vqcodec import chunks, container
 from vqcodec.codec import Codec
 from vqcodec.container import Chunk, Header, Segments
 from vqcodec.errors import VqcodecError
@@ -23,11 +27,10 @@ from vqcodec.salvage import salvage
 
 from .rd import show
 
-MAX_PIXELS = 2**18  # of the pictures, and
-MAX_TILES = 64  # of them: more adds time, which both cost in proportion, and nothing else
+MAX_PIXELS = 2**18  # of the pictures; larger ones are refused
+MAX_TILES = 64  # of an input: more are refused, and take only time to make
 SLOW = 2.0  # seconds of the processor, which do not depend on what else the machine does
 MAX_GROWTH = 300  # MB of memory at the peak above that of clean decodes
-PAINTED = 0.02  # share of the inputs that goes through the networks, too
 
 
 class Finding(NamedTuple):
@@ -100,34 +103,58 @@ def _chunks(rng: random.Random, data: bytes) -> bytes:
     return container.pack(header, tiles, changed)
 
 
-def attempt(codec: Codec, data: bytes, paint: bool) -> None:
-    """Read bytes in every way; only errors of our tree are caught."""
-    with suppress(VqcodecError):
-        read_header(data)
-    with suppress(VqcodecError):
-        file = container.unpack(data, MAX_PIXELS)
-        assert container.pack(*file) == data, "another file of the same contents"
-        with suppress(VqcodecError):
-            chunks.read_metadata(file.chunks).upright()
-        chunks.read_alpha(file.chunks, file.header.width, file.header.height)
-    with suppress(VqcodecError):
-        found = salvage(data, MAX_PIXELS)
-        chunks.read_damaged(found.chunks, found.header.width, found.header.height)
-    if not paint:
-        return
-    with suppress(VqcodecError):
-        codec.decode(data, max_pixels=MAX_PIXELS)
-    with suppress(VqcodecError):
-        image = codec.decode_damaged(data, max_pixels=MAX_PIXELS).image
-        header = read_header(data)
-        assert image.size == (header.width, header.height), "a picture of another size"
+def attempt(codec: Codec, data: bytes, paint: bool) -> list[tuple[str, str]]:
+    """Read bytes in every way; only errors of our tree are caught. Returns the way and the
+    outcome of each: the name of an error, or `read`."""
+    ways = [_header_alone, _unpack, _salvage] + [_decode, _decode_damaged] * paint
+    return [(way.__name__.strip("_"), _outcome(way, codec, data)) for way in ways]
 
 
-def check(codec: Codec, data: bytes, paint: bool, limit: float = float("inf")) -> Finding | None:
-    """Try one input. limit: of the process's peak memory, in MB."""
+def _outcome(way: Callable[[Codec, bytes], object], codec: Codec, data: bytes) -> str:
+    try:
+        way(codec, data)
+    except VqcodecError as exc:
+        return type(exc).__name__
+    return "read"
+
+
+def _header_alone(codec: Codec, data: bytes) -> None:
+    container.read_header(data, MAX_PIXELS)
+
+
+def _unpack(codec: Codec, data: bytes) -> None:
+    file = container.unpack(data, MAX_PIXELS)
+    assert container.pack(*file) == data, "another file of the same contents"
+    with suppress(VqcodecError):
+        chunks.read_metadata(file.chunks).upright()
+    chunks.read_alpha(file.chunks, file.header.width, file.header.height)
+
+
+def _salvage(codec: Codec, data: bytes) -> None:
+    found = salvage(data, MAX_PIXELS)
+    chunks.read_damaged(found.chunks, found.header.width, found.header.height)
+
+
+def _decode(codec: Codec, data: bytes) -> None:
+    _check_size(codec.decode(data, max_pixels=MAX_PIXELS), data)
+
+
+def _decode_damaged(codec: Codec, data: bytes) -> None:
+    _check_size(codec.decode_damaged(data, max_pixels=MAX_PIXELS).image, data)
+
+
+def _check_size(image: Image.Image, data: bytes) -> None:
+    header = container.read_header(data)
+    assert image.size == (header.width, header.height), "a picture of another size"
+
+
+def check(
+    codec: Codec, data: bytes, paint: bool, counts: Counter, limit: float = float("inf")
+) -> Finding | None:
+    """Try one input, and count its outcomes. limit: of the process's peak memory, in MB."""
     start = time.process_time()
     try:
-        attempt(codec, data, paint)
+        counts.update(attempt(codec, data, paint))
     except Exception:
         return Finding("crash", traceback.format_exc(), data)
     seconds, peak = time.process_time() - start, peak_memory()
@@ -142,9 +169,15 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def run(folder: Path, model: str, minutes: float, seed: int, out: Path) -> int:
+def run(
+    folder: Path, model: str, count: int, painted: float, seed: int, out: Path, minutes: float
+) -> int:
     """Fuzz with the .vqc files of a folder as seeds; print what was tried, and return the number
-    of findings, whose inputs are in `out`."""
+    of findings, whose inputs are in `out`.
+
+    count: of inputs; fewer if `minutes` are over. painted: the share of them that goes through
+    the networks, too.
+    """
     codec, rng = Codec.load(model or None, "cpu"), random.Random(seed)
     seeds = [path.read_bytes() for path in sorted(folder.glob("*.vqc"))]
     seeds = [data for data in seeds if _fits(codec, data)]
@@ -152,24 +185,24 @@ def run(folder: Path, model: str, minutes: float, seed: int, out: Path) -> int:
         raise ValueError(f"no .vqc files of this model and of at most {MAX_PIXELS} pixels")
     for data in seeds:
         attempt(codec, data, True)
-    limit, start, count, painted, findings = peak_memory() + MAX_GROWTH, time.time(), 0, 0, []
-    with tqdm(delay=2, unit="input", leave=False) as bar:
-        while time.time() < start + 60 * minutes:
-            paint = rng.random() < PAINTED
-            found = check(codec, mutate(rng, seeds), paint, limit)
-            count, painted = count + 1, painted + paint
-            bar.update()
-            if found:
-                findings.append(found)
-                _keep(found, out)
-                limit = max(limit, peak_memory() + 1)  # a peak is told once
-    _tell(findings, count, painted, time.time() - start, peak_memory() - limit + MAX_GROWTH)
+    start, before, findings, counts = time.time(), peak_memory(), [], Counter()
+    limit = before + MAX_GROWTH
+    for _ in tqdm(range(count), unit="input", delay=2, leave=False):
+        found = check(codec, mutate(rng, seeds), rng.random() < painted, counts, limit)
+        if found:
+            findings.append(found)
+            _keep(found, out)
+            limit = max(limit, peak_memory() + 1)  # a peak is told once
+        if time.time() > start + 60 * minutes:
+            break
+    _tell(counts, findings, time.time() - start, peak_memory() - before)
     return len(findings)
 
 
 def _fits(codec: Codec, data: bytes) -> bool:
-    header = read_header(data)
-    return header.model_id == codec.model.id and header.width * header.height <= MAX_PIXELS
+    with suppress(VqcodecError):
+        return container.read_header(data, MAX_PIXELS).model_id == codec.model.id
+    return False
 
 
 def _keep(found: Finding, out: Path) -> None:
@@ -179,10 +212,14 @@ def _keep(found: Finding, out: Path) -> None:
     (out / f"{name}.txt").write_text(found.text)
 
 
-def _tell(findings: list[Finding], count: int, painted: int, seconds: float, grown: float) -> None:
+def _tell(counts: Counter, findings: list[Finding], seconds: float, grown: float) -> None:
+    ways = list(dict.fromkeys(way for way, _ in counts))
+    outcomes = sorted({outcome for _, outcome in counts}, key=lambda name: (name != "read", name))
+    lines = [[way, *(str(counts[way, outcome]) for outcome in outcomes)] for way in ways]
+    show([["way", *outcomes], *lines])
     kinds = [found.kind for found in findings]
-    show([
-        ["inputs", "painted", "a second", "crashes", f"over {SLOW:g} s", "memory", "peak grew, MB"],
-        [str(count), str(painted), f"{count / seconds:.0f}",
-         *(str(kinds.count(kind)) for kind in ("crash", "slow", "memory")), f"{grown:.0f}"],
-    ])  # fmt: skip
+    print(
+        f"{sum(counts[ways[0], outcome] for outcome in outcomes)} inputs in"
+        f" {seconds:.0f} s: {kinds.count('crash')} crashed, {kinds.count('slow')} took over"
+        f" {SLOW:g} s, {kinds.count('memory')} over {MAX_GROWTH} MB; the peak grew {grown:.0f} MB"
+    )

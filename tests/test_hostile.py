@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from collections import Counter
 from contextlib import suppress
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_the_fuzzer_keeps_inputs_that_crash(codec, seeds, tmp_path, model_folder
     (tmp_path / "seed.vqc").write_bytes(seeds[0])
     monkeypatch.setattr(fuzz, "salvage", lambda data, _: {seeds[0]: salvage(data)}[data])
 
-    assert fuzz.run(tmp_path, str(model_folder), 0.03, 0, tmp_path / "out") > 0
+    assert fuzz.run(tmp_path, str(model_folder), 50, 0.1, 0, tmp_path / "out", 9) > 0
     kept = next((tmp_path / "out").glob("crash-*.txt"))
     assert "KeyError" in kept.read_text()
     assert kept.with_suffix(".vqc").exists()
@@ -126,15 +127,19 @@ def test_the_fuzzer_keeps_inputs_that_crash(codec, seeds, tmp_path, model_folder
 def test_the_fuzzer_finds_nothing_here(seeds, tmp_path, model_folder, capsys):
     (tmp_path / "seed.vqc").write_bytes(seeds[0])
 
-    assert fuzz.run(tmp_path, str(model_folder), 0.01, 1, tmp_path / "out") == 0
+    assert fuzz.run(tmp_path, str(model_folder), 100, 0.1, 1, tmp_path / "out", 9) == 0
     assert not (tmp_path / "out").exists()
-    assert "inputs" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].split()[:2] == ["way", "read"]
+    assert "100 inputs in " in text
+    fuzz.run(tmp_path, str(model_folder), 10**9, 0, 1, tmp_path / "out", 0)
+    assert "\n1 inputs in " in capsys.readouterr().out
 
 
 def test_a_slow_input_and_a_large_one_are_findings(codec, seeds, monkeypatch):
-    assert fuzz.check(codec, seeds[0], False, limit=1).kind == "memory"
+    assert fuzz.check(codec, seeds[0], False, Counter(), limit=1).kind == "memory"
     monkeypatch.setattr(fuzz, "SLOW", 0)
-    assert fuzz.check(codec, seeds[0], False).kind == "slow"
+    assert fuzz.check(codec, seeds[0], False, Counter()).kind == "slow"
 
 
 def test_flips_counts_a_decode_that_should_have_failed(

@@ -1,8 +1,8 @@
 """Write the golden files of a shipped model: `python tests/golden/make.py MODEL`.
 
-Run once when a model ships; afterwards the files are never changed. `valid` holds files with
-the SHA-256 of their indices, and two painted pictures; `invalid` files are named after the
-error that they must raise.
+Run when a model ships, or when a kind of file is new: files that are there are never changed.
+`valid` holds files with the SHA-256 of their indices, and two painted pictures; `invalid` files
+are named after the error that they must raise.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 from zlib import crc32
 
 import numpy as np
@@ -51,26 +52,23 @@ def dressed(height: int, width: int) -> Picture:
     return Picture(smooth_picture(height, width, 7), alpha, metadata, ())
 
 
+def in_tiles(codec: Codec, rgb: np.ndarray, quality: float) -> bytes:
+    """In tiles of 64x64 pixels, which readers take and our encoder does not write."""
+    with mock.patch.object(container, "choose_tile_log2", return_value=container.MIN_TILE_LOG2):
+        return codec.encode(rgb, quality)
+
+
 def write_valid(name: str) -> None:
     codec = Codec.load(name, "cpu")
-    pictures = {
-        "pixel": (np.full((1, 1, 3), 200, np.uint8), 50),
-        "grey": (np.full((16, 16, 3), 128, np.uint8), 50),
-        "waves": (smooth_picture(70, 150), 25),
-        "fine": (smooth_picture(48, 40, 3), 100),
-        "dots": (noise(40, 64), 90),
-        "sparks": (sparks(160, 160), 100),
-        "dressed": (dressed(40, 56), 40),
-        "one-channel": (smooth_picture(50, 70, 5)[..., 0], 40),
-        "tiled": (smooth_picture(1100, 2000, 4), 0),
-    }
     folder = HERE / "valid"
     folder.mkdir(exist_ok=True)
     index = folder / "index.json"
     rows = json.loads(index.read_text()) if index.exists() else {}
-    for key, (picture, quality) in pictures.items():
-        data = codec.encode(picture, quality)
+    for key, given in _pictures().items():
         file = f"{name}-{key}.vqc"
+        if (folder / file).exists():
+            continue
+        data = in_tiles(codec, *given) if key == "tiles" else codec.encode(*given)
         (folder / file).write_bytes(data)
         indices = codec.read_indices(data)
         rows[file] = {
@@ -79,8 +77,25 @@ def write_valid(name: str) -> None:
         }
     index.write_text(json.dumps(rows, indent=1) + "\n")
     for key in ("waves", "one-channel"):
-        data = (folder / f"{name}-{key}.vqc").read_bytes()
-        codec.decode(data).save(folder / f"{name}-{key}.png")
+        picture = folder / f"{name}-{key}.png"
+        if not picture.exists():
+            codec.decode(picture.with_suffix(".vqc").read_bytes()).save(picture)
+
+
+def _pictures() -> dict[str, tuple[np.ndarray | Picture, float]]:
+    """Pictures and their qualities."""
+    return {
+        "pixel": (np.full((1, 1, 3), 200, np.uint8), 50),
+        "grey": (np.full((16, 16, 3), 128, np.uint8), 50),
+        "waves": (smooth_picture(70, 150), 25),
+        "fine": (smooth_picture(48, 40, 3), 100),
+        "dots": (noise(40, 64), 90),
+        "sparks": (sparks(160, 160), 100),
+        "dressed": (dressed(40, 56), 40),
+        "one-channel": (smooth_picture(50, 70, 5)[..., 0], 40),
+        "tiles": (smooth_picture(100, 160, 6), 20),
+        "tiled": (smooth_picture(1100, 2000, 4), 0),
+    }
 
 
 def write_invalid(name: str) -> None:
@@ -109,7 +124,9 @@ def write_invalid(name: str) -> None:
     folder = HERE / "invalid"
     folder.mkdir(exist_ok=True)
     for case, content in cases.items():
-        (folder / f"{name}-{case}.vqc").write_bytes(content)
+        path = folder / f"{name}-{case}.vqc"
+        if not path.exists():
+            path.write_bytes(content)
 
 
 if __name__ == "__main__":
