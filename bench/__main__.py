@@ -257,13 +257,11 @@ def fuzz(
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @model_option
-@click.option("--paint", type=click.IntRange(1), default=1, show_default=True,
-              help="Paint every so-manieth only, and unpack the others.")  # fmt: skip
-def flips(files: tuple[Path, ...], model: str, paint: int) -> None:
+def flips(files: tuple[Path, ...], model: str) -> None:
     """Every single-bit flip and truncation of FILES; exit code 1 if any is decoded as if sound."""
     from .flips import run
 
-    if run(list(files), paint, model):
+    if run(list(files), model):
         raise SystemExit(1)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -25,6 +26,17 @@ ACROSS = 4  # tiles a side
 LOST = "grey", "nearest pixels", "smooth pixels", "ours"
 COARSE = "ours, coarse part left", "without the prior's means"
 METHODS = (*LOST, *COARSE, "undamaged")
+
+
+class Trial(NamedTuple):
+    """One tile lost. scores: PSNR in dB over it, by method. others, before: PSNR over the other
+    tiles, and what it is without damage. reach: how far from the lost one, in pixels, they
+    differ."""
+
+    scores: dict[str, float]
+    others: float
+    before: float
+    reach: float
 
 
 def crop(rgb: np.ndarray) -> tuple[np.ndarray, int]:
@@ -65,9 +77,8 @@ def _ring(place: tuple[slice, slice], shape: tuple[int, int]) -> np.ndarray:
 
 def trials(
     codec: Codec, rgb: np.ndarray, quality: float, numbers: Iterable[int]
-) -> Iterator[tuple[dict, float]]:
-    """For each of the tiles: by method, the PSNR in dB over it; and if it is lost, how far from
-    it, in pixels, other tiles differ."""
+) -> Iterator[Trial]:
+    """One for each of the tiles."""
     rgb, tile_log2 = crop(rgb)
     with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
         header, coded = codec._encode(rgb, quality, 1, rgb.size)
@@ -88,7 +99,12 @@ def trials(
         }
         scores = {name: psnr(*map(np.ascontiguousarray, (image[at], rgb[at])))
                   for name, image in painted.items()}  # fmt: skip
-        yield scores, _reach(painted["ours"], whole, at)
+        outside = np.ones(rgb.shape[:2], bool)
+        outside[at] = False
+        others, before = (
+            psnr(image[outside][None], rgb[outside][None]) for image in (painted["ours"], whole)
+        )
+        yield Trial(scores, others, before, _reach(painted["ours"], whole, at))
 
 
 def _coarse(
@@ -130,18 +146,21 @@ def _reach(damaged: np.ndarray, whole: np.ndarray, at: tuple[slice, slice]) -> f
 
 
 def run(folder: Path, model: str, quality: float, count: int) -> None:
-    """Print the mean PSNR over damaged tiles by method: `count` tiles of each picture, one at a
-    time; others with each picture."""
+    """Print the mean PSNR over damaged tiles by method, and over the other tiles: `count` tiles of
+    each picture, one at a time; others with each picture."""
     codec = Codec.load(model or None, "cpu")
-    scores, reach = [], 0.0
+    found: list[Trial] = []
     pictures = tqdm(find([folder]), unit="picture", delay=2, leave=False)
     for turn, picture in enumerate(pictures):
         numbers = [(7 * k + 3 * turn) % ACROSS**2 for k in range(count)]
-        for score, far in trials(codec, load(picture), quality, numbers):
-            scores.append(score)
-            reach = max(reach, far)
-    means = {name: np.mean([score[name] for score in scores]) for name in METHODS}
+        found += trials(codec, load(picture), quality, numbers)
+    means = {name: np.mean([trial.scores[name] for trial in found]) for name in METHODS}
     lines = [["the tile is painted with", "PSNR, dB", "over grey, dB"]]
     lines += [[n, f"{means[n]:.2f}", f"{means[n] - means['grey']:+.2f}"] for n in METHODS]
     show(lines)
-    print(f"{len(scores)} tiles; others' pixels are the same beyond {reach:.0f} pixels from it")
+    less = [trial.before - trial.others for trial in found]
+    reach = max(trial.reach for trial in found)
+    print(
+        f"{len(found)} tiles; the other {ACROSS**2 - 1} are {np.mean(less):.2f} dB worse, at most"
+        f" {max(less):.2f} dB, and the same beyond {reach:.0f} pixels from it"
+    )

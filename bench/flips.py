@@ -1,13 +1,16 @@
 """Every single-bit flip and every truncation of a file: an error, or a picture of its size."""
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from vqcodec import container, read_header
+from vqcodec import read_header
 from vqcodec.codec import Codec
 from vqcodec.errors import VqcodecError
+from vqcodec.salvage import Salvaged, salvage
 
 from .fuzz import peak_memory
 from .rd import show
@@ -23,41 +26,41 @@ def damaged(data: bytes, every: int = 1) -> Iterator[bytes]:
         yield data[:size]
 
 
-def outcome(codec: Codec, data: bytes, paint: bool) -> str:
+def outcome(codec: Codec, data: bytes, painted: dict[Salvaged, bool]) -> str:
     """What reading a damaged file gave: `wrong` for a decode that did not fail or for a picture of
-    another size, else the name of the exception, or `painted`. Others than ours pass through."""
-    try:
-        codec.decode(data) if paint else container.unpack(data)
+    another size, else `painted`, or the name of the error that painting it gave. Errors that are
+    not ours pass through.
+
+    painted: whether pictures of what was salvaged had the right size. `decode_damaged` sees
+    nothing else of a file, so that each is painted once.
+    """
+    with suppress(VqcodecError):
+        codec.decode(data)
         return "wrong"
-    except VqcodecError as exc:
-        name = type(exc).__name__
-    if not paint:
-        return name
     try:
-        image, header = codec.decode_damaged(data).image, read_header(data)
+        found = salvage(data)
+        if found not in painted:
+            size = codec.decode_damaged(data).image.size
+            painted[found] = size == (found.header.width, found.header.height)
     except VqcodecError as exc:
         return type(exc).__name__
-    return "painted" if image.size == (header.width, header.height) else "wrong"
+    return "painted" if painted[found] else "wrong"
 
 
-def run(files: list[Path], paint: int, model: str) -> int:
-    """Print how often what happened; return the number of wrong decodes.
-
-    paint: only every so-manieth is decoded and painted, the others are unpacked.
-    """
-    lines, wrong = [["file", "bytes", "damaged", "outcomes", "peak grew, MB"]], 0
+def run(files: list[Path], model: str) -> int:
+    """Print how often what happened; return the number of wrong decodes."""
+    lines, wrong = [["file", "bytes", "damaged", "outcomes", "pictures", "peak grew, MB"]], 0
     for path in files:
         data = path.read_bytes()
         codec = Codec.load(model, "cpu") if model else Codec.shared(read_header(data).model_id)
         codec.decode(data)
-        before, counts = peak_memory(), {}
-        for number, changed in enumerate(tqdm(damaged(data), path.name, 9 * len(data), False)):
-            name = outcome(codec, changed, number % paint == 0)
-            counts[name] = counts.get(name, 0) + 1
-        wrong += counts.get("wrong", 0)
+        before, painted = peak_memory(), {}
+        files_of = tqdm(damaged(data), path.name, 9 * len(data), False, delay=2)
+        counts = Counter(outcome(codec, changed, painted) for changed in files_of)
+        wrong += counts["wrong"]
         text = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         grown = peak_memory() - before
-        total = str(sum(counts.values()))
-        lines.append([path.name, str(len(data)), total, text, f"{grown:.0f}"])
+        sizes = str(len(data)), str(counts.total())
+        lines.append([path.name, *sizes, text, str(len(painted)), f"{grown:.0f}"])
     show(lines)
     return wrong

@@ -694,7 +694,7 @@ def test_damage_compares_what_a_lost_tile_is_painted_with(model_folder, tmp_path
     lines = capsys.readouterr().out.splitlines()
 
     assert [line.split("  ")[0] for line in lines[1:-1]] == list(damage.METHODS)
-    assert lines[-1].startswith("1 tiles; ")
+    assert lines[-1].startswith("1 tiles; the other 15 are ")
 
 
 @pytest.mark.parametrize("smooth", [False, True])

@@ -13,10 +13,12 @@ from vqcodec.codec import Codec
 from vqcodec.concealment import conceal, extend, tile_notices
 from vqcodec.container import Segments, pack, unpack
 from vqcodec.errors import CorruptError, UnknownModelError
+from vqcodec.geometry import STRIDE
 from vqcodec.metadata import Metadata
 from vqcodec.metrics import psnr
 from vqcodec.pixels import Picture
 from vqcodec.salvage import TileState, salvage
+from vqcodec.tiling import reach
 
 WHOLE, COARSE, LOST = TileState
 TILES = 16
@@ -97,10 +99,28 @@ def test_latents_of_the_other_tiles_are_unchanged_to_the_bit(codec, tiled, damag
 
 def test_pixels_that_a_lost_tile_cannot_reach_are_unchanged_to_the_bit(codec, tiled):
     """The decoder network reads across the border of tiles, as it must to leave no seam."""
+    halo = STRIDE * reach(codec.model.config.transform)
     painted = np.asarray(codec.decode_damaged(lost(tiled)).image)
+    far = np.ones((256, 256), bool)
+    far[max(0, 64 - halo) : 128 + halo, max(0, 64 - halo) : 128 + halo] = False
 
-    assert np.array_equal(painted[:, 224:], tiled.painted[:, 224:])
-    assert np.array_equal(painted[224:], tiled.painted[224:])
+    assert far.sum() > 64 * 256
+    assert np.array_equal(painted[far], tiled.painted[far])
+    assert not np.array_equal(painted[:, 128:], tiled.painted[:, 128:])
+
+
+def test_a_lost_tile_costs_the_other_tiles_little():
+    """Their indices are the same, but not the latents beside them."""
+    codec = Codec.load("base-2", "cpu")
+    tiled = in_tiles(codec)
+    others = np.ones((256, 256), bool)
+    others[64:128, 64:128] = False
+    painted = np.asarray(codec.decode_damaged(lost(tiled)).image)
+    before, after = (
+        psnr(image[others][None], tiled.rgb[others][None]) for image in (tiled.painted, painted)
+    )
+
+    assert before - 1 < after < before
 
 
 def test_a_file_cut_behind_its_coarse_part_is_a_picture(codec):
