@@ -8,6 +8,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
+from types import SimpleNamespace
 from types import ModuleType
 
 import click
@@ -491,12 +492,29 @@ def test_files_of_another_model_are_removed(folder, tmp_path, monkeypatch):
 
 
 def test_identity_finds_no_difference_in_any_way(model_folder, tmp_path, capsys):
-    Image.fromarray(smooth_picture(60, 70)).save(tmp_path / "small.png")
+    Image.fromarray(smooth_picture(60, 140)).save(tmp_path / "small.png")
 
     assert identity.run(tmp_path, str(model_folder), [30.0]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(identity.ways())
+    assert len(lines) == 2 + len(identity.ways())
+    assert lines[-1].startswith("0 tiles differ ")
+
+
+def test_identity_counts_tiles_that_differ(codec, monkeypatch):
+    rgb = smooth_picture(60, 140)
+    step = codec.network.prior.step
+
+    def wrong(index, h, known, levels, tables):
+        h, expected = step(index, h, known, levels, tables)
+        return h, expected._replace(mean=expected.mean + (len(levels) > 1))
+
+    monkeypatch.setattr(codec.network.prior, "step", wrong)
+    assert identity.differing_in_a_batch(codec, rgb, 50) == identity.BATCH
+    monkeypatch.undo()
+    assert identity.differing_in_a_batch(codec, rgb, 50) == 0
+    monkeypatch.setattr(codec.tiles, "decode", lambda *_: SimpleNamespace(words=None))
+    assert identity.differing_backwards(codec, rgb, 50) == 3
 
 
 def test_identity_counts_a_file_with_another_index(folder, codec):
