@@ -8,8 +8,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
-from types import SimpleNamespace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import click
 import numpy as np
