@@ -13,7 +13,7 @@ from vqcodec import container
 from vqcodec.codec import Codec
 from vqcodec.concealment import extend, fill
 from vqcodec.container import Header, Rectangle
-from vqcodec.geometry import STRIDE
+from vqcodec.geometry import MAX_PIXELS, STRIDE
 from vqcodec.metrics import psnr
 from vqcodec.strips import join
 from vqcodec.tile_coder import Coded
@@ -81,7 +81,7 @@ def trials(
     """One for each of the tiles."""
     rgb, tile_log2 = crop(rgb)
     with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
-        header, coded = codec._encode(rgb, quality, 1, rgb.size)
+        header, coded = codec._encode(rgb, quality, 1, MAX_PIXELS)
         tiles = list(coded)
     whole = _paint(codec, header, tiles)
     places = list(container.tile_grid(header))

@@ -24,7 +24,7 @@ def run(model: str, count: int) -> None:
     """Print the memory after rounds of encoding and decoding pictures of changing sizes."""
     codec, rgb = Codec.load(model or None, "cpu"), sample()
     sizes = cycle([(128, 192), (96, 64), (130, 100), (256, 256)])
-    qualities = cycle([10, 50, 90])
+    qualities, efforts = cycle([10, 50, 90]), cycle([1, 1, 1, 1, 4])
     marks = {WARM_UP + round(count * k / MARKS) for k in range(MARKS + 1)}
     lines, first = [["encodes and decodes", "memory, MB", "since the first, MB"]], 0.0
     for done in tqdm(range(WARM_UP + count + 1), delay=2, leave=False):
@@ -34,5 +34,6 @@ def run(model: str, count: int) -> None:
             first = first or now
             lines.append([str(done - WARM_UP), f"{now:.1f}", f"{now - first:+.1f}"])
         height, width = next(sizes)
-        codec.decode(codec.encode(rgb[:height, :width], next(qualities)))
+        data = codec.encode(rgb[:height, :width], next(qualities), effort=next(efforts))
+        codec.decode(data)
     show(lines)
