@@ -18,6 +18,7 @@ from PIL import Image
 from . import chunks, container, pixels, shipped, symbols, tiling, weights
 from .concealment import conceal, tile_notices
 from .container import Header, Rectangle
+from .drawing import Drawing
 from .errors import CorruptError, UnknownModelError, VqcodecError
 from .geometry import MAX_PIXELS, check_crop, latents_across
 from .metadata import Metadata, to_info
@@ -272,6 +273,17 @@ class Codec:
         header = self._header_of(indices)
         tiles = [self._replay(indices, tile).segments for tile in container.tile_grid(header)]
         return container.pack(header, tiles)
+
+    @torch.inference_mode()
+    def redraw_indices(self, indices: Indices, keep: int, drawing: Drawing) -> Indices:
+        """Tokens with the same words in the first `keep` passes of the prior and drawn ones in
+        the others, whose words in `indices` do not matter. Raises as `decode_indices`."""
+        header = self._header_of(indices)
+        tiles = (
+            self.tiles.redraw(_cut_words(indices.words, tile), indices.level, keep, drawing)
+            for tile in container.tile_grid(header)
+        )
+        return self._indices(header, tiles)
 
     def _strips(
         self,

@@ -52,9 +52,15 @@ def fill(coder: TileCoder, header: Header, tiles: Sequence[Coded | None]) -> lis
     grid = latents_across(header.height), latents_across(header.width)
     guess = _guess(coder, tiles, places, grid)
     return [
-        coder.imagine(_cut(guess, place), header.level) if tile is None else tile
+        _imagine(coder, _cut(guess, place), header.level) if tile is None else tile
         for tile, place in zip(tiles, places, strict=True)
     ]
+
+
+def coarse_channels(coder: TileCoder) -> int:
+    """How many channels the coarse passes code: the first ones."""
+    prior = coder.network.config.prior
+    return max(item.stop for item in prior.passes[: prior.coarse_passes])
 
 
 def tile_notices(states: Sequence[TileState]) -> tuple[str, ...]:
@@ -131,8 +137,7 @@ def _guess(
     coder: TileCoder, tiles: Sequence[Coded | None], places: list[Rectangle], grid: tuple[int, int]
 ) -> Tensor:
     """The coarse passes' channels of the whole picture, [1, c, h, w] in steps."""
-    prior = coder.network.config.prior
-    channels = max(item.stop for item in prior.passes[: prior.coarse_passes])
+    channels = coarse_channels(coder)
     device = coder.network.lambdas.device
     values = torch.zeros(1, channels, *grid, dtype=coder.engine, device=device)
     known = torch.zeros(grid, dtype=torch.bool, device=device)
@@ -141,6 +146,13 @@ def _guess(
             _cut(values, place).copy_(tile.latents[:, :channels])
             _cut(known, place).fill_(True)
     return extend(values, known)
+
+
+def _imagine(coder: TileCoder, coarse: Tensor, level: int) -> Coded:
+    """A tile of which nothing is decoded, from a guess of its coarse channels, [1, c, h, w]."""
+    given = F.pad(coarse, (0, 0, 0, 0, 0, coder.channels - coarse.shape[1]))
+    known = torch.zeros(coarse.shape[-2:], dtype=torch.bool, device=coarse.device)
+    return coder.complete(given, known, level)
 
 
 def _cut(maps: Tensor, place: Rectangle) -> Tensor:

@@ -5,6 +5,7 @@ where a pass gets its words from: the latents, a payload, or an array of indices
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from . import symbols
 from .container import Segments
+from .drawing import Drawing
 from .nn.fixed import exact_arithmetic
 from .nn.model import Choose, Network, PassResult, PassStep
 from .nn.quantizer import Assignment
@@ -72,26 +74,32 @@ class TileCoder:
         reader.finish()
         return coded._replace(segments=Segments(payload, b""))
 
-    def imagine(self, guess: Tensor, level: int) -> Coded:
-        """A tile of which nothing is decoded. guess: the latents of the coarse passes' channels,
-        [1, c, h, w] in steps; the other passes take the prior's means."""
+    def complete(
+        self, given: Tensor, known: Tensor, level: int, drawing: Drawing | None = None
+    ) -> Coded:
+        """A tile of which only a part is known. given: [1, C, h, w] in steps, of the coarse
+        passes' channels everywhere, of the others where `known`, bool [h, w]. The rest is drawn
+        or, without a `drawing`, takes the prior's means."""
+        coarse = self.network.config.prior.coarse_passes
 
         def choose(step: PassStep) -> Assignment:
-            none = _no_word(step)
-            if step.channels.stop > guess.shape[1]:
-                return none
-            return none._replace(value=guess[:, step.channels] - step.expected.mean)
+            none, value = _no_word(step), given[:, step.channels] - step.expected.mean
+            if step.index < coarse:
+                return none._replace(value=value)
+            guess = none if drawing is None else self._draw(drawing, step)
+            return Assignment(*map(partial(torch.where, known), (*none[:2], value), guess))
 
-        return self._walk(choose, *guess.shape[-2:], level)
+        return self._walk(choose, *known.shape, level)
 
     def replay(self, words: np.ndarray, level: int) -> Coded:
         """Code given words, int32 [h, w, C]. Raises ValueError for words that do not fit."""
+        return self._walk(lambda step: self._given(words, step), *words.shape[:2], level)
+
+    def redraw(self, words: np.ndarray, level: int, keep: int, drawing: Drawing) -> Coded:
+        """Keep the words of the first `keep` passes, as `replay`, and draw all others anew."""
 
         def choose(step: PassStep) -> Assignment:
-            rows = self.network.codebooks.rows(step.classes)
-            found = words[step.mask.cpu().numpy(), step.channels].astype(np.int64)
-            symbols.check(found, _columns(rows, step), self.tables.sizes, self.pair_row)
-            return self._chosen(found, rows, step)
+            return self._given(words, step) if step.index < keep else self._draw(drawing, step)
 
         return self._walk(choose, *words.shape[:2], level)
 
@@ -108,6 +116,18 @@ class TileCoder:
         rows = self.network.codebooks.rows(step.classes)
         found = symbols.read(reader, _columns(rows, step), self.tables.sizes, self.pair_row)
         return self._chosen(found, rows, step)
+
+    def _given(self, words: np.ndarray, step: PassStep) -> Assignment:
+        """The words of a pass out of an array. Raises ValueError if they do not fit."""
+        rows = self.network.codebooks.rows(step.classes)
+        found = words[step.mask.cpu().numpy(), step.channels].astype(np.int64)
+        symbols.check(found, _columns(rows, step), self.tables.sizes, self.pair_row)
+        return self._chosen(found, rows, step)
+
+    def _draw(self, drawing: Drawing, step: PassStep) -> Assignment:
+        """Random words of a pass."""
+        rows = self.network.codebooks.rows(step.classes)
+        return self._chosen(drawing.draw(_columns(rows, step)), rows, step)
 
     def _chosen(self, found: np.ndarray, rows: Tensor, step: PassStep) -> Assignment:
         """Words found at the pass's positions, int64 [M, c], as maps."""

@@ -10,6 +10,7 @@ from .. import __version__
 from .coding import decode, encode
 from .compare import compare
 from .demo import demo
+from .generate import inpaint, sample
 from .info import info
 from .models import models
 from .report import Failures
@@ -67,5 +68,18 @@ def main() -> None:
     """
 
 
-for _command in (encode, decode, info, verify, tokens, train, restore, demo, compare, models):
+for _command in (
+    encode,
+    decode,
+    info,
+    verify,
+    tokens,
+    train,
+    restore,
+    demo,
+    compare,
+    models,
+    sample,
+    inpaint,
+):
     main.add_command(_command)
