@@ -234,6 +234,29 @@ def restore(folders: tuple[Path, ...], model: str, seed: int) -> None:
 
 
 @main.command()
+@model_option
+@_list_option("--levels", (4, 12, 24, 40), int, "Of the samples.")
+@click.option("--count", type=click.IntRange(1), default=4, show_default=True)
+def sample(model: str, levels, count: int) -> None:
+    """Bits of samples against the entropy that the prior expects of them."""
+    from .generated import run_sample
+
+    run_sample(model, list(levels), count)
+
+
+@main.command()
+@click.option("--images", "folder", required=True, type=FOLDER)
+@model_option
+@click.option("--side", type=click.IntRange(1), default=64, show_default=True,
+              help="Of the hole, in pixels.")  # fmt: skip
+def inpaint(folder: Path, model: str, side: int) -> None:
+    """Fill a hole in the middle of each picture; PSNR over it, by method."""
+    from .generated import run_inpaint
+
+    run_inpaint(folder, model, side)
+
+
+@main.command()
 @click.option("--count", type=click.IntRange(1), default=200_000, show_default=True)
 @click.option("--painted", type=click.FloatRange(0, 1), default=0.05, show_default=True,
               help="Share that goes through the networks, too.")  # fmt: skip
