@@ -59,6 +59,20 @@ def test_the_lines_for_many_files_run(folder_with_a_photo):
     assert found == ["painted/a.png", "painted/deep/b.png"]
 
 
+def test_the_lines_that_generate_and_repair_run(folder_with_a_photo):
+    mask = Image.new("L", (96, 64))
+    mask.paste(255, (40, 20, 60, 40))
+    mask.save("mask.png")
+    subprocess.run(["vqcodec", "encode", "photo.jpg"], check=True, timeout=300)
+    (block,) = [block for block in blocks("shell") if "inpaint" in block]
+
+    done = subprocess.run(["bash", "-e", "-c", block], capture_output=True, text=True, timeout=300)
+
+    assert done.returncode == 0, done.stderr
+    names = {"sample-1.png", "sample-2.png", "variation.png", "whole.png"}
+    assert names <= {path.name for path in Path().iterdir()}
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # a file that is left to the collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_python_lines_run(folder_with_a_photo):
