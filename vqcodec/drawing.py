@@ -1,4 +1,5 @@
-"""Words drawn from the prior's tables, in integers: a seed gives the same words everywhere.
+"""Words drawn from the prior's tables by integers: a seed gives the same words on every machine
+that has the same version of NumPy.
 
 At temperature 1 a word has the coder's probability of it, so that what is drawn takes in a file
 the bits that the prior expects. Other temperatures raise the probabilities to 1 / temperature:

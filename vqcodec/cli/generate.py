@@ -13,7 +13,7 @@ from ..geometry import MAX_PIXELS, check_size
 from . import options
 from .coding import check_format
 from .paths import STREAM, Job, check_stdout, check_target, read, write
-from .report import Report, run, shown, spaced, write_stdout
+from .report import Report, run, spaced, write_stdout
 
 if TYPE_CHECKING:
     from ..codec import Codec, Indices
@@ -212,7 +212,7 @@ def sample(
 
     def start() -> None:
         for job in jobs:
-            check_target(job, force)
+            check_target(job._replace(source=source or STREAM), force)
             if not _is_vqc(job):
                 check_format(job)
         if source is None:
@@ -221,7 +221,7 @@ def sample(
             kept = COARSE if keep is None else keep
             found.append(_variation(source, kept, temperature, model, device))
 
-    run([("sample" if source is None else shown(source), start)], report)
+    run([("sample" if source is None else Job(source, out).name, start)], report)
     work = partial(_write_sample, codec=found[0][0], draw=found[0][1], force=force, report=report)
     run([(job.name, partial(work, job, seed + n)) for n, job in enumerate(jobs)], report)
 
@@ -237,6 +237,7 @@ def _inpaint(
     report: Report,
 ) -> None:
     check_target(job, force)
+    check_target(job._replace(source=mask), force)
     check_format(job)
     picture = pixels.load(read(job.source))
     for notice in picture.notices:
