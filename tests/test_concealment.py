@@ -220,6 +220,15 @@ def test_a_flat_neighbourhood_is_continued_flat():
     assert torch.allclose(extend(values, known), torch.full_like(values, 3.0))
 
 
+def test_a_large_gap_in_a_slope_is_continued_as_the_slope():
+    y, x = torch.meshgrid(torch.arange(200.0), torch.arange(220.0), indexing="ij")
+    values = (x + 2 * y)[None, None]
+    known = torch.ones(values.shape[-2:], dtype=torch.bool)
+    known[60:140, 70:150] = False
+
+    assert float((extend(values, known) - values).abs().max()) < 1
+
+
 def test_pillow_paints_damaged_files_if_told_to(codec, installed, tmp_path, monkeypatch):
     path = tmp_path / "cut.vqc"
     path.write_bytes(dressed(codec)[:-20])

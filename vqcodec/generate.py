@@ -9,7 +9,7 @@ import torch
 
 from . import pixels, tiling
 from .codec import Codec, Indices
-from .concealment import coarse_channels, extend
+from .concealment import extend
 from .config import STRIDE
 from .container import Header, Rectangle, choose_tile_log2, tile_grid
 from .drawing import Drawing
@@ -145,9 +145,9 @@ def _fill(
 ) -> np.ndarray:
     """Pixels uint8 [H, W, 3] to take in the hole. What is outside it is of no use.
 
-    As a lost tile: the coarse latents are continued smoothly from those around, and the rest is
-    what the prior makes of it. Known latents are those whose pixels are all known; for the sake
-    of the others within the encoder's reach, the hole is continued smoothly first.
+    The hole is continued smoothly, and the encoder sees that: its coarse latents are kept, and
+    those of detail whose pixels are all known. The other detail comes from the prior, as that of
+    a tile whose fine part is lost.
     """
     height, width = hole.shape
     level = _level(codec, HOLE_QUALITY)
@@ -155,11 +155,7 @@ def _fill(
     place = tiling.grid_of(width, height)
     blocks = pixels.pad(hole[..., None]).reshape(place.height, STRIDE, place.width, STRIDE)
     known = torch.from_numpy(~blocks.any((1, 3))).to(codec.device)
-    if not bool(known.any()):  # scratches all over
-        return smooth
     y = tiling.analyse(codec.network, smooth, level, place).to(codec.tiles.engine)
-    coarse = coarse_channels(codec.tiles)
-    y[:, :coarse] = extend(y[:, :coarse], known)
     latents = codec.tiles.complete(y, known, level, drawing).latents.float()
     levels = torch.tensor([level], device=codec.device)
     painted = codec.network.synthesise(latents, levels)[0, :, :height, :width]
