@@ -19,7 +19,7 @@ from .pixels import Picture, Source
 from .rate_control import setting
 
 SAMPLE_QUALITY = 30  # of which samples have the level: above it their detail is mostly noise
-HOLE_QUALITY = 10  # on 6 photographs levels up to 12 were alike, and 30 was 0.3 dB worse
+HOLE_QUALITY = 25  # 5 and 50 fill holes as closely, within 0.05 dB on 10 photographs
 MARGIN = 8  # latents around a hole that are looked at: more than the networks' reach
 
 
