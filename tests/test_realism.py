@@ -319,3 +319,15 @@ def test_models_compares_the_decoders_with_the_card(two_installed, folder, monke
     (folder / "CARD.md").write_text("| decoders | fidelity, realism |\n")
     (folder / "realism.safetensors").unlink()
     assert "realism.safetensors is not there" in call("models").stderr
+
+
+def test_samples_are_painted_with_the_dial(two_installed, two, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, dial in (("a.vqc", 0), ("b.png", 0), ("c.png", 1)):
+        found = call("sample", "--size", "48x32", "-o", name, "--realism", dial)
+        assert found.exit_code == 0, found.output
+    data = Path("a.vqc").read_bytes()
+    for name, dial in (("b.png", 0), ("c.png", 1)):
+        with Image.open(name) as image:
+            assert np.array_equal(np.asarray(image), painted(two, data, dial))
+    assert Path("b.png").read_bytes() != Path("c.png").read_bytes()

@@ -131,7 +131,13 @@ def _check_most(option: str, value: int, most: int) -> None:
 
 
 def _write_sample(
-    job: Job, seed: int, codec: "Codec", draw: Draw, force: bool, report: Report
+    job: Job,
+    seed: int,
+    codec: "Codec",
+    draw: Draw,
+    realism: float,
+    force: bool,
+    report: Report,
 ) -> None:
     tokens = draw(seed=seed)
     line = f"{job.name} -> {job.target_name} {tokens.width}x{tokens.height}, level {tokens.level}"
@@ -140,7 +146,7 @@ def _write_sample(
         write(job, data, force)
         line += f", {spaced(len(data))} B, {8 * len(data) / (tokens.width * tokens.height):.3f} bpp"
     else:
-        _save(pixels.load(codec.decode_indices(tokens)), job, force, report)
+        _save(pixels.load(codec.decode_indices(tokens, realism=realism)), job, force, report)
     report.line(line)
 
 
@@ -166,6 +172,7 @@ def _write_sample(
     metavar="coarse|N",
     help="What of FILE stays: its coarse indices, or the first N passes.  [default: coarse]",
 )
+@options.realism
 @click.option("-o", "--out", metavar="OUT", default="sample.png", show_default=True)
 @options.force
 @options.model
@@ -180,6 +187,7 @@ def sample(
     seed: int,
     source: str | None,
     keep: int | str | None,
+    realism: float,
     out: str,
     force: bool,
     model: str | None,
@@ -222,7 +230,8 @@ def sample(
             found.append(_variation(source, kept, temperature, model, device))
 
     run([("sample" if source is None else Job(source, out).name, start)], report)
-    work = partial(_write_sample, codec=found[0][0], draw=found[0][1], force=force, report=report)
+    work = partial(_write_sample, realism=realism, force=force, report=report)
+    work = partial(work, codec=found[0][0], draw=found[0][1])
     run([(job.name, partial(work, job, seed + n)) for n, job in enumerate(jobs)], report)
 
 
