@@ -26,7 +26,7 @@ class TrainConfig:
     final_rate: float = 0.02  # of each rate, at the end of the cosine
     refresh: int = 10  # steps between refreshes of SOAP's bases
     ema: float = 0.9995
-    fidelity: float = 3.0  # weight of the error in the assignment; 1 is the plain optimum
+    fidelity: float = 1.8  # weight of the error in the assignment; 1 is the plain optimum
     scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's
     low_share: float = 0.75  # of the crops are coded at the lower 60 % of the levels
     save_minutes: float = 6.0
