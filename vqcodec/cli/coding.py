@@ -13,6 +13,7 @@ import numpy as np
 from .. import formats, pixels
 from ..container import read_header, unpack
 from ..errors import CorruptError
+from ..geometry import MAX_DIMENSION
 from ..metadata import from_info
 from ..strips import Strips
 from ..strips import save as save_strips
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
 
 
 def run_batch(
-    jobs: list[Job], work: Work, batch: options.Batch, quiet: bool, verbose: bool
+    jobs: list[Job],
+    work: Work,
+    batch: options.Batch,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool = False,
 ) -> None:
     """Do `work` on those jobs that are to be done."""
-    report = Report(quiet, verbose, to_stderr=any(job.target == STREAM for job in jobs))
+    report = Report(quiet, verbose, any(job.target == STREAM for job in jobs), as_json)
     pending = batch.pending(jobs)
     work = partial(work, times=batch.preserve_times)
     run_files(pending, work, report, batch.jobs, skipped=len(jobs) - len(pending))
@@ -64,10 +70,32 @@ def _encode_file(
     report.line(
         f"{job.name} {width}x{height} -> {job.target_name} {spaced(len(data))} B,"
         f" {8 * len(data) / area:.3f} bpp, {ratio(area, len(data))}, {speed(area, seconds)}"
-        f"{reached}"
+        f"{goal.said(reached)}"
     )
+    report.fact(**_facts(job, codec, data, (width, height), seconds))
+    report.fact(ratio=3 * area / len(data), effort=goal.effort, **reached)
     report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
     return Done(len(data), area)
+
+
+def _facts(
+    job: Job, codec: "Codec", data: bytes, size: tuple[int, int], seconds: float
+) -> dict[str, object]:
+    """What JSON says of a .vqc file and its picture; size: of what was coded or painted of it."""
+    header = read_header(data, MAX_DIMENSION**2)  # its size is checked by now
+    width, height = size
+    return {
+        "output": job.target,
+        "width": width,
+        "height": height,
+        "bytes": len(data),
+        "bits_per_pixel": 8 * len(data) / (header.width * header.height),
+        "seconds": seconds,
+        "megapixels_per_second": width * height / 1e6 / seconds,
+        "model_id": header.model_id.hex(),
+        "level": header.level,
+        "device": str(codec.device),
+    }
 
 
 @click.command()
@@ -86,6 +114,7 @@ def _encode_file(
 @options.device
 @options.threads
 @options.batch
+@options.as_json
 @options.quiet
 @options.verbose
 def encode(
@@ -103,6 +132,7 @@ def encode(
     model: str | None,
     device: str,
     batch: options.Batch,
+    as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -110,7 +140,8 @@ def encode(
 
     IN is any image that Pillow reads, or - for stdin. Without -o, photo.jpg becomes photo.vqc
     beside it. Alpha, ICC profile, EXIF and XMP are kept, and orientation is applied to the pixels.
-    What a .vqc file cannot keep, such as 16 bits, is named on stderr.
+    What a .vqc file cannot keep, such as 16 bits, is named on stderr. With --json it is in the
+    object of the file, as are failures; objects go to stdout, or to stderr if OUT is stdout.
 
     \b
     Examples:
@@ -119,6 +150,7 @@ def encode(
       vqcodec encode *.png -o coded/
       vqcodec encode photos/ -r --output-dir coded -j 4 --skip-existing
       vqcodec encode photo.jpg --target-size 40000
+      vqcodec encode *.png -o coded/ --json | jq .bits_per_pixel
       vqcodec encode photo.jpg --strip exif --strip xmp
       vqcodec encode logo.png --alpha blend:white
       curl -s https://example.org/a.png | vqcodec encode - > a.vqc
@@ -135,7 +167,7 @@ def encode(
         device=device,
         force=force,
     )
-    run_batch(jobs, work, batch, quiet, verbose)
+    run_batch(jobs, work, batch, quiet, verbose, as_json)
 
 
 def _decode_file(
@@ -170,6 +202,8 @@ def _decode_file(
         f"{job.name} {spaced(len(data))} B -> {job.target_name} {strips.width}x{strips.height},"
         f" {speed(strips.width * strips.height, sum(seconds))}"
     )
+    size = strips.width, strips.height
+    report.fact(**_facts(job, codec, data, size, sum(seconds)), realism=realism)
     if damage:
         raise CorruptError(f"painted, but damaged: {'; '.join(damage)}")
     report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {codec.device}")
@@ -250,6 +284,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
 @options.device
 @options.threads
 @options.batch
+@options.as_json
 @options.quiet
 @options.verbose
 def decode(
@@ -264,6 +299,7 @@ def decode(
     model: str | None,
     device: str,
     batch: options.Batch,
+    as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -282,6 +318,7 @@ def decode(
       vqcodec decode photo.vqc --realism 1 -o textured.png
       vqcodec decode coded/ -r --output-dir decoded -j 4
       vqcodec decode photo.vqc -o - | display
+      vqcodec decode coded/*.vqc -o decoded/ --json | jq .seconds
       vqcodec decode cut.vqc --allow-damaged
     """
     jobs = batch.plan(sources, out, f".{(image_format or 'png').lower()}", {".vqc"})
@@ -297,4 +334,4 @@ def decode(
         device=device,
         force=force,
     )
-    run_batch(jobs, work, batch, quiet, verbose)
+    run_batch(jobs, work, batch, quiet, verbose, as_json)

@@ -80,4 +80,4 @@ def compare(
     """
     options.check_model(model)
     job = Job(image, out)
-    run([(job.name, partial(_make, job, quality, model, device, force))], Report())
+    run([(job.source, partial(_make, job, quality, model, device, force))], Report())

@@ -76,4 +76,4 @@ def demo(image: str | None, out: str, force: bool, model: str | None, device: st
     """
     options.check_model(model)
     job = Job(image or "astronaut", out)
-    run([(job.name, partial(_make, image, job, model, device, force))], Report())
+    run([(job.source, partial(_make, image, job, model, device, force))], Report())

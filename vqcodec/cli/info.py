@@ -1,6 +1,5 @@
 """`vqcodec info`: what a .vqc file is, from its bytes alone."""
 
-import json
 from functools import partial
 from typing import NamedTuple
 
@@ -96,10 +95,10 @@ def _text(name: str, found: Facts) -> str:
     return "\n".join(lines)
 
 
-def _describe(job: Job, as_json: bool) -> None:
+def _describe(job: Job, report: Report) -> None:
     found = facts(read(job.source))
-    if as_json:
-        say(json.dumps({"file": job.source} | found._asdict()))
+    if report.as_json:
+        report.record(job.source, found._asdict())
     else:
         say(_text(job.name, found))
 
@@ -127,7 +126,7 @@ def _draw(job: Job, model: str | None, device: str, force: bool) -> None:
 
 @click.command()
 @options.sources
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line and file.")
+@options.as_json
 @click.option(
     "--map", "map_", metavar="OUT", help="Draw where the bits go, over the picture, as an image."
 )
@@ -158,7 +157,8 @@ def info(
     if map_ is not None and (len(sources) > 1 or as_json):
         raise click.UsageError("--map draws one file, and prints no JSON")
     jobs = [Job(source, map_ or STREAM) for source in sources]
-    work = partial(_describe, as_json=as_json)
+    report = Report(as_json=as_json)
+    work = partial(_describe, report=report)
     if map_ is not None:
         work = partial(_draw, model=model, device=device, force=force)
-    run([(job.name, partial(work, job)) for job in jobs], Report())
+    run([(job.source, partial(work, job)) for job in jobs], report)

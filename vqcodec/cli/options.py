@@ -73,6 +73,7 @@ def load_picture(source: Source, max_pixels: int) -> Picture:
 
 quiet = click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Print more about each file.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 
 
 def finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
@@ -223,19 +224,26 @@ class Goal(NamedTuple):
             raise click.UsageError(f"{names}: only one target can be met")
         return cls(quality, effort, *(given[0] if given else ("", 0.0)))
 
-    def encode(self, codec: "Codec", picture: Picture, max_pixels: int) -> tuple[bytes, str]:
-        """The .vqc file, and what to say of the target. Raises OutOfReachError."""
+    def encode(self, codec: "Codec", picture: Picture, max_pixels: int) -> tuple[bytes, dict]:
+        """The .vqc file; its quality, and its PSNR if that is the target.
+
+        Raises OutOfReachError.
+        """
         if not self.target:
-            encode = codec.encode
-            return encode(picture, self.quality, effort=self.effort, max_pixels=max_pixels), ""
+            given = {"effort": self.effort, "max_pixels": max_pixels}
+            return codec.encode(picture, self.quality, **given), {"quality": self.quality}
         from .. import targets
 
         search = {"size": targets.to_size, "bpp": targets.to_bpp, "psnr": targets.to_psnr}
         data, quality, value = search[self.target](
             codec, picture, self.value, self.effort, max_pixels
         )
-        close = f", {value:.2f} dB" if self.target == "psnr" else ""
-        return data, f", quality {quality:.1f}{close}"
+        return data, {"quality": quality} | ({"psnr": value} if self.target == "psnr" else {})
+
+    def said(self, reached: dict) -> str:
+        """What the report has of what `encode` reached."""
+        quality = f", quality {reached['quality']:.1f}" if self.target else ""
+        return quality + (f", {reached['psnr']:.2f} dB" if self.target == "psnr" else "")
 
 
 class Keep(NamedTuple):

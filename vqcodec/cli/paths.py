@@ -11,9 +11,7 @@ import click
 
 from ..errors import InputError, OutputError
 from ..files import write_atomically
-from .report import shown, write_stdout
-
-STREAM = "-"  # stdin as a source, stdout as a target
+from .report import STREAM, name_of, shown, write_stdout
 
 
 class Job(NamedTuple):
@@ -25,7 +23,7 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """The source, for messages."""
-        return "stdin" if self.source == STREAM else shown(self.source)
+        return name_of(self.source)
 
     @property
     def target_name(self) -> str:

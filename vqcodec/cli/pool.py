@@ -42,24 +42,27 @@ Work = Callable[[Job, Report], Done]
 
 
 class Outcome(NamedTuple):
-    """What became of a job. said: lines, and whether to stderr. failure: as `explain` has it."""
+    """What became of a job. said: lines, and whether to stderr. facts: the same for JSON.
+    failure: as `explain` has it."""
 
     job: Job
     done: Done | None
     said: list[tuple[str, bool]]
+    facts: dict
     failure: tuple[str, int] | None
 
 
 def attempt(work: Work, report: Report, job: Job) -> Outcome:
     """Do one job, and collect what it says. Raises what `explain` does not know."""
-    said: list[tuple[str, bool]] = []
+    said, facts = [], {}
     try:
-        return Outcome(job, work(job, report._replace(said=said)), said, None)
+        done = work(job, report._replace(said=said, facts=facts))
+        return Outcome(job, done, said, facts, None)
     except Exception as exc:
         failure = explain(exc)
         if failure is None:
             raise
-        return Outcome(job, None, said, failure)
+        return Outcome(job, None, said, facts, failure)
 
 
 def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped: int) -> None:
@@ -68,7 +71,7 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
     workers: processes at most; 1 is this one. skipped: files that are left out, for the summary.
     """
     workers = min(workers, len(jobs))
-    failures, total, tried = Failures(), Done(0, 0), 0
+    failures, total, tried = Failures(report), Done(0, 0), 0
     several = len(jobs) + skipped > 1
     terminal = sys.stderr.isatty() and not report.quiet
     start = time.perf_counter()
@@ -80,21 +83,29 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
         with bar, closing(outcomes), clock("".join(j.name for j in jobs[:1]), terminal and hidden):
             for outcome in outcomes:
                 total, tried = total.plus(outcome.done), tried + 1
-                for text, to_stderr in outcome.said:
-                    say(text, to_stderr)
-                if outcome.failure is not None:
-                    failures.add(outcome.job.name, *outcome.failure)
+                _tell(outcome, report, failures)
                 bar.set_postfix_str(_sums(total, time.perf_counter() - start), refresh=False)
                 bar.update()
     except KeyboardInterrupt:
         say(f"vqcodec: stopped; {tried} of {len(jobs)} files were tried", to_stderr=True)
         click.get_current_context().exit(STOPPED)
-    if several:
+    if several and not report.as_json:
         seconds = time.perf_counter() - start
         left_out = f", {skipped} skipped: their outputs exist" if skipped else ""
         count = f"{tried - len(failures.codes)} of {len(jobs) + skipped} files"
         report.line(f"{count}, {_sums(total, seconds)}, {seconds:.1f} s{left_out}")
     finish(failures, len(jobs))
+
+
+def _tell(outcome: Outcome, report: Report, failures: Failures) -> None:
+    """Print what became of a job."""
+    if not report.as_json:
+        for text, to_stderr in outcome.said:
+            say(text, to_stderr)
+    elif outcome.failure is None:
+        report.record(outcome.job.source, outcome.facts)
+    if outcome.failure is not None:
+        failures.add(outcome.job.source, outcome.failure, outcome.facts)
 
 
 def _sums(total: Done, seconds: float) -> str:
@@ -129,7 +140,7 @@ class _Worker:
             self.alive = False
             self.process.join()
             text = f"the process that worked on it died, exit code {self.process.exitcode}"
-            return Outcome(self.job, None, [], (text, 1))
+            return Outcome(self.job, None, [], {}, (text, 1))
         if isinstance(answer, Outcome):
             return answer
         error, text = answer

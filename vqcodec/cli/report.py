@@ -4,6 +4,8 @@ Every failure that has a cause outside the program passes through `explain`; wha
 know is a bug and keeps its traceback.
 """
 
+import json
+import math
 import os
 import re
 import sys
@@ -22,7 +24,9 @@ BAR_DELAY = 2.0  # seconds of work before a bar shows
 # Torch has no MemoryError: what its allocators say on the CPU and on GPUs.
 _NO_MEMORY = re.compile("out of memory|allocate memory|not enough memory", re.IGNORECASE)
 
-Task = tuple[str, Callable[[], None]]  # the name of a file, and the work on it
+STREAM = "-"  # stdin as a source, stdout as a target
+
+Task = tuple[str, Callable[[], None]]  # a source, and the work on it
 
 
 class Report(NamedTuple):
@@ -31,7 +35,9 @@ class Report(NamedTuple):
     quiet: bool = False
     verbose: bool = False
     to_stderr: bool = False  # because stdout carries data
+    as_json: bool = False  # an object a file instead of its lines
     said: list[tuple[str, bool]] | None = None  # takes (line, to_stderr) instead of printing it
+    facts: dict | None = None  # takes what the object is to have
 
     def line(self, text: str) -> None:
         """Say what was done with a file."""
@@ -45,6 +51,24 @@ class Report(NamedTuple):
     def notice(self, name: str, text: str) -> None:
         """Say what a file had and its code has not."""
         self._say(f"{name}: {text}", True)
+        if self.facts is not None:
+            self.facts.setdefault("notices", []).append(text)
+
+    def fact(self, **found: object) -> None:
+        """Say what is known of a file, for its JSON object."""
+        if self.facts is not None:
+            self.facts.update(found)
+
+    def record(self, source: str, facts: dict, failure: tuple[str, int] | None = None) -> None:
+        """Print the JSON object of a file; failure: as `explain` has it."""
+        if self.quiet and failure is None:
+            return
+        found = {"file": source, "ok": failure is None} | facts
+        if failure is not None:
+            found["error"] = {"code": failure[1], "message": failure[0]}
+        # JSON has no number for the PSNR of equal pictures
+        found = {key: None if value == math.inf else value for key, value in found.items()}
+        say(json.dumps(found), self.to_stderr)
 
     def _say(self, text: str, to_stderr: bool) -> None:
         if self.quiet:
@@ -58,23 +82,30 @@ class Report(NamedTuple):
 class Failures:
     """Turns failures into lines on stderr and remembers their exit codes."""
 
-    def __init__(self):
+    def __init__(self, report: Report | None = None):
+        self.report = report or Report()
         self.codes: list[int] = []  # one a failure
 
     @contextmanager
-    def of(self, name: str | None) -> Iterator[None]:
-        """Report a failure of the body as one of the file `name`; None: of no file."""
+    def of(self, source: str | None) -> Iterator[None]:
+        """Report a failure of the body as one of this file; None: of no file."""
         try:
             yield
         except Exception as exc:
             found = explain(exc)
             if found is None:
                 raise
-            self.add(name, *found)
+            self.add(source, found, {})
 
-    def add(self, name: str | None, message: str, code: int) -> None:
-        """Report one that `explain` explained."""
-        say(": ".join(filter(None, ["vqcodec", name, message])), to_stderr=True)
+    def add(self, source: str | None, failure: tuple[str, int], facts: dict) -> None:
+        """Report one that `explain` explained; facts: what is known of the file nevertheless."""
+        message, code = failure
+        as_json = self.report.as_json and source is not None
+        if as_json:
+            self.report.record(source, facts, failure)
+        if not (as_json and self.report.to_stderr):  # where the object has said it already
+            name = None if source is None else name_of(source)
+            say(": ".join(filter(None, ["vqcodec", name, message])), to_stderr=True)
         self.codes.append(code)
 
     def exit_code(self) -> int:
@@ -102,12 +133,12 @@ def explain(error: Exception) -> tuple[str, int] | None:
 
 def run(tasks: Sequence[Task], report: Report) -> None:
     """Do all tasks, whichever of them fail, and exit with their code if any did."""
-    failures = Failures()
+    failures = Failures(report)
     terminal = sys.stderr.isatty() and not report.quiet
     several = len(tasks) > 1
     hidden = not (terminal and several)
-    for name, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
-        with failures.of(name), clock(name, terminal and not several):
+    for source, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
+        with failures.of(source), clock(name_of(source), terminal and not several):
             work()
     finish(failures, len(tasks))
 
@@ -170,6 +201,11 @@ def _full_disk_is_an_error(to_stderr: bool) -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         name = "stderr" if to_stderr else "stdout"
         raise OutputError(f"cannot write to {name}: {exc.strerror or exc}") from exc
+
+
+def name_of(source: str) -> str:
+    """A source, for messages."""
+    return "stdin" if source == STREAM else shown(source)
 
 
 def shown(path: str) -> str:

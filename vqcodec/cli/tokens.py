@@ -73,4 +73,4 @@ def tokens(
         force=force,
         report=report,
     )
-    run([(job.name, partial(work, job)) for job in jobs], report)
+    run([(job.source, partial(work, job)) for job in jobs], report)

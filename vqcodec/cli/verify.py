@@ -1,7 +1,5 @@
 """`vqcodec verify`: is a file whole, and how close is it to its source?"""
 
-import json
-import math
 from functools import partial
 from importlib.util import find_spec
 
@@ -10,8 +8,8 @@ import numpy as np
 
 from .. import container
 from . import options
-from .paths import STREAM, read
-from .report import Report, run, shown
+from .paths import read
+from .report import Report, name_of, run
 
 
 def _verify_file(
@@ -20,7 +18,6 @@ def _verify_file(
     max_pixels: int,
     model: str | None,
     device: str,
-    as_json: bool,
     report: Report,
 ) -> None:
     from ..metrics import bits_per_pixel
@@ -30,8 +27,6 @@ def _verify_file(
     codec = options.codec_of(header, model, device)
     indices = codec.read_indices(data, max_pixels=max_pixels)
     found = {
-        "file": source,
-        "ok": True,
         "indices": int((indices.words >= 0).sum()),
         "bits_per_pixel": bits_per_pixel(len(data), header.width, header.height),
     }
@@ -41,14 +36,13 @@ def _verify_file(
         if painted.shape != original.shape:
             raise click.UsageError(f"{against} is {original.shape[1]}x{original.shape[0]} pixels")
         found |= _closeness(painted, original)
-    if as_json:
-        # JSON has no number for the PSNR of equal pictures
-        click.echo(json.dumps({k: None if v == math.inf else v for k, v in found.items()}))
+    if report.as_json:
+        report.record(source, found)
         return
-    name = "stdin" if source == STREAM else shown(source)
     close = f", PSNR {found['psnr']:.2f} dB" if against is not None else ""
     close += f", MS-SSIM {found['ms_ssim']:.4f}" if found.get("ms_ssim") is not None else ""
-    report.line(f"{name}: ok, {found['indices']} indices, {found['bits_per_pixel']:.3f} bpp{close}")
+    figures = f"{found['indices']} indices, {found['bits_per_pixel']:.3f} bpp{close}"
+    report.line(f"{name_of(source)}: ok, {figures}")
 
 
 def _closeness(painted: np.ndarray, original: np.ndarray) -> dict:
@@ -64,7 +58,7 @@ def _closeness(painted: np.ndarray, original: np.ndarray) -> dict:
 @click.command()
 @options.sources
 @click.option("--against", metavar="SRC", help="Print PSNR and MS-SSIM against this image, too.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
+@options.as_json
 @options.max_pixels
 @options.file_model
 @options.device
@@ -90,14 +84,13 @@ def verify(
     """
     if against is not None and len(sources) > 1:
         raise click.UsageError("--against compares one file with its source")
-    report = Report(quiet)
+    report = Report(quiet, as_json=as_json)
     work = partial(
         _verify_file,
         against=against,
         max_pixels=max_pixels,
         model=model,
         device=device,
-        as_json=as_json,
         report=report,
     )
-    run([(shown(source), partial(work, source)) for source in sources], report)
+    run([(source, partial(work, source)) for source in sources], report)
