@@ -1,13 +1,17 @@
 """The programs in examples/ run, are short, and do what they say."""
 
+import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch.utils.data import DataLoader
 
 from conftest import smooth_picture
 from vqcodec.codec import Codec
@@ -66,6 +70,46 @@ def test_target_size(run):
 
     assert len(Path("photo.vqc").read_bytes()) <= limit
     assert float(re.search(r"for ([\d.]+) dB", text)[1]) >= 30
+
+
+def test_huge_region(run, codec):
+    rgb = smooth_picture(160, 320)
+    Path("huge.vqc").write_bytes(codec.encode(rgb, 60))
+    text = run("huge_region.py", "huge.vqc", "40", "32", "100", "64")
+
+    whole = np.asarray(codec.decode(Path("huge.vqc").read_bytes()))
+    with Image.open("huge.region.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), whole[32:96, 40:140])
+    assert text.startswith("100x64 of 320x160 pixels in ")
+    assert f"mean of each channel: {whole.mean((0, 1)).round(1)}" in text
+
+
+def test_batch_folder(tmp_path):
+    """As a program of its own: its processes import it."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    Image.fromarray(smooth_picture(64, 96)).save(tmp_path / "in" / "deep" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("not a picture")
+    command = [sys.executable, str(FOLDER / "batch_folder.py"), "in", "out", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+
+    first, second = done.stdout.splitlines()
+    size = (tmp_path / "out" / "deep" / "a.vqc").stat().st_size
+    assert first.startswith("in/b.png: ")
+    assert second == f"in/deep/a.png: {size} bytes"
+    assert len(list((tmp_path / "out").rglob("*.vqc"))) == 1
+
+
+def test_data_loader(codec, tmp_path, installed):
+    """Its own loop is run by test_readme.py."""
+    for number, shape in enumerate([(64, 96), (80, 70), (64, 64)]):
+        (tmp_path / f"{number}.vqc").write_bytes(codec.encode(smooth_picture(*shape)))
+    crops = runpy.run_path(str(FOLDER / "data_loader.py"))["Crops"](tmp_path, 64)
+    (batch,) = DataLoader(crops, 3)
+
+    assert (batch.shape, batch.dtype) == ((3, 3, 64, 64), torch.uint8)
+    whole = np.asarray(codec.decode((tmp_path / "2.vqc").read_bytes()))
+    np.testing.assert_array_equal(batch[2].permute(1, 2, 0).numpy(), whole)
 
 
 def test_token_neighbours(run, codec):

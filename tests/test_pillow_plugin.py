@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,32 +57,24 @@ def test_open_reads_the_header_only(coded):
     assert Image.open(file).size == (112, 80)
 
 
-def test_open_needs_neither_torch_nor_the_model(tmp_path, coded):
-    path = tmp_path / "a.vqc"
-    path.write_bytes(coded)
+def test_torch_is_imported_by_load_and_not_by_open():
+    path = ROOT / "tests" / "golden" / "valid" / "base-1-dressed.vqc"
     code = """if True:
         import sys
         from PIL import Image
         import vqcodec.pillow_plugin
         with Image.open(sys.argv[1]) as image:
-            print(image.size)
-        assert "torch" not in sys.modules
+            print(image.size, image.mode, sorted(image.info), "torch" in sys.modules)
+            image.load()
+            print("torch" in sys.modules)
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, str(path)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
 
-    assert result.stdout == "(112, 80)\n", result.stderr
-
-
-def test_open_takes_less_than_five_milliseconds(coded):
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        opened(coded)
-        times.append(time.perf_counter() - start)
-
-    assert min(times) < 0.005
+    with Image.open(path) as image:
+        expected = f"{image.size} {image.mode} {sorted(image.info)} False\nTrue\n"
+    assert result.stdout == expected, result.stderr
 
 
 def test_the_pixels_survive_the_end_of_the_file(coded, tmp_path):
@@ -172,17 +163,6 @@ def test_damage_behind_the_header_of_a_file_with_chunks_is_told_on_loading(pictu
     assert image.info == {}
     with pytest.raises(OSError, match="chunk"):
         image.load()
-
-
-def test_a_file_with_chunks_opens_in_five_milliseconds_too(picture):
-    data = saved(Image.fromarray(picture), icc_profile=ICC)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        opened(data)
-        times.append(time.perf_counter() - start)
-
-    assert min(times) < 0.005
 
 
 # Saving

@@ -35,7 +35,8 @@ def folder_with_a_photo(tmp_path, monkeypatch):
 
 
 def test_the_shell_lines_run(folder_with_a_photo):
-    lines = blocks("shell")[0].strip().splitlines()
+    (block,) = [block for block in blocks("shell") if "vqcodec encode photo.jpg  " in block]
+    lines = block.strip().splitlines()
     assert len(lines) == 6
     for line in lines:
         done = subprocess.run(
@@ -57,6 +58,10 @@ def test_the_lines_for_many_files_run(folder_with_a_photo):
     assert "0 of 2 files, " in done.stdout.splitlines()[-1]
     found = sorted(path.as_posix() for path in Path("painted").rglob("*.*"))
     assert found == ["painted/a.png", "painted/deep/b.png"]
+    (loader,) = [block for block in blocks("shell") if "data_loader" in block]
+    command = ["bash", "-e", "-c", loader.replace("examples/", f"{ROOT}/examples/")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout.startswith("(2, 3, 64, 64) mean "), done.stderr
 
 
 def test_the_lines_that_generate_and_repair_run(folder_with_a_photo):
