@@ -465,6 +465,8 @@ def test_rd_of_ours_goes_through_files_of_the_command_line_and_on_where_it_was(
     assert content["codecs"][0]["results"].keys() == {"bpp", "bpp-total", "psnr-rgb", "quality"}
     report = (tmp_path / "report.html").read_text("utf-8")
     assert "vqcodec -q 40" in report
+    assert re.findall(r'(?:src|href)="(?!data:image/png;base64,|#)', report) == []  # one file
+    assert "<script" not in report
     assert len(content["crops"]) == 2
 
     rd.redraw(tmp_path / "results.json", tmp_path / "again", {})

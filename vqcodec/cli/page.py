@@ -17,6 +17,8 @@ PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.4 sans-serif; margin: 2em; }}
 figure {{ display: inline-block; margin: 0 .5em 1em 0; vertical-align: top; }}
 figure img {{ width: {width}px; image-rendering: pixelated; display: block; }}
+input {{ position: absolute; opacity: 0; }}
+input:focus-visible + label {{ outline: 2px solid; }}
 label {{ display: inline-block; padding: .4em .8em; cursor: pointer; }}
 span {{ color: #606068; }}
 .whole {{ display: none; }}
