@@ -69,10 +69,12 @@ def test_decode_tells_the_size_of_what_it_painted(call, codec, picture):
 def test_a_target_tells_the_quality_that_met_it(call):
     (found,) = objects(call("encode", "in/a.png", "--target-psnr", "24", "--effort", "1").stdout)
     (size,) = objects(call("encode", "in/a.png", "--target-size", "900", "-f").stdout)
+    (rate,) = objects(call("encode", "in/a.png", "--target-bpp", "0.8", "-f").stdout)
 
     assert found["psnr"] >= 24
     assert 0 <= found["quality"] < 100
     assert size["bytes"] <= 900
+    assert rate["bits_per_pixel"] <= 0.8
     assert "psnr" not in size
 
 

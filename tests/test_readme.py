@@ -115,11 +115,47 @@ def test_every_shipped_model_has_a_card_and_loads_with_its_hashes():
         assert Codec.load(entry.name, "cpu").model.id == entry.id
 
 
-def test_our_options_in_the_table_exist():
-    """What the options do has tests of its own, in test_cli*.py."""
+# What shows that our column of the table beside other codecs is true, row by row.
+SHOWN_BY = {
+    "quality": "test_cli.py::test_decode_undoes_encode",
+    "effort": "test_search.py::test_the_command_line_and_pillow_take_an_effort",
+    "target size": "test_cli_files.py::test_a_target_size_is_kept_and_its_quality_told",
+    "target PSNR": "test_cli_files.py::test_a_target_psnr_is_reached",
+    "many files in a call": "test_cli.py::test_several_files_go_to_a_folder",
+    "cores": "test_cli_many.py::test_workers_write_the_same_files_and_go_on_after_a_bad_one",
+    "stdin and stdout": "test_cli.py::test_streams_carry_data_on_stdout_and_the_report_on_stderr",
+    "refuses to overwrite": "test_cli.py::"
+    "test_a_failure_is_one_line_and_its_exit_code_and_changes_nothing",
+    "alpha": "test_cli.py::test_alpha_can_be_dropped_or_blended",
+    "metadata": "test_cli.py::test_metadata_can_be_stripped",
+    "part of a picture": "test_cli_crop.py::test_a_crop_is_written_and_told",
+    "limit of the size": "test_cli.py::test_max_pixels_is_the_limit_of_every_command",
+    "what a file is": "test_cli_info.py::test_info_draws_a_map_and_says_what_it_shows",
+    "a report for programs": "test_cli_json.py::test_a_batch_is_one_line_a_file_failures_too",
+    "checks a file": "test_cli_files.py::test_verify_fails_a_damaged_one_and_goes_on",
+    "indices without pixels": "test_cli_files.py::test_tokens_are_those_of_the_library",
+    "exit codes": "test_errors.py::test_exit_codes_are_the_documented_ones",
+    "closeness": "test_cli_info.py::test_verify_prints_psnr_and_ms_ssim_against_the_source",
+    "device": "test_cli_info.py::test_a_device_that_is_not_there_is_wrong_usage",
+    "options in the environment": "test_cli.py::test_options_are_read_from_the_environment",
+    "completion, manual": "test_cli_info.py::test_completion_is_there_for_the_shells",
+}
+
+
+def table_of_options() -> list[list[str]]:
     table = README.split("## Beside other codecs")[1].split("\n\n")[2]
-    ours = [row.split("|")[2] for row in table.splitlines()[2:]]
-    assert len(ours) > 10
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
+
+
+def test_each_row_of_the_table_is_shown_by_a_test():
+    assert [row[0] for row in table_of_options()] == list(SHOWN_BY)
+    for test in SHOWN_BY.values():
+        file, name = test.split("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+
+
+def test_our_options_in_the_table_exist():
+    ours = [row[1] for row in table_of_options()]
     for cell in ours:
         for name in re.findall("`([^`]+)`", cell):
             command, *rest = name.split()
