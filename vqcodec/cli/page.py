@@ -19,7 +19,7 @@ figure {{ display: inline-block; margin: 0 .5em 1em 0; vertical-align: top; }}
 figure img {{ width: {width}px; image-rendering: pixelated; display: block; }}
 input {{ position: absolute; opacity: 0; }}
 input:focus-visible + label {{ outline: 2px solid; }}
-label {{ display: inline-block; padding: .4em .8em; cursor: pointer; }}
+label {{ display: inline-block; padding: .4em .8em; border: 1px solid #ddd; cursor: pointer; }}
 span {{ color: #606068; }}
 .whole {{ display: none; }}
 .whole img {{ max-width: 100%; }}
