@@ -33,12 +33,19 @@ CLIP = 3.0  # times the running gradient norm
 UNITS_MAX, STEPS_MAX = 128, 192
 
 
-def start_processes() -> tuple[int, int]:
-    """(rank, world size); joins the others when started by torchrun."""
-    if "RANK" not in os.environ:
-        return 0, 1
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return dist.get_rank(), dist.get_world_size()
+def open_run(data: list[Path], out: Path) -> tuple[int, int, torch.device]:
+    """(rank, world size, device); joins the others when started by torchrun, and makes `out` and
+    the cache of pictures in it."""
+    rank, world = 0, 1
+    if "RANK" in os.environ:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        rank, world = dist.get_rank(), dist.get_world_size()
+    out.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        build_cache(data, out / "cache")
+    if world > 1:
+        dist.barrier()
+    return rank, world, torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def finish_processes() -> None:
@@ -82,13 +89,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, data: list[Path], out: Path, init: Network | None):
         """init: the network to start with; one of another config is grown to `config.model`."""
         self.config, self.out = config, out
-        self.rank, self.world = start_processes()
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        out.mkdir(parents=True, exist_ok=True)
-        if self.rank == 0:
-            build_cache(data, out / "cache")
-        if self.world > 1:
-            dist.barrier()
+        self.rank, self.world, self.device = open_run(data, out)
         cache = out / "cache"
         torch.manual_seed(config.seed)
         self.crops = Crops(cache, self.device, False, config.seed)

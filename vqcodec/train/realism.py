@@ -22,10 +22,10 @@ from ..nn.grain import grain
 from ..nn.transforms import Decoder
 from ..rate_control import FIDELITY
 from ..weights import Model, load_folder
-from .data import Crops, build_cache
+from .data import Crops
 from .discriminator import Discriminator
 from .export import export_realism
-from .loop import short, spread_levels, start_processes
+from .loop import open_run, short, spread_levels
 from .perceptual import Perceptual
 from .presets import RealismConfig
 from .realism_loss import (
@@ -75,13 +75,7 @@ class RealismTrainer:
         """
         self.config, self.out, self.source = config, out, source
         self.network = network = copy.deepcopy(load_folder(source).network)
-        self.rank, self.world = start_processes()
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        out.mkdir(parents=True, exist_ok=True)
-        if self.rank == 0:
-            build_cache(data, out / "cache")
-        if self.world > 1:
-            dist.barrier()
+        self.rank, self.world, self.device = open_run(data, out)
         seed = config.seed + self.rank
         self.crops = Crops(out / "cache", self.device, False, seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -107,8 +101,9 @@ class RealismTrainer:
     def _feature_sizes(self) -> list[int]:
         if self.perceptual is None:
             return []
+        blank = torch.zeros(1, 3, 64, 64, device=self.device)
         with torch.no_grad():
-            return [f.shape[1] for f in self.perceptual.outputs(torch.zeros(1, 3, 64, 64))]
+            return [output.shape[1] for output in self.perceptual.outputs(blank)]
 
     def progress(self) -> float:
         return min(1.0, self.elapsed / (60 * self.config.minutes))
