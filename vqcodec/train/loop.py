@@ -55,6 +55,16 @@ def finish_processes() -> None:
         dist.destroy_process_group()
 
 
+def average_gradients(params: list[Tensor], extra: list[Tensor]) -> list[Tensor]:
+    """Average the gradients over the processes; returns the sums of `extra`, float32 tensors."""
+    flat = torch.cat([t.flatten() for t in (*(p.grad for p in params), *extra)])
+    dist.all_reduce(flat)
+    parts = flat.split([t.numel() for t in (*params, *extra)])
+    for p, part in zip(params, parts, strict=False):
+        p.grad.copy_(part.view_as(p) / dist.get_world_size())
+    return [part.view_as(t) for part, t in zip(parts[len(params) :], extra, strict=True)]
+
+
 def fit_linear(network: Network, crops: Crops) -> None:
     """Start the linear path as the PCA of the training pictures; for a task, as that of their
     best linear restoration within a block."""
@@ -193,14 +203,10 @@ class Trainer:
 
         The processes also agree on the time and on stopping, or one would wait for another.
         """
-        flat = torch.cat([p.grad.flatten() for p in params] + [counts.flatten()])
-        flat = torch.cat([flat, flat.new_tensor([self.elapsed, float(self.stopping)])])
-        dist.all_reduce(flat)
-        parts = flat.split([*(p.numel() for p in params), counts.numel(), 1, 1])
-        for p, part in zip(params, parts, strict=False):
-            p.grad.copy_(part.view_as(p) / self.world)
-        self.elapsed, self.stopping = float(parts[-2]) / self.world, bool(parts[-1] > 0)
-        return parts[-3].view_as(counts)
+        clock = counts.new_tensor([self.elapsed, float(self.stopping)])
+        counts, clock = average_gradients(params, [counts, clock])
+        self.elapsed, self.stopping = float(clock[0]) / self.world, bool(clock[1] > 0)
+        return counts
 
     def run(self) -> None:
         """Train to the end of the schedule, or until `stopping`."""

@@ -25,7 +25,7 @@ from ..weights import Model, load_folder
 from .data import Crops
 from .discriminator import Discriminator
 from .export import export_realism
-from .loop import open_run, short, spread_levels
+from .loop import average_gradients, open_run, short, spread_levels
 from .perceptual import Perceptual
 from .presets import RealismConfig
 from .realism_loss import (
@@ -240,13 +240,9 @@ class RealismTrainer:
         if self.world == 1:
             return
         params = [p for p in module.parameters() if p.grad is not None]
-        flat = torch.cat([p.grad.flatten() for p in params])
-        flat = torch.cat([flat, flat.new_tensor([self.elapsed, float(self.stopping)])])
-        dist.all_reduce(flat)
-        parts = flat.split([*(p.numel() for p in params), 1, 1])
-        for p, part in zip(params, parts, strict=False):
-            p.grad.copy_(part.view_as(p) / self.world)
-        self.elapsed, self.stopping = float(parts[-2]) / self.world, bool(parts[-1] > 0)
+        clock = torch.tensor([self.elapsed, float(self.stopping)], device=self.device)
+        (clock,) = average_gradients(params, [clock])
+        self.elapsed, self.stopping = float(clock[0]) / self.world, bool(clock[1] > 0)
 
     def run(self) -> None:
         """Train to the end of the schedule, or until `stopping`."""
