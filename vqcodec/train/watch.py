@@ -44,6 +44,7 @@ class Watch:
         ]
         self.score = float("inf")
         self.best = {k: v.clone() for k, v in trainer.painter.state_dict().items()}
+        self.best["grain.weight"].zero_()  # until then the fidelity decoder
         self._before: list[list[float]] | None = None
 
     @torch.no_grad()
