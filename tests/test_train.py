@@ -208,13 +208,14 @@ def test_training_goes_on_from_an_exported_model(pictures, tmp_path, codec):
 
 
 def test_a_grown_network_begins_as_the_small_one(pictures, tmp_path, codec):
-    """More latents, more blocks, fewer knots: at levels without the new latents, nothing moves."""
+    """More latents, blocks and channels: at levels without the new latents, nothing moves."""
     small = codec.model
     passes = (*small.config.prior.passes, PassConfig(32, 40, blocks=1, min_level=5))
     passes = tuple(
         dataclasses.replace(p, blocks=p.blocks + 1) if i == 2 else p for i, p in enumerate(passes)
     )
-    transform = dataclasses.replace(small.config.transform, latents=40, coarse_blocks=2)
+    sizes = {"latents": 40, "coarse_blocks": 2, "fine_width": 32, "coarse_width": 40}
+    transform = dataclasses.replace(small.config.transform, **sizes)
     larger = ModelConfig(
         "larger", transform, prior=dataclasses.replace(small.config.prior, passes=passes)
     )

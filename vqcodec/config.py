@@ -19,11 +19,11 @@ FACTORS = 2, 4  # of a task's enlargement
 
 @dataclass(frozen=True)
 class TransformConfig:
-    latents: int = 512  # C, latent channels at 1/16, sorted by energy
-    fine_width: int = 128  # channels of the blocks at 1/8
+    latents: int = 640  # C, latent channels at 1/16, sorted by energy
+    fine_width: int = 192  # channels of the blocks at 1/8
     fine_blocks: int = 3
     coarse_width: int = 192  # channels of the blocks at 1/16
-    coarse_blocks: int = 4
+    coarse_blocks: int = 5
     levels: int = 48  # L, rate points of one network
     knots: int = 7  # per-level vectors are interpolated between this many in training
     lambda_min: float = 0.0005  # of level 0; the loss is bits/pixel + lambda * MSE in 255 units
@@ -88,10 +88,11 @@ def default_passes(latents: int) -> tuple[PassConfig, ...]:
         PassConfig(0, 8, lattice((0, 0)), 0),
         PassConfig(0, 8, lattice(*quarter), 1, 2),
         PassConfig(0, 8, lattice(*rest), 1),
-        PassConfig(8, 40, ALL_POSITIONS, 3),
-        PassConfig(40, 104, ALL_POSITIONS, 3),
-        PassConfig(104, 256, ALL_POSITIONS, 3),
-        PassConfig(256, latents, ALL_POSITIONS, 1, min_level=18),
+        PassConfig(8, 40, ALL_POSITIONS, 4),
+        PassConfig(40, 104, ALL_POSITIONS, 4),
+        PassConfig(104, 256, ALL_POSITIONS, 4),
+        PassConfig(256, 512, ALL_POSITIONS, 2, min_level=18),
+        PassConfig(512, latents, ALL_POSITIONS, 1, min_level=28),
     )
 
 
@@ -99,7 +100,7 @@ def default_passes(latents: int) -> tuple[PassConfig, ...]:
 class PriorConfig:
     width: int = 128  # channels of the running state
     expand: int = 2  # of the blocks' inner layers
-    passes: tuple[PassConfig, ...] = field(default_factory=lambda: default_passes(512))
+    passes: tuple[PassConfig, ...] = field(default_factory=lambda: default_passes(640))
     coarse_passes: int = 3  # passes in the coarse segment of a file
 
 

@@ -8,25 +8,29 @@ from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
 from .data import Crops, block_statistics
 
-# Outputs of the branches that residual blocks add: new blocks begin without effect.
+# Outputs of the branches that residual blocks add: what is new in them begins without effect.
 LAST_LAYERS = ("mix.3.weight", "expand.2.weight", "project.weight")
+TRANSFORMS = ("encoder.", "decoder.")
 
 
 @torch.no_grad()
 def grow(network: Network, small: Network, crops: Crops) -> None:
     """Take over what `small` has into `network`, by name, at the first places of each axis.
 
-    Further blocks begin without effect. Further latents continue the PCA: they are the largest
-    components of what the linear path of `small` leaves over.
+    Further blocks and channels begin without effect on the channels that there were. Further
+    latents continue the PCA: they are the largest components of what the linear path of `small`
+    leaves over.
     """
     known = small.config.transform.latents
     state, theirs = network.state_dict(), small.state_dict()
     for name in state:
-        if name not in theirs and name.endswith(LAST_LAYERS):
+        fits = name in theirs and _fits(name, theirs[name], state[name])
+        if name.endswith(LAST_LAYERS) and not (fits and theirs[name].shape == state[name].shape):
             state[name].zero_()
-    state["decoder.stem.weight"][:, known:] = 0
     for name, tensor in _with_knots_of(network, small, theirs).items():
         if name in state and _fits(name, tensor, state[name]):
+            if name.startswith(TRANSFORMS) and tensor.ndim == 4:
+                state[name][: len(tensor), tensor.shape[1] :] = 0  # what reads a new channel
             state[name][tuple(slice(n) for n in tensor.shape)] = tensor
     network.load_state_dict(state)
     network.codebooks.bits.copy_(small.codebooks.bits)

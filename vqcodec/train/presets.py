@@ -28,7 +28,7 @@ class TrainConfig:
     ema: float = 0.9995
     fidelity: float = 1.8  # weight of the error in the assignment; 1 is the plain optimum
     scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's
-    low_share: float = 0.75  # of the crops are coded at the lower 60 % of the levels
+    low_share: float = 0.6  # of the crops are coded at the lower 60 % of the levels
     save_minutes: float = 6.0
     seed: int = 0
 

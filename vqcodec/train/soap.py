@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-MAX_SIDE = 520  # longer sides are not preconditioned
+MAX_SIDE = 640  # longer sides are not preconditioned
 
 
 class Stack:
