@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import LevelVector, as_map
+from .blocks import LevelVector, as_map, point_conv
 
 ACT_BITS = 5  # activations stand for integers / 2**5
 WEIGHT_BITS = 8
@@ -153,6 +153,8 @@ class FixedConv(nn.Module):
         weight = self.weight if self.frozen else self.fixed_weight()
         bias = self.bias if self.frozen else bias_grid(self.bias)
         bias = bias * 2.0**ACT_BITS
+        if not self.padding:
+            return point_conv(x, weight, bias)
         return F.conv2d(x, weight, bias, 1, self.padding, self.dilation, self.groups)
 
     def bound(self) -> int:

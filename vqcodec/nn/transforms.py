@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..config import STRIDE, TransformConfig
 from . import grain
-from .blocks import LevelVector, Residual, as_map
+from .blocks import LevelVector, PointConv, Residual, as_map, point_conv
 
 PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
 
@@ -56,11 +56,11 @@ class LinearPath(nn.Module):
 
     def forward(self, blocks: Tensor) -> Tensor:
         with torch.autocast(blocks.device.type, enabled=False):  # bfloat16 is too coarse for DC
-            return F.conv2d(blocks, self.analysis.T[:, :, None, None])
+            return point_conv(blocks, self.analysis.T[:, :, None, None])
 
     def inverse(self, latents: Tensor) -> Tensor:
         with torch.autocast(latents.device.type, enabled=False):
-            return F.conv2d(latents, self.synthesis[:, :, None, None])
+            return point_conv(latents, self.synthesis[:, :, None, None])
 
 
 class Encoder(nn.Module):
@@ -69,11 +69,11 @@ class Encoder(nn.Module):
     def __init__(self, config: TransformConfig):
         super().__init__()
         fine, coarse = config.fine_width, config.coarse_width
-        self.stem = nn.Conv2d(3 * 64, fine, 1)
+        self.stem = PointConv(3 * 64, fine)
         self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
         self.down = nn.Conv2d(fine, coarse, 2, stride=2)
         self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
-        self.head = nn.Conv2d(coarse, config.latents, 1)
+        self.head = PointConv(coarse, config.latents)
         self.fine_level = LevelVector(fine, config.levels, config.knots)
         self.coarse_level = LevelVector(coarse, config.levels, config.knots)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -101,17 +101,17 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         fine, coarse = config.fine_width, config.coarse_width
-        self.stem = nn.Conv2d(config.latents, coarse, 1)
+        self.stem = PointConv(config.latents, coarse)
         self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
-        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.up = PointConv(coarse, 4 * fine)
         self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
-        self.head = nn.Conv2d(fine, 3 * 64, 1)
+        self.head = PointConv(fine, 3 * 64)
         self.fine_level = LevelVector(fine, config.levels, config.knots)
         self.coarse_level = LevelVector(coarse, config.levels, config.knots)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         if grained:
-            self.grain = nn.Conv2d(grain.CHANNELS, fine, 1, bias=False)
+            self.grain = PointConv(grain.CHANNELS, fine, bias=False)
 
     @property
     def is_grained(self) -> bool:
