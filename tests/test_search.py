@@ -8,6 +8,7 @@ from PIL import Image
 
 import vqcodec.pillow_plugin  # noqa: F401 - registers itself
 from conftest import smooth_picture
+from vqcodec import search as search_module
 from vqcodec import tiling
 from vqcodec.cli import main
 from vqcodec.container import Rectangle
@@ -58,6 +59,48 @@ def test_a_tile_is_judged_by_its_own_pixels(codec):
 
     assert choice.latents.shape[-2:] == (4, 5)
     assert choice.cost < begin(codec, 60, tile).run(0).cost
+
+
+@pytest.mark.parametrize("tile", [GRID, Rectangle(4, 3, 5, 4)])
+def test_gradients_in_windows_are_those_of_the_whole_tile(codec, monkeypatch, tile):
+    """Window after window through the decoder, and pass after pass through the prior."""
+    found = []
+    for side in (64, 3):
+        monkeypatch.setattr(search_module, "SIDE", side)
+        search = begin(codec, 60, tile)
+        y = search.best.latents.detach().requires_grad_()
+        latents, bits, proxy = search._decoded(y, search.fidelity)
+        (along_bits,) = torch.autograd.grad(proxy, y)
+        error, along_error = search._squared_error(latents.detach(), differentiate=True)
+        found.append((latents, bits, along_bits, error, along_error))
+    whole, parts = found
+
+    assert float(whole[2].abs().max()) > 0
+    assert all(torch.equal(a, b) for a, b in zip(whole[:3], parts[:3], strict=True))
+    assert parts[3] == pytest.approx(whole[3], rel=1e-5)
+    tolerance = 1e-5 * float(whole[4].abs().max())
+    assert torch.allclose(parts[4], whole[4], rtol=1e-4, atol=tolerance)
+
+
+def test_a_search_in_windows_chooses_as_one_of_the_whole_tile(codec, monkeypatch):
+    whole = begin(codec, 60).run(3)
+    monkeypatch.setattr(search_module, "SIDE", 5)
+    parts = begin(codec, 60).run(3)
+
+    assert parts.cost == pytest.approx(whole.cost, rel=1e-4)
+    assert float((parts.latents - whole.latents).abs().mean()) < 1e-3
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (64, 64), (65, 3), (130, 191)])
+def test_windows_are_even_and_cover_each_latent_once(width, height):
+    covered = np.zeros((height, width), dtype=int)
+    for x, y, w, h in tiling.windows(Rectangle(7, 5, width, height), 64):
+        covered[y - 5 : y - 5 + h, x - 7 : x - 7 + w] += 1
+        assert 1 <= w <= 64
+        assert 1 <= h <= 64
+        assert w >= min(width, 32)
+
+    assert (covered == 1).all()
 
 
 def test_efforts_write_smaller_or_closer_files_that_decode(codec):

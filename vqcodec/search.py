@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import STRIDE
+from . import tiling
 from .container import Rectangle
 from .nn.fixed import exact_arithmetic
 from .nn.model import Network
@@ -25,6 +25,7 @@ from .rate_control import FIDELITY_PER_LEVEL, Setting
 from .tiling import Maps
 
 ROUNDS = (None, 0, 1, 2, 3, 5, 9, 16, 30)  # of efforts 1 to 9; 1 takes the encoder's latents
+SIDE = 64  # latents of a window that gradients are computed in: memory grows with it
 HALO = 4  # latents around a tile that the decoder sees: as the encoder has them, not searched
 # Found on crops of held-out training pictures.
 FIDELITY = 1.4  # of the assignment: closer to the plain optimum than without search
@@ -66,7 +67,8 @@ class Search:
     def run(self, rounds: int) -> Choice:
         """Try the first choice, that of a lower fidelity, and `rounds` steps from there."""
         with torch.no_grad():
-            self._measure(self._decoded(self.best.latents, self.best.fidelity), self.best)
+            latents, bits, _ = self._decoded(self.best.latents, self.best.fidelity)
+            self._measure(latents, bits, self.best)
         y, speed = self.best.latents, 0.0
         for number in range(rounds + 1):
             move = self._newton(y, last=number == rounds)
@@ -79,7 +81,8 @@ class Search:
         differentiable in y by way of the context alone."""
         low, high = scale_bounds(self.network.config.quantizer)
         bits, proxy = 0.0, y.new_zeros(())
-        for result in self.network.quantise(y.to(self.engine), self.levels, fidelity):
+        spare = y.requires_grad and self.tile.width * self.tile.height > SIDE**2
+        for result in self.network.quantise(y.to(self.engine), self.levels, fidelity, spare):
             step, chosen = result.step, result.chosen
             spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
             bits = bits + (spent * step.mask).sum()
@@ -90,44 +93,53 @@ class Search:
                 proxy = proxy + (rate * step.mask).sum()
         return result.latents.to(y.dtype), bits, proxy
 
-    def _squared_error(self, latents: Tensor) -> tuple[Tensor, float]:
-        """Of the decoded tile in 255 units, channels averaged: of the numbers that come out, and
-        of the picture that they are clipped to."""
-        place, around = self.tile, self.around.place
-        whole = self.around.values.clone()
-        Maps(whole, around).cut(place).copy_(latents)
-        out = self.network.synthesise(whole, self.levels)
-        top, left = (STRIDE * (a - b) for a, b in ((place.y, around.y), (place.x, around.x)))
-        height, width = self.x.shape[-2:]
-        out = out[..., top : top + height, left : left + width]
-        clipped = ((out.detach().clamp(0, 1) - self.x) ** 2).sum()
-        return ((out - self.x) ** 2).sum() * 255**2 / 3, float(clipped) * 255**2 / 3
+    def _squared_error(self, latents: Tensor, differentiate: bool) -> tuple[float, Tensor | None]:
+        """Of the decoded tile, clipped, in 255 units, channels averaged; and the gradient of that
+        of the tile as it is not clipped. One window after the other: what a gradient needs is
+        kept for one alone."""
+        around, error = self.around.place, 0.0
+        whole = Maps(self.around.values.clone(), around)
+        whole.cut(self.tile).copy_(latents)
+        slope = Maps(torch.zeros_like(whole.values), around)
+        halo = tiling.reach(self.network.config.transform)
+        for window in tiling.windows(self.tile, SIDE):
+            seen = tiling.widened(window, halo, around)
+            part = whole.cut(seen).clone().requires_grad_(differentiate)
+            out = self.network.synthesise(part, self.levels)
+            own = Maps(self.x, tiling.pixels_of(self.tile)).cut(tiling.pixels_of(window))
+            out = Maps(out, tiling.pixels_of(seen)).cut(tiling.pixels_of(window))
+            out = out[..., : own.shape[2], : own.shape[3]]
+            error += float(((out.detach().clamp(0, 1) - own) ** 2).sum())
+            if differentiate:
+                (more,) = torch.autograd.grad(((out - own) ** 2).sum() * 255**2 / 3, part)
+                slope.cut(seen).add_(more)
+        return error * 255**2 / 3, slope.cut(self.tile) if differentiate else None
 
-    def _measure(self, decoded: tuple[Tensor, Tensor, Tensor], choice: Choice) -> Tensor:
-        """Keep the choice if it is the best so far. Returns its error, as differentiable as the
-        decoded latents are."""
-        latents, bits, _ = decoded
-        error, clipped = self._squared_error(latents)
-        cost = float(bits) + self.weight * clipped
+    def _measure(
+        self, latents: Tensor, bits: Tensor, choice: Choice, differentiate: bool = False
+    ) -> Tensor | None:
+        """Keep the choice if it is the best so far. Returns the gradient of its error."""
+        error, slope = self._squared_error(latents, differentiate)
+        cost = float(bits) + self.weight * error
         if cost < self.best.cost:
             self.best = choice._replace(cost=cost)
-        return error
+        return slope
 
     def _newton(self, y: Tensor, last: bool) -> Tensor:
         """Try y; the step from there, zeros if it is the last."""
         choice = Choice(y, self.fidelity, math.inf)
         if last:
             with torch.no_grad():
-                self._measure(self._decoded(y, self.fidelity), choice)
+                latents, bits, _ = self._decoded(y, self.fidelity)
+                self._measure(latents, bits, choice)
             return torch.zeros_like(y)
         y = y.detach().requires_grad_()
-        decoded = self._decoded(y, self.fidelity)
-        (along_bits,) = torch.autograd.grad(decoded[2], y)
-        latents = decoded[0].detach().requires_grad_()  # straight through: each moves with its y
-        error = self._measure((latents, *decoded[1:]), choice)
-        (along_error,) = torch.autograd.grad(self.weight * error, latents)
-        gradient = along_error + CONTEXT * along_bits
-        return latents.detach() - gradient / self.curvature - y.detach()
+        latents, bits, proxy = self._decoded(y, self.fidelity)
+        (along_bits,) = torch.autograd.grad(proxy, y)
+        latents = latents.detach()  # straight through: each moves with its y
+        along_error = self._measure(latents, bits, choice, differentiate=True)
+        gradient = self.weight * along_error + CONTEXT * along_bits
+        return latents - gradient / self.curvature - y.detach()
 
 
 def search(

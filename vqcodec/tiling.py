@@ -6,7 +6,7 @@ of the whole picture: what the networks see at once is no matter of the format.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,16 @@ def widened(place: Rectangle, by: int, grid: Rectangle) -> Rectangle:
     """The place with a halo of `by` latents, which ends where the grid ends."""
     around = Rectangle(place.x - by, place.y - by, place.width + 2 * by, place.height + 2 * by)
     return _meet(around, grid)
+
+
+def windows(place: Rectangle, side: int) -> Iterator[Rectangle]:
+    """Parts of a place of at most `side` latents each way, as even as can be, in raster order."""
+    down, across = (-(-length // side) for length in (place.height, place.width))
+    rows = [place.height * n // down for n in range(down + 1)]
+    columns = [place.width * n // across for n in range(across + 1)]
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            yield Rectangle(place.x + left, place.y + top, right - left, bottom - top)
 
 
 def pixels_of(place: Rectangle) -> Rectangle:

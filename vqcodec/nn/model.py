@@ -88,10 +88,13 @@ class Network(nn.Module):
             return LevelTables(*(table[levels] for table in self.fixed_tables))
         return level_tables(self.gains.to_steps(), self.gains.to_units(), levels)
 
-    def passes(self, like: Tensor, levels: Tensor, choose: Choose) -> Iterator[PassResult]:
+    def passes(
+        self, like: Tensor, levels: Tensor, choose: Choose, spare: bool = False
+    ) -> Iterator[PassResult]:
         """Walk the prior's passes; `choose` gives each pass its words.
 
         like: any tensor [B, C, h, w] of the shape, type and device of the latents.
+        spare: a gradient takes less memory and more time.
         """
         latents = torch.zeros_like(like)
         tables = self.tables(levels)
@@ -106,7 +109,7 @@ class Network(nn.Module):
                 tables = LevelTables(*(table[keep] for table in tables))
             own = slice(item.start, item.stop)
             known = latents[items] if len(items) < len(levels) else latents
-            h, expected = self.prior.step(index, h, known, levels[items], tables)
+            h, expected = self.prior.step(index, h, known, levels[items], tables, spare)
             classes = self.codebooks.classify(expected.log_scale.detach())
             mask = lattice_mask(item.lattice, *like.shape[-2:], like.device)
             step = PassStep(index, items, own, mask, expected, classes)
@@ -116,11 +119,13 @@ class Network(nn.Module):
             latents = new if len(items) == len(levels) else latents.index_copy(0, items, new)
             yield PassResult(step, chosen, latents)
 
-    def quantise(self, y: Tensor, levels: Tensor, fidelity: float) -> Iterator[PassResult]:
+    def quantise(
+        self, y: Tensor, levels: Tensor, fidelity: float, spare: bool = False
+    ) -> Iterator[PassResult]:
         """Walk the passes, choosing words for the latents y [B, C, h, w] in steps.
 
         The decoded latents are exactly mean + word, with a straight-through gradient to y
-        and the words' own gradient.
+        and the words' own gradient. spare: as of `passes`.
         """
         kappa = self.kappa(levels, fidelity)
 
@@ -130,4 +135,4 @@ class Network(nn.Module):
             chosen = self.codebooks.assign(r, step.classes, kappa[step.items, step.channels])
             return chosen._replace(value=chosen.value + (own - own.detach()))
 
-        return self.passes(y, levels, choose)
+        return self.passes(y, levels, choose, spare)

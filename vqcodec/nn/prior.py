@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..config import ALL_POSITIONS, ModelConfig, PassConfig
 from .blocks import LevelVector, as_map
@@ -117,12 +118,25 @@ class Prior(nn.Module):
         return like.new_zeros(like.shape[0], self.config.width, *like.shape[-2:])
 
     def step(
-        self, index: int, h: Tensor, latents: Tensor, levels: Tensor, tables: LevelTables
+        self,
+        index: int,
+        h: Tensor,
+        latents: Tensor,
+        levels: Tensor,
+        tables: LevelTables,
+        spare: bool = False,
     ) -> tuple[Tensor, Expectation]:
-        """latents: [B, C, h, w] decoded so far, in steps. Returns (state, Expectation)."""
+        """latents: [B, C, h, w] decoded so far, in steps. spare: a gradient computes the pass
+        again, instead of keeping what it needs. Returns (state, Expectation)."""
         item = self.passes[index]
         if item.source is not None:
-            h = item.advance(h, self.context(index, latents, tables), levels)
+            arguments = h, self.context(index, latents, tables), levels
+            if spare:
+                h = checkpoint(
+                    item.advance, *arguments, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                h = item.advance(*arguments)
         return h, item.expect(h, levels, tables)
 
     def context(self, index: int, latents: Tensor, tables: LevelTables) -> Tensor:
