@@ -199,7 +199,7 @@ def _costs(codec: Codec, path: Path, quality: float) -> Costs:
         tiles = list(coded_tiles)
     data = container.pack(header, [tile.segments for tile in tiles])
     others = container.overhead(data)
-    estimate = sum(tile.bits for tile in tiles)
+    estimate = sum(codec.tiles.bits(tile) for tile in tiles)
     return Costs(len(data), others, len(data) - others, _entropy(codec, coded), estimate)
 
 

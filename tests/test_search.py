@@ -46,7 +46,7 @@ def test_the_cost_is_that_of_the_file(codec):
     painted = codec.network.synthesise(coded.latents, search.levels).clamp(0, 1)
     error = float(((painted - search.x) ** 2).sum()) * 255**2 / 3
 
-    assert choice.cost == pytest.approx(coded.bits + search.weight * error, rel=1e-4)
+    assert choice.cost == pytest.approx(codec.tiles.bits(coded) + search.weight * error, rel=1e-4)
 
 
 def test_a_tile_is_judged_by_its_own_pixels(codec):

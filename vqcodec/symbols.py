@@ -31,16 +31,19 @@ def escaped(index: np.ndarray, rows: np.ndarray, sizes: np.ndarray, pair_row: in
 def to_passes(
     index: np.ndarray, rows: np.ndarray, sizes: np.ndarray, pair_row: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """One pass of the prior -> (symbols int32 [N], rows int64 [N]) in the order of decoding.
+    """One pass of the prior -> (symbols int32 [N], rows [N]) in the order of decoding.
 
-    index, rows: int64 [M, c] as `nn.quantizer` defines them. sizes: K of each row, the digits
+    index, rows: integer [M, c] as `nn.quantizer` defines them. sizes: K of each row, the digits
     included. pair_row: first row of the pair classes.
     """
     coded = rows >= 0
-    last = sizes[rows] - 1
-    passes = [(np.minimum(index, last)[coded].astype(np.int32), rows[coded])]
+    used, found = rows[coded], index[coded]
+    last = sizes[used] - 1
+    passes = [(np.minimum(found, last).astype(np.int32), used)]
+    if not (found >= last).any():
+        return passes
     spelled = escaped(index, rows, sizes, pair_row)
-    left = np.where(coded, index - last, index)[spelled]
+    left = np.where(coded, index - sizes[rows] + 1, index)[spelled]
     while left.size:
         more = left >> 7
         digits = (left & 127) | (more > 0) << 7
@@ -58,15 +61,16 @@ def write(passes: list[tuple[np.ndarray, np.ndarray]], tables: Tables) -> bytes:
 
 
 def read(reader: Reader, rows: np.ndarray, sizes: np.ndarray, pair_row: int) -> np.ndarray:
-    """Decode one pass of the prior: rows int64 [M, c] -> index int64 [M, c].
+    """Decode one pass of the prior: rows integer [M, c] -> index int32 [M, c].
 
     Raises CorruptError for numbers that no encoder writes.
     """
-    coded = rows >= 0
-    index = np.full(rows.shape, -1, dtype=np.int64)
-    index[coded] = reader.pull(rows[coded])
-    spelled = escaped(index, rows, sizes, pair_row)
-    if spelled.any():
+    coded, used = rows >= 0, rows[rows >= 0]
+    found = reader.pull(used)
+    index = np.full(rows.shape, -1, dtype=np.int32)
+    index[coded] = found
+    if (found >= sizes[used] - 1).any():
+        spelled = escaped(index, rows, sizes, pair_row)
         numbers = _read_numbers(reader, int(spelled.sum()), len(sizes) - 1)
         index[spelled] = np.where(coded[spelled], index[spelled] + numbers, numbers)
     return index

@@ -6,6 +6,7 @@ where a pass gets its words from: the latents, a payload, or an array of indices
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -21,16 +22,39 @@ from .nn.quantizer import Assignment
 from .rans import Reader, Tables
 
 
-class Coded(NamedTuple):
-    """A tile in its three forms. words: int32 [h, w, C], see `codec.Indices`. latents: the
-    engine's float type [1, C, h, w], in steps. bits: what the tables say the words cost.
-    tables: int16 [h, w, C], the number of each word's table, -1 where nothing is coded."""
+class Columns(NamedTuple):
+    """What a pass codes: int32 [M, c] each, its positions in raster order by its channels. index,
+    row: as of `nn.quantizer.Assignment`. mask: bool [h, w], where the positions are."""
 
-    words: np.ndarray
+    index: np.ndarray
+    row: np.ndarray
+    mask: np.ndarray
+    channels: slice
+
+
+class Coded(NamedTuple):
+    """A tile in its three forms: `words`, latents and segments. latents: the engine's float type
+    [1, C, h, w], in steps."""
+
     latents: Tensor
     segments: Segments
-    bits: float
-    tables: np.ndarray
+    passes: tuple[Columns, ...]
+
+    @property
+    def words(self) -> np.ndarray:
+        """int32 [h, w, C], see `codec.Indices`."""
+        return self._map([part.index for part in self.passes], np.int32)
+
+    @property
+    def tables(self) -> np.ndarray:
+        """int16 [h, w, C]: the number of each word's table, -1 where nothing is coded."""
+        return self._map([part.row for part in self.passes], np.int16)
+
+    def _map(self, parts: list[np.ndarray], dtype: type) -> np.ndarray:
+        values = np.full((*self.latents.shape[2:], self.latents.shape[1]), -1, dtype=dtype)
+        for place, columns in zip(self.passes, parts, strict=True):
+            values[place.mask, place.channels] = columns
+        return values
 
 
 class TileCoder:
@@ -45,7 +69,7 @@ class TileCoder:
         """Code latents y [1, C, h, w] in steps; fidelity as in `Network.kappa`."""
         levels = torch.tensor([level], device=y.device)
         with exact_arithmetic():
-            return self._collect(self.network.quantise(y.to(self.engine), levels, fidelity))
+            return self._coded(self.network.quantise(y.to(self.engine), levels, fidelity))
 
     def decode(self, segments: Segments, height: int, width: int, level: int) -> Coded:
         """Decode a tile of height x width latents. Raises CorruptError if the words are not
@@ -56,10 +80,10 @@ class TileCoder:
         def choose(step: PassStep) -> Assignment:
             return self._pull(readers[step.index >= coarse], step)
 
-        coded = self._walk(choose, height, width, level)
+        coded = self._walk(choose, height, width, level, segments)
         for reader in readers:
             reader.finish()
-        return coded._replace(segments=segments)
+        return coded
 
     def decode_coarse(self, payload: bytes, height: int, width: int, level: int) -> Coded:
         """Decode the coarse segment of a tile whose fine one is lost: the other passes take the
@@ -70,9 +94,9 @@ class TileCoder:
         def choose(step: PassStep) -> Assignment:
             return _no_word(step) if step.index >= coarse else self._pull(reader, step)
 
-        coded = self._walk(choose, height, width, level)
+        coded = self._walk(choose, height, width, level, Segments(payload, b""))
         reader.finish()
-        return coded._replace(segments=Segments(payload, b""))
+        return coded
 
     def complete(
         self, given: Tensor, known: Tensor, level: int, drawing: Drawing | None = None
@@ -103,58 +127,74 @@ class TileCoder:
 
         return self._walk(choose, *words.shape[:2], level)
 
-    def _walk(self, choose: Choose, height: int, width: int, level: int) -> Coded:
+    def bits(self, coded: Coded) -> float:
+        """What the tables say that a tile's words cost."""
+        total = 0.0
+        for part in coded.passes:
+            maps = (torch.from_numpy(columns).T[None, :, :, None] for columns in part[:2])
+            total += float(self.network.codebooks.bits_of(*maps).sum())
+        return total
+
+    def _walk(
+        self,
+        choose: Choose,
+        height: int,
+        width: int,
+        level: int,
+        segments: Segments | None = None,
+    ) -> Coded:
         device = self.network.lambdas.device
         like = torch.empty(1, self.channels, height, width, dtype=self.engine, device=device)
         like = like.to(memory_format=torch.channels_last)
         levels = torch.tensor([level], device=device)
         with exact_arithmetic():
-            return self._collect(self.network.passes(like, levels, choose))
+            return self._coded(self.network.passes(like, levels, choose), segments)
 
     def _pull(self, reader: Reader, step: PassStep) -> Assignment:
         """The words of a pass out of a payload."""
-        rows = self.network.codebooks.rows(step.classes)
-        found = symbols.read(reader, _columns(rows, step), self.tables.sizes, self.pair_row)
-        return self._chosen(found, rows, step)
+        rows = _columns(step.classes.row, step)
+        return self._chosen(symbols.read(reader, rows, self.tables.sizes, self.pair_row), step)
 
     def _given(self, words: np.ndarray, step: PassStep) -> Assignment:
         """The words of a pass out of an array. Raises ValueError if they do not fit."""
-        rows = self.network.codebooks.rows(step.classes)
-        found = words[step.mask.cpu().numpy(), step.channels].astype(np.int64)
-        symbols.check(found, _columns(rows, step), self.tables.sizes, self.pair_row)
-        return self._chosen(found, rows, step)
+        found = words[step.mask.cpu().numpy(), step.channels].astype(np.int32)
+        rows = _columns(step.classes.row, step)
+        symbols.check(found, rows, self.tables.sizes, self.pair_row)
+        return self._chosen(found, step)
 
     def _draw(self, drawing: Drawing, step: PassStep) -> Assignment:
         """Random words of a pass."""
-        rows = self.network.codebooks.rows(step.classes)
-        return self._chosen(drawing.draw(_columns(rows, step)), rows, step)
+        return self._chosen(drawing.draw(_columns(step.classes.row, step)), step)
 
-    def _chosen(self, found: np.ndarray, rows: Tensor, step: PassStep) -> Assignment:
-        """Words found at the pass's positions, int64 [M, c], as maps."""
-        index = torch.full_like(rows, -1)
-        values = torch.from_numpy(found).to(rows.device)
-        index.permute(0, 2, 3, 1)[0][step.mask] = values
-        value = self.network.codebooks.lookup(index, step.classes)
-        return Assignment(index, rows, value)
+    def _chosen(self, found: np.ndarray, step: PassStep) -> Assignment:
+        """Words found at the pass's positions, integer [M, c], as maps."""
+        row = step.classes.row
+        values = torch.from_numpy(found.astype(np.int32, copy=False)).to(row.device)
+        if step.everywhere:
+            index = values.view(1, *step.mask.shape, -1).movedim(-1, 1)
+        else:
+            index = torch.full_like(row, -1)
+            index.movedim(1, -1)[0][step.mask] = values
+        return Assignment(index, row, self.network.codebooks.lookup(index, step.classes))
 
-    def _collect(self, results: Iterator[PassResult]) -> Coded:
-        sizes, split = self.tables.sizes, self.network.config.prior.coarse_passes
-        passes: tuple[list, list] = ([], [])
-        words, bits = None, 0.0
+    def _coded(self, results: Iterator[PassResult], segments: Segments | None = None) -> Coded:
+        """What the passes chose; it is coded unless there are segments of it already."""
+        columns: list[Columns] = []
         for result in results:
             step, chosen = result.step, result.chosen
-            if words is None:
-                words = np.full((*step.mask.shape, self.channels), -1, dtype=np.int32)
-                tables = np.full(words.shape, -1, dtype=np.int16)
-            index, rows = _columns(chosen.index, step), _columns(chosen.row, step)
-            place = step.mask.cpu().numpy(), step.channels
-            words[place], tables[place] = index, rows
-            part = passes[step.index >= split]
-            part += symbols.to_passes(index, rows, sizes, self.pair_row)
-            spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
-            bits += float((spent * step.mask).sum())
-        segments = Segments(*(symbols.write(part, self.tables) for part in passes))
-        return Coded(words, result.latents, segments, bits, tables)
+            parts = (_columns(values, step) for values in (chosen.index, chosen.row))
+            columns.append(Columns(*parts, step.mask.cpu().numpy(), step.channels))
+        if segments is None:
+            segments = self._segments(columns)
+        return Coded(result.latents, segments, tuple(columns))
+
+    def _segments(self, columns: list[Columns]) -> Segments:
+        split, sizes = self.network.config.prior.coarse_passes, self.tables.sizes
+        payloads = []
+        for part in (columns[:split], columns[split:]):
+            passes = [symbols.to_passes(c.index, c.row, sizes, self.pair_row) for c in part]
+            payloads.append(symbols.write(list(chain(*passes)), self.tables))
+        return Segments(*payloads)
 
 
 def _no_word(step: PassStep) -> Assignment:
@@ -165,4 +205,5 @@ def _no_word(step: PassStep) -> Assignment:
 
 def _columns(values: Tensor, step: PassStep) -> np.ndarray:
     """[1, c, h, w] -> [M, c]: the pass's positions in raster order."""
-    return values.permute(0, 2, 3, 1)[0][step.mask].cpu().numpy()
+    values = values.movedim(1, -1)[0]
+    return (values.flatten(0, 1) if step.everywhere else values[step.mask]).cpu().numpy()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..config import ModelConfig
+from ..config import ALL_POSITIONS, ModelConfig
 from .blocks import as_map
 from .grain import grain
 from .prior import Expectation, LevelTables, Prior, lattice_mask, level_tables
@@ -22,6 +22,7 @@ class PassStep(NamedTuple):
     items: Tensor  # int64 [b]: items of the batch that it codes; what follows has only them
     channels: slice
     mask: Tensor  # bool [h, w]: the positions that it codes
+    everywhere: bool  # whether these are all
     expected: Expectation
     classes: Classes
 
@@ -31,7 +32,7 @@ class PassResult(NamedTuple):
 
     step: PassStep
     chosen: Assignment
-    latents: Tensor  # [B, C, h, w] in steps, of all items
+    latents: Tensor  # [B, C, h, w] in steps, of all items; without gradients one and the same
 
 
 Choose = Callable[[PassStep], Assignment]
@@ -112,11 +113,17 @@ class Network(nn.Module):
             h, expected = self.prior.step(index, h, known, levels[items], tables, spare)
             classes = self.codebooks.classify(expected.log_scale.detach())
             mask = lattice_mask(item.lattice, *like.shape[-2:], like.device)
-            step = PassStep(index, items, own, mask, expected, classes)
+            everywhere = item.lattice == ALL_POSITIONS
+            step = PassStep(index, items, own, mask, everywhere, expected, classes)
             chosen = choose(step)
-            new = torch.where(mask, expected.mean.detach() + chosen.value, known[:, own])
-            new = torch.cat([known[:, : item.start], new, known[:, item.stop :]], 1)
-            latents = new if len(items) == len(levels) else latents.index_copy(0, items, new)
+            new = expected.mean.detach() + chosen.value
+            if not everywhere:
+                new = torch.where(mask, new, known[:, own])
+            if torch.is_grad_enabled():
+                new = torch.cat([known[:, : item.start], new, known[:, item.stop :]], 1)
+                latents = new if len(items) == len(levels) else latents.index_copy(0, items, new)
+            else:
+                latents[items if len(items) < len(levels) else slice(None), own] = new
             yield PassResult(step, chosen, latents)
 
     def quantise(

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..config import QuantizerConfig
 from .fixed import round_to
@@ -30,16 +31,16 @@ NUMBER_MAX = 2**17 - 1  # |n| of an escape: latents stay exact in float32
 
 
 class Classes(NamedTuple):
-    """Rows of the tables: `scalar` [B, C, h, w]; `pair` and the mask `paired` [B, C/2, h, w]."""
+    """int32 [B, C, h, w] each. scalar: class of scale. row: of the tables, -1 for the second of a
+    pair."""
 
     scalar: Tensor
-    pair: Tensor
-    paired: Tensor
+    row: Tensor
 
 
 class Assignment(NamedTuple):
-    """Words, [B, C, h, w] each: `index` int64 as in the module's head, `row` int64 of the tables
-    (-1 for the second of a pair), `value` in steps."""
+    """Words, [B, C, h, w] each: `index` int32 as in the module's head, `row` as of `Classes`,
+    `value` in steps."""
 
     index: Tensor
     row: Tensor
@@ -94,7 +95,12 @@ def unzigzag(e: Tensor) -> Tensor:
 
 
 class Codebooks(nn.Module):
-    """Words and tables of all classes."""
+    """Words and tables of all classes.
+
+    Maps come and go as [B, C, h, w]. Inside, channels are the last dimension, where the two of a
+    possible pair are neighbours: with maps in channels_last that costs nothing. What depends on
+    the classes of two neighbours alone is looked up for both at once: `both` [T * T].
+    """
 
     def __init__(self, config: QuantizerConfig):
         super().__init__()
@@ -113,6 +119,33 @@ class Codebooks(nn.Module):
         bits = torch.full((len(sizes), max(sizes)), NOT_ALLOWED)
         self.register_buffer("bits", bits, persistent=False)  # [rows, K], padded
         self.set_probabilities(gaussian_probabilities(config))
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Tables of what follows from two neighbours' classes: their rows, the last index and the
+        index of the word at zero of either, and where `_words` has the values."""
+        config, sizes = self.config, self.sizes
+        t = torch.arange(config.classes)
+        first, second = (x.flatten() for x in torch.meshgrid(t, t, indexing="ij"))
+        paired = (first < config.pair_classes) & (second < config.pair_classes)
+        merge, width = config.pair_merge, self.scalar_words.shape[1] + 1
+        number = first // merge * (config.pair_classes // merge) + second // merge
+        row = torch.where(paired, config.classes + number, first)
+        pairs, entries = len(sizes) - config.classes, self.pair_words.shape[1] + 1
+        start = torch.where(paired, config.classes * width + number * entries, first * width)
+        last, zero = sizes[row] - 1, self.pair_words.shape[1] // 2
+        of_both = {
+            "rows": (row, torch.where(paired, -1, second)),
+            "last": (last, torch.where(paired, last, sizes[second] - 1)),
+            "zero": (
+                torch.where(paired, zero, self.reach[first]),
+                torch.where(paired, -1, self.reach[second]),
+            ),
+            "start": (start, torch.where(paired, start + pairs * entries, second * width)),
+        }
+        for name, two in of_both.items():
+            both = torch.stack(two, 1).int().view(torch.int64).flatten()
+            self.register_buffer(f"both_{name}", both, persistent=False)  # two int32 in one
 
     @torch.no_grad()
     def set_probabilities(self, rows: list[Tensor]) -> None:
@@ -122,108 +155,122 @@ class Codebooks(nn.Module):
     def classify(self, log_scale: Tensor) -> Classes:
         """log2 of the scale in steps, [B, C, h, w] -> table rows."""
         config = self.config
-        t = (log_scale - config.log_sigma_min) * config.per_octave
-        t = torch.floor(t + 0.5).clamp(0, config.classes - 1).long()
-        first, second = t[:, 0::2], t[:, 1::2]
-        paired = (first < config.pair_classes) & (second < config.pair_classes)
-        side = config.pair_classes // config.pair_merge
-        pair = (first // config.pair_merge) * side + second // config.pair_merge
-        return Classes(t, config.classes + torch.where(paired, pair, 0), paired)
+        t = (log_scale.movedim(1, -1) - config.log_sigma_min).mul_(config.per_octave)
+        t = t.add_(0.5).floor_().clamp_(0, config.classes - 1).int()
+        return Classes(t.movedim(-1, 1), self._of_both("rows", t).movedim(-1, 1))
+
+    def _of_both(self, name: str, t: Tensor) -> Tensor:
+        """Of classes t [..., C]: int32 [..., C]."""
+        code = t[..., 0::2] * self.config.classes + t[..., 1::2]
+        both = getattr(self, f"both_{name}").index_select(0, code.flatten())
+        return both.view(torch.int32).view(t.shape)
 
     def assign(self, r: Tensor, classes: Classes, kappa: Tensor) -> Assignment:
         """Entropy-constrained assignment of residuals r [B, C, h, w] in steps.
 
-        kappa, broadcast to r: bits that a squared error of one step is worth. Only the words
-        around r and around zero are tried: codebooks stay near the grid that they start as.
+        kappa, [B, C, 1, 1]: bits that a squared error of one step is worth. Only the words around
+        r and around zero are tried: codebooks stay near the grid that they start as.
         """
-        near = torch.floor(r.detach() + 0.5).clamp(-NUMBER_MAX, NUMBER_MAX)
-        kappa = kappa.expand_as(r)
         with torch.no_grad():
-            index = self._assign_scalar(r, near, classes, kappa)
-            if self.config.pair_classes:
-                paired = classes.paired.repeat_interleave(2, 1)
-                index = torch.where(paired, self._assign_pair(r, near, classes, kappa), index)
-        return Assignment(index, self.rows(classes), self.lookup(index, classes))
+            index = self._assigned(r.movedim(1, -1).contiguous(), classes, kappa).movedim(-1, 1)
+        return Assignment(index, classes.row, self.lookup(index, classes))
 
-    def rows(self, classes: Classes) -> Tensor:
-        """int64 [B, C, h, w]: row of each channel's table, -1 for the second of a pair."""
-        pair = torch.where(classes.paired, classes.pair, classes.scalar[:, 0::2])
-        second = classes.scalar[:, 1::2].masked_fill(classes.paired, -1)
-        return torch.stack([pair, second], 2).flatten(1, 2)
+    def _assigned(self, r: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
+        """int32 [B, h, w, C]: the indices of residuals [B, h, w, C]."""
+        t = classes.scalar.movedim(1, -1)
+        near = (r + 0.5).floor_().clamp_(-NUMBER_MAX, NUMBER_MAX)
+        index = self._of_both("zero", t)  # where r is nearest to 0
+        paired = classes.row.movedim(1, -1)[..., 1::2] < 0
+        moved = (near != 0).unflatten(-1, (-1, 2))
+        channels, item = r.shape[-1], r[0].numel()
+
+        def given(at: Tensor, width: int) -> tuple[Tensor, ...]:
+            first = width * at[:, None] + torch.arange(width, device=at.device)
+            weight = kappa.flatten()[first // item * channels + first % channels]
+            maps = (x.reshape(-1, width).index_select(0, at) for x in (r, near, t))
+            return (*maps, weight)
+
+        alone = (moved & ~paired[..., None]).flatten().nonzero()[:, 0]
+        index.view(-1, 1)[alone] = self._assign_scalar(*given(alone, 1))
+        both = (paired & moved.any(-1)).flatten().nonzero()[:, 0]
+        index.view(-1, 2)[both] = self._assign_pair(*given(both, 2))
+        return index
 
     def lookup(self, index: Tensor, classes: Classes) -> Tensor:
         """Values in steps of the words `index` [B, C, h, w], with escapes as integers."""
-        value = self._scalar_value(index, classes.scalar)
-        if not self.config.pair_classes:
-            return value
-        size = self.pair_words.shape[1]
-        first, second = index[:, 0::2], index[:, 1::2]
-        words = round_to(self.pair_words, WORD_BITS).flatten(0, 1)
-        at = (classes.pair - self.config.classes) * size + first.clamp(0, size - 1)
-        word = words[at]  # [B, C/2, h, w, 2]
-        escape = classes.paired & (first >= size)
+        t, index = classes.scalar.movedim(1, -1), index.movedim(1, -1)
+        paired = classes.row.movedim(1, -1)[..., 1::2] < 0
+        k = torch.stack(
+            [index[..., 0::2], torch.where(paired, index[..., 0::2], index[..., 1::2])], -1
+        )
+        k, last = k.flatten(-2).clamp_(min=0), self._of_both("last", t)
+        at = torch.minimum(k, last).add_(self._of_both("start", t))
+        value = self._words().index_select(0, at.flatten()).view(at.shape)
+        escape = k >= last
         if bool(escape.any()):
-            numbers = torch.stack([unzigzag(first - size), unzigzag(second)], -1)
-            word = torch.where(escape[..., None], numbers.to(word.dtype), word)
-        value = torch.stack([value[:, 0::2], value[:, 1::2]], -1)
-        value = torch.where(classes.paired[..., None], word, value)
-        return value.permute(0, 1, 4, 2, 3).flatten(1, 2)
+            at = escape.flatten().nonzero()[:, 0]
+            numbers = self._spelled(index.flatten()[at].long(), t.flatten()[at], at, paired)
+            value = value.flatten().index_put((at,), numbers.to(value.dtype)).view(value.shape)
+        return value.movedim(-1, 1)
+
+    def _words(self) -> Tensor:
+        """Values of all words, where `both_start` says, and a zero for each escape: the scalar
+        ones by class, then the first and then the second numbers of the pairs."""
+        scalar = F.pad(round_to(self.scalar_words, WORD_BITS), (0, 1))
+        pair = F.pad(round_to(self.pair_words, WORD_BITS), (0, 0, 0, 1))
+        return torch.cat([scalar.flatten(), pair[..., 0].flatten(), pair[..., 1].flatten()])
+
+    def _spelled(self, index: Tensor, t: Tensor, at: Tensor, paired: Tensor) -> Tensor:
+        """The integers that escapes stand for. at: their places among all [..., C], flattened."""
+        reach = self.reach[t]
+        e = index - 2 * reach - 1
+        alone = (e // 2 + reach + 1) * (1 - 2 * (e % 2))
+        pair = unzigzag(index - self.pair_words.shape[1] * (1 - at % 2))
+        return torch.where(paired.flatten()[at // 2], pair, alone)
 
     def bits_of(self, index: Tensor, row: Tensor) -> Tensor:
         """Bits of each index [B, C, h, w] under the tables; 0 for the second of a pair."""
-        last = self.sizes[row.clamp(min=0)] - 1
-        bits = self.bits[row.clamp(min=0), torch.minimum(index, last).clamp(min=0)]
-        return (bits + ESCAPE_BITS * (index >= last)).masked_fill(row < 0, 0)
+        row = row.movedim(1, -1)
+        index, known = index.movedim(1, -1), row.clamp(min=0)
+        last = self.sizes.int().index_select(0, known.flatten()).view(row.shape) - 1
+        at = torch.minimum(index, last).clamp_(min=0).add_(known.mul_(self.bits.shape[1]))
+        bits = self.bits.flatten().index_select(0, at.flatten()).view(row.shape)
+        return (bits + ESCAPE_BITS * (index >= last)).masked_fill(row < 0, 0).movedim(-1, 1)
 
-    def _scalar_value(self, index: Tensor, t: Tensor) -> Tensor:
-        words, reach = round_to(self.scalar_words, WORD_BITS), self.reach[t]
-        size = 2 * reach + 1
-        value = words.flatten()[t * words.shape[1] + torch.minimum(index, size - 1).clamp(min=0)]
-        escape = index >= size
-        if not bool(escape.any()):
-            return value
-        e = index - size
-        number = (e // 2 + reach + 1) * (1 - 2 * (e % 2))
-        return torch.where(escape, number.to(words.dtype), value)
-
-    def _assign_scalar(self, r: Tensor, near: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
-        """Indices of single words, where channels are not paired."""
-        index = self.reach[classes.scalar]  # of the words at zero: theirs where r is nearest to 0
-        tried = (near != 0) & ~classes.paired.repeat_interleave(2, 1)
-        r, near, t, kappa = r[tried], near[tried], classes.scalar[tried], kappa[tried]
-        reach, bits, best = self.reach[t], self.bits.flatten(), None
+    def _assign_scalar(self, r: Tensor, near: Tensor, t: Tensor, kappa: Tensor) -> Tensor:
+        """Indices of single words: int32 [N, 1] of [N, 1] each."""
+        reach, words, width = self.reach[t].int(), self._words(), self.scalar_words.shape[1] + 1
+        bits, best = self.bits.flatten(), None
         for guess in (near, near - near.sign(), torch.zeros_like(near)):
-            n = guess.long()
+            n = guess.int()
             beyond = n.abs() - reach - 1
-            k = torch.where(beyond < 0, n + reach, 2 * reach + 1 + 2 * beyond + (n < 0))
-            row = t * self.bits.shape[1] + torch.minimum(k, 2 * reach + 1)
-            cost = bits[row] + ESCAPE_BITS * (beyond >= 0)
-            best = _cheaper(best, cost + kappa * (r - self._scalar_value(k, t)) ** 2, k)
-        index[tried] = best[1]
-        return index
+            escape = beyond >= 0
+            inside = torch.where(escape, 2 * reach + 1, n + reach)
+            value = torch.where(escape, guess, words[t * width + inside])
+            cost = bits[t * self.bits.shape[1] + inside] + ESCAPE_BITS * escape
+            k = torch.where(escape, 2 * reach + 1 + 2 * beyond + (n < 0), inside)
+            best = _cheaper(best, cost + kappa * (r - value) ** 2, k)
+        return best[1]
 
-    def _assign_pair(self, r: Tensor, near: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
-        """Indices of pairs, where channels are paired."""
+    def _assign_pair(self, r: Tensor, near: Tensor, t: Tensor, kappa: Tensor) -> Tensor:
+        """Indices of pairs: int32 [N, 2] of [N, 2] each."""
         reach, size = self.config.pair_range, self.pair_words.shape[1]
-        zero = reach * (2 * reach + 1) + reach
-        first = torch.full_like(classes.pair, zero)
-        second = torch.full_like(first, -1)
-        r, near, kappa = (torch.stack([x[:, 0::2], x[:, 1::2]], -1) for x in (r, near, kappa))
-        tried = classes.paired & (near != 0).any(-1)
-        r, near, kappa = r[tried], near[tried], kappa[tried]  # [N, 2]
-        row = classes.pair[tried] - self.config.classes
-        words, bits = round_to(self.pair_words, WORD_BITS), self.bits[self.config.classes :, :size]
-        n = near.clamp(-reach, reach).long() + reach
-        inner, best = n - (n - reach).sign(), None
+        merge = self.config.pair_merge
+        row = t[:, 0] // merge * (self.config.pair_classes // merge) + t[:, 1] // merge
+        words = round_to(self.pair_words, WORD_BITS).flatten(0, 1)
+        bits = self.bits[self.config.classes :, :size].flatten()
+        n = near.clamp(-reach, reach).int() + reach
+        inner, best, start = n - (n - reach).sign(), None, row * size
         guesses = [(a[:, 0], b[:, 1]) for a in (n, inner) for b in (n, inner)]
         for a, b in [*guesses, (torch.full_like(row, reach),) * 2]:
             k = a * (2 * reach + 1) + b
-            error = kappa * (r - words[row, k]) ** 2
-            best = _cheaper(best, error[:, 0] + error[:, 1] + bits[row, k], k)
-        escape, numbers = (near.abs() > reach).any(-1), zigzag(near.long())
-        first[tried] = torch.where(escape, size + numbers[:, 0], best[1])
-        second[tried] = torch.where(escape, numbers[:, 1], -1)
-        return torch.stack([first, second], 2).flatten(1, 2)
+            at = start + k
+            error = kappa * (r - words.index_select(0, at)) ** 2
+            cost = error[:, 0] + error[:, 1] + bits.index_select(0, at)
+            best = _cheaper(best, cost, k)
+        escape, numbers = (near.abs() > reach).any(-1), zigzag(near.int())
+        first = torch.where(escape, size + numbers[:, 0], best[1])
+        return torch.stack([first, torch.where(escape, numbers[:, 1], -1)], -1)
 
 
 def _cheaper(best: tuple[Tensor, Tensor] | None, cost: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
