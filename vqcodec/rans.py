@@ -16,7 +16,7 @@ from .errors import CorruptError
 
 AnsCoder = stream.stack.AnsCoder
 Categorical = stream.model.Categorical
-MAX_CLASSES = 2**16  # classes are sorted as uint16, which numpy does by radix: 10 times faster
+MAX_CLASSES = 2**16  # sorted as uint8 or uint16: numpy does by radix, 10 times faster
 WORD = np.dtype("<u4")
 
 
@@ -64,7 +64,7 @@ class Tables:
         _check_vector("classes", classes)
         if classes.size and (classes.min() < 0 or classes.max() >= len(self)):
             raise ValueError(f"class out of range, expected 0..{len(self) - 1}")
-        small = classes.astype(np.uint16)
+        small = classes.astype(np.uint8 if len(self) <= 2**8 else np.uint16)
         order = np.argsort(small, kind="stable")
         lengths = np.bincount(small, minlength=len(self))
         stops = np.cumsum(lengths)

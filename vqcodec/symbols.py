@@ -65,7 +65,8 @@ def read(reader: Reader, rows: np.ndarray, sizes: np.ndarray, pair_row: int) -> 
 
     Raises CorruptError for numbers that no encoder writes.
     """
-    coded, used = rows >= 0, rows[rows >= 0]
+    coded = rows >= 0
+    used = rows[coded]
     found = reader.pull(used)
     index = np.full(rows.shape, -1, dtype=np.int32)
     index[coded] = found

@@ -130,7 +130,7 @@ def _bands(
         for number, tile, part in row:
             x = part.x - needed.x
             band[..., x : x + part.width] = Maps(latents_of(number, tile), tile).cut(part)
-        known = torch.cat([kept, band], 2)
+        known = torch.cat([kept, band], 2) if kept.shape[2] else band
         kept = known[:, :, -overlap:]
         height = known.shape[2]
         yield Maps(known, Rectangle(needed.x, _end(own) - height, needed.width, height))

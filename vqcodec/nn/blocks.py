@@ -45,8 +45,8 @@ class Residual(nn.Module):
             nn.init.zeros_(branch[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.mix(x)
-        return x + self.expand(x)
+        x = self.mix(x).add_(x)
+        return self.expand(x).add_(x)
 
 
 class LevelVector(nn.Module):

@@ -178,5 +178,5 @@ class FixedBlock(nn.Module):
 
     def forward(self, h: Tensor, levels: Tensor) -> Tensor:
         x = self.expand(state(self.spread(h)))
-        x = activation(x + level_bias(self.level, levels), 0, RELU_MAX)
-        return state(self.project(x) + h)
+        x = activation(x.add_(level_bias(self.level, levels)), 0, RELU_MAX)
+        return state(self.project(x).add_(h))

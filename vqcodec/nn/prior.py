@@ -87,7 +87,7 @@ class PriorPass(nn.Module):
     def advance(self, h: Tensor, context: Tensor, levels: Tensor) -> Tensor:
         """h: running state [B, W, h, w]; context: `to_context` of the source's channels with
         zeros where nothing is decoded, and a last channel that marks where something is."""
-        h = state(self.read(context) + h)
+        h = state(self.read(context).add_(h))
         for block in self.blocks:
             h = block(h, levels)
         return h
@@ -150,7 +150,8 @@ class Prior(nn.Module):
         mask = lattice_mask(known, *x.shape[-2:], x.device).to(x.dtype)
         if known != ALL_POSITIONS:
             x = x * mask
-        return torch.cat([x, mask.expand(x.shape[0], 1, -1, -1) * 2.0**ACT_BITS], 1)
+        known_at = (mask * 2.0**ACT_BITS).expand(x.shape[0], -1, -1)[..., None]
+        return torch.cat([x.movedim(1, -1), known_at], -1).movedim(-1, 1)  # channels_last
 
     def freeze(self, frozen: bool = True) -> None:
         """Take the weights for what they are: those of an exported model are rounded already."""

@@ -7,13 +7,31 @@ Latents are in units of the quantiser's step; `Gains` holds the steps of every l
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..config import STRIDE, TransformConfig
 from . import grain
 from .blocks import LevelVector, PointConv, Residual, as_map, point_conv
 
+FINE = 8  # pixels a position of the fine blocks, each way
 PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
+
+
+def to_blocks(x: Tensor, side: int) -> Tensor:
+    """As F.pixel_unshuffle, [B, c, H, W] -> [B, c side^2, H/side, W/side], but the channels of a
+    block in raster order, each with its c: runs of memory in channels_last."""
+    x = x.movedim(1, -1).unflatten(2, (-1, side)).unflatten(1, (-1, side))  # [B, h, i, w, j, c]
+    return x.transpose(2, 3).flatten(3).movedim(-1, 1)
+
+
+def from_blocks(x: Tensor, side: int) -> Tensor:
+    """The inverse of `to_blocks`."""
+    x = x.movedim(1, -1).unflatten(-1, (side, side, -1))  # [B, h, w, i, j, c]
+    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2).movedim(-1, 1)
+
+
+def in_raster(weight: Tensor, side: int) -> Tensor:
+    """Weights of channels, dimension 0, in the order of F.pixel_shuffle -> that of `to_blocks`."""
+    return weight.unflatten(0, (-1, side * side)).transpose(0, 1).flatten(0, 1)
 
 
 class Gains(nn.Module):
@@ -55,12 +73,16 @@ class LinearPath(nn.Module):
         self.synthesis = nn.Parameter(basis.clone())
 
     def forward(self, blocks: Tensor) -> Tensor:
+        """Blocks as of `to_blocks`, in 255 units -> latents."""
         with torch.autocast(blocks.device.type, enabled=False):  # bfloat16 is too coarse for DC
-            return point_conv(blocks, self.analysis.T[:, :, None, None])
+            weight = in_raster(self.analysis, STRIDE).T
+            return point_conv(blocks, weight[:, :, None, None])
 
     def inverse(self, latents: Tensor) -> Tensor:
+        """Latents -> blocks."""
         with torch.autocast(latents.device.type, enabled=False):
-            return point_conv(latents, self.synthesis[:, :, None, None])
+            weight = in_raster(self.synthesis, STRIDE)
+            return point_conv(latents, weight[:, :, None, None])
 
 
 class Encoder(nn.Module):
@@ -82,9 +104,9 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, linear: LinearPath, scale: Tensor, levels: Tensor) -> Tensor:
         """Latents in standard deviations; the caller turns them into steps with `Gains`."""
         x = x - PIXEL_MEAN
-        blocks = F.pixel_unshuffle(x, STRIDE) * 255
-        y = linear(blocks) / scale[:, None, None]
-        h = self.stem(F.pixel_unshuffle(x, 8) * 4)
+        y = linear(to_blocks(x, STRIDE)) * (255 / scale)[:, None, None]
+        stem = in_raster(4 * self.stem.weight.transpose(0, 1), FINE).transpose(0, 1)
+        h = point_conv(to_blocks(x, FINE), stem, self.stem.bias)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
         h = self.down(h)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
@@ -128,9 +150,13 @@ class Decoder(nn.Module):
         blocks = linear.inverse(y * (scale / 255)[:, None, None])
         h = self.stem(y)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
-        h = F.pixel_shuffle(self.up(h), 2)
+        h = from_blocks(self._in_raster(self.up, h, 2), 2)
         if noise is not None:
             h = h + self.grain(noise)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
-        residual = F.pixel_shuffle(self.head(h), 8).float()
-        return F.pixel_shuffle(blocks, STRIDE).float() + 0.05 * residual + PIXEL_MEAN
+        residual = from_blocks(self._in_raster(self.head, h, FINE), FINE)
+        return from_blocks(blocks, STRIDE).add_(PIXEL_MEAN).add_(residual.float(), alpha=0.05)
+
+    @staticmethod
+    def _in_raster(conv: nn.Conv2d, h: Tensor, side: int) -> Tensor:
+        return point_conv(h, in_raster(conv.weight, side), in_raster(conv.bias, side))
