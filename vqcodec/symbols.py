@@ -37,7 +37,8 @@ def to_passes(
     included. pair_row: first row of the pair classes.
     """
     coded = rows >= 0
-    used, found = rows[coded], index[coded]
+    at = np.flatnonzero(coded)  # numpy takes from places faster than by a mask
+    used, found = rows.ravel()[at], index.ravel()[at]
     last = sizes[used] - 1
     passes = [(np.minimum(found, last).astype(np.int32), used)]
     if not (found >= last).any():
@@ -66,10 +67,11 @@ def read(reader: Reader, rows: np.ndarray, sizes: np.ndarray, pair_row: int) -> 
     Raises CorruptError for numbers that no encoder writes.
     """
     coded = rows >= 0
-    used = rows[coded]
+    at = np.flatnonzero(coded)
+    used = rows.ravel()[at]
     found = reader.pull(used)
     index = np.full(rows.shape, -1, dtype=np.int32)
-    index[coded] = found
+    index.ravel()[at] = found
     if (found >= sizes[used] - 1).any():
         spelled = escaped(index, rows, sizes, pair_row)
         numbers = _read_numbers(reader, int(spelled.sum()), len(sizes) - 1)

@@ -79,7 +79,7 @@ def analyse(network: Network, rgb: np.ndarray, level: int, place: Rectangle) -> 
     window = widened(place, reach(network.config.transform), grid)
     own, device = pixels_of(window), network.lambdas.device
     part = pad(rgb[own.y : _end(own), own.x : own.x + own.width])
-    x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 255
+    x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float().div_(255)
     x = x.contiguous(memory_format=torch.channels_last)
     y = network.analyse(x, torch.tensor([level], device=device))
     return Maps(y, window).cut(place)

@@ -85,7 +85,7 @@ class RoundClip(torch.autograd.Function):
     """Round half up to an integer and clip; the gradient passes where nothing was clipped."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, low: int, high: int) -> Tensor:
+    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:
         rounded = (x + 0.5).floor_()
         ctx.save_for_backward((rounded >= low) & (rounded <= high))
         return rounded.clamp_(low, high)
@@ -96,7 +96,7 @@ class RoundClip(torch.autograd.Function):
         return grad * inside, None, None
 
 
-def activation(x: Tensor, low: int, high: int) -> Tensor:
+def activation(x: Tensor, low: float, high: float) -> Tensor:
     """Integers in low..high from a sum that nothing else needs: it may be overwritten."""
     if torch.is_grad_enabled() and x.requires_grad:
         return RoundClip.apply(x, low, high)

@@ -5,6 +5,7 @@ Passes are parallel over positions; each reads the latents of the pass before it
 running state that all passes share. FORMAT.md, "Prior", states it to the bit.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -94,14 +95,15 @@ class PriorPass(nn.Module):
 
     def expect(self, h: Tensor, levels: Tensor, tables: LevelTables) -> Expectation:
         own = slice(self.config.start, self.config.stop)
-        out = level_bias(self.level, levels)
-        out = (self.head(h) + out) if self.source else out.expand(-1, -1, *h.shape[-2:])
-        mean, log_scale = (out * 2.0**-ACT_BITS).chunk(2, 1)
-        limit = MEAN_MAX * 2.0**-MEAN_BITS
-        mean = round_to(mean, MEAN_BITS).clamp(-limit, limit)
+        out = level_bias(self.level, levels) * 2.0**-ACT_BITS
+        if self.source:
+            out = self.head(h).mul_(2.0**-ACT_BITS).add_(out)
+        mean, log_scale = out.expand(-1, -1, *h.shape[-2:]).chunk(2, 1)
+        mean = activation(mean * 2.0**MEAN_BITS, -MEAN_MAX, MEAN_MAX)
         # float64: the product needs up to 38 bits.
-        product = mean.double() * as_map(tables.to_steps[:, own]).double()
-        mean = round_to(product, LATENT_BITS).to(h.dtype)
+        to_steps = as_map(tables.to_steps[:, own]).double() * 2.0 ** (LATENT_BITS - MEAN_BITS)
+        mean = activation(mean.double() * to_steps, -math.inf, math.inf)
+        mean = mean.to(h.dtype) * 2.0**-LATENT_BITS
         return Expectation(mean, log_scale + as_map(tables.log_steps[:, own]))
 
 

@@ -192,7 +192,7 @@ class Codebooks(nn.Module):
 
         alone = (moved & ~paired[..., None]).flatten().nonzero()[:, 0]
         index.view(-1, 1)[alone] = self._assign_scalar(*given(alone, 1))
-        both = (paired & moved.any(-1)).flatten().nonzero()[:, 0]
+        both = (paired & (moved[..., 0] | moved[..., 1])).flatten().nonzero()[:, 0]
         index.view(-1, 2)[both] = self._assign_pair(*given(both, 2))
         return index
 
