@@ -14,14 +14,31 @@ def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, weight, bias, dilation=2 if dilated else 1)
 
 
-class PointConv(nn.Conv2d):
-    """nn.Conv2d of a 1x1 kernel, faster."""
+def in_raster(weight: Tensor, side: int) -> Tensor:
+    """Weights, channels first: from the order of F.pixel_shuffle to that of `transforms.to_blocks`."""
+    return weight.unflatten(0, (-1, side * side)).transpose(0, 1).flatten(0, 1)
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = True):
+
+class PointConv(nn.Conv2d):
+    """nn.Conv2d of a 1x1 kernel, faster.
+
+    side_in, side_out: the channels that go in or come out are blocks of so many positions a side.
+    The parameters have them as F.pixel_shuffle does, the maps as `transforms.to_blocks`.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool = True, side_in: int = 1, side_out: int = 1
+    ):
         super().__init__(inputs, outputs, 1, bias=bias)
+        self.side_in, self.side_out = side_in, side_out
 
     def forward(self, x: Tensor) -> Tensor:
-        return point_conv(x, self.weight, self.bias)
+        weight, bias = self.weight, self.bias
+        if self.side_in > 1:
+            weight = in_raster(weight.transpose(0, 1), self.side_in).transpose(0, 1)
+        if self.side_out > 1:
+            weight, bias = in_raster(weight, self.side_out), in_raster(bias, self.side_out)
+        return point_conv(x, weight, bias)
 
 
 class Residual(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..config import STRIDE, TransformConfig
 from . import grain
-from .blocks import LevelVector, PointConv, Residual, as_map, point_conv
+from .blocks import LevelVector, PointConv, Residual, as_map, in_raster, point_conv
 
 FINE = 8  # pixels a position of the fine blocks, each way
 PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
@@ -27,11 +27,6 @@ def from_blocks(x: Tensor, side: int) -> Tensor:
     """The inverse of `to_blocks`."""
     x = x.movedim(1, -1).unflatten(-1, (side, side, -1))  # [B, h, w, i, j, c]
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2).movedim(-1, 1)
-
-
-def in_raster(weight: Tensor, side: int) -> Tensor:
-    """Weights of channels, dimension 0, in the order of F.pixel_shuffle -> that of `to_blocks`."""
-    return weight.unflatten(0, (-1, side * side)).transpose(0, 1).flatten(0, 1)
 
 
 class Gains(nn.Module):
@@ -91,7 +86,7 @@ class Encoder(nn.Module):
     def __init__(self, config: TransformConfig):
         super().__init__()
         fine, coarse = config.fine_width, config.coarse_width
-        self.stem = PointConv(3 * 64, fine)
+        self.stem = PointConv(3 * 64, fine, side_in=FINE)
         self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
         self.down = nn.Conv2d(fine, coarse, 2, stride=2)
         self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
@@ -105,8 +100,7 @@ class Encoder(nn.Module):
         """Latents in standard deviations; the caller turns them into steps with `Gains`."""
         x = x - PIXEL_MEAN
         y = linear(to_blocks(x, STRIDE)) * (255 / scale)[:, None, None]
-        stem = in_raster(4 * self.stem.weight.transpose(0, 1), FINE).transpose(0, 1)
-        h = point_conv(to_blocks(x, FINE), stem, self.stem.bias)
+        h = self.stem(to_blocks(x * 4, FINE))
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
         h = self.down(h)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
@@ -125,9 +119,9 @@ class Decoder(nn.Module):
         fine, coarse = config.fine_width, config.coarse_width
         self.stem = PointConv(config.latents, coarse)
         self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
-        self.up = PointConv(coarse, 4 * fine)
+        self.up = PointConv(coarse, 4 * fine, side_out=2)
         self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
-        self.head = PointConv(fine, 3 * 64)
+        self.head = PointConv(fine, 3 * 64, side_out=FINE)
         self.fine_level = LevelVector(fine, config.levels, config.knots)
         self.coarse_level = LevelVector(coarse, config.levels, config.knots)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -150,13 +144,9 @@ class Decoder(nn.Module):
         blocks = linear.inverse(y * (scale / 255)[:, None, None])
         h = self.stem(y)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
-        h = from_blocks(self._in_raster(self.up, h, 2), 2)
+        h = from_blocks(self.up(h), 2)
         if noise is not None:
             h = h + self.grain(noise)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
-        residual = from_blocks(self._in_raster(self.head, h, FINE), FINE)
+        residual = from_blocks(self.head(h), FINE)
         return from_blocks(blocks, STRIDE).add_(PIXEL_MEAN).add_(residual.float(), alpha=0.05)
-
-    @staticmethod
-    def _in_raster(conv: nn.Conv2d, h: Tensor, side: int) -> Tensor:
-        return point_conv(h, in_raster(conv.weight, side), in_raster(conv.bias, side))
