@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from conftest import random_network
-from vqcodec.nn.blocks import LevelVector
+from vqcodec.nn.blocks import LevelVector, PointConv, in_raster
+from vqcodec.nn.transforms import from_blocks, to_blocks
 
 REACH = 48  # pixels that the tiny preset's receptive fields reach, rounded up to latents
 
@@ -42,6 +44,30 @@ def test_painting_a_cut_with_a_halo_gives_the_pixels_of_the_whole(network):
 
     inner = slice(REACH, REACH + 32)
     assert torch.allclose(part[..., inner, inner], whole[..., 64:96, 64:96], atol=1e-5)
+
+
+def test_blocks_are_those_of_pixel_unshuffle_in_another_order():
+    x = torch.rand(2, 3, 32, 48)
+    blocks = to_blocks(x, 8)
+    order = in_raster(torch.arange(3 * 64), 8)
+
+    assert torch.equal(blocks, F.pixel_unshuffle(x, 8)[:, order])
+    assert torch.equal(from_blocks(blocks, 8), x)
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_a_point_convolution_is_that_of_torch(size):
+    """In either way to compute it, and with blocks on either side of it."""
+    x = torch.rand(1, 3, 8 * size, 8 * size)
+    plain, enter, leave = PointConv(192, 64), PointConv(192, 64, side_in=8), PointConv(64, 192)
+    enter.load_state_dict(plain.state_dict())
+    inner = F.conv2d(F.pixel_unshuffle(x, 8), plain.weight, plain.bias)
+    outer = PointConv(64, 192, side_out=8)
+    outer.load_state_dict(leave.state_dict())
+    expected = F.pixel_shuffle(F.conv2d(inner, leave.weight, leave.bias), 8)
+
+    assert torch.allclose(enter(to_blocks(x, 8)), inner, atol=1e-5)
+    assert torch.allclose(from_blocks(outer(inner), 8), expected, atol=1e-5)
 
 
 def test_level_vectors_are_interpolated_between_knots():

@@ -15,7 +15,7 @@ def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def in_raster(weight: Tensor, side: int) -> Tensor:
-    """Weights, channels first: from the order of F.pixel_shuffle to that of `transforms.to_blocks`."""
+    """Weights, channels first: the order of F.pixel_shuffle -> that of `transforms.to_blocks`."""
     return weight.unflatten(0, (-1, side * side)).transpose(0, 1).flatten(0, 1)
 
 
