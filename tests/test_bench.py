@@ -506,8 +506,8 @@ def test_identity_counts_tiles_that_differ(codec, monkeypatch):
     rgb = smooth_picture(60, 140)
     step = codec.network.prior.step
 
-    def wrong(index, h, known, levels, tables):
-        h, expected = step(index, h, known, levels, tables)
+    def wrong(index, h, known, levels, tables, spare):
+        h, expected = step(index, h, known, levels, tables, spare)
         return h, expected._replace(mean=expected.mean + (len(levels) > 1))
 
     monkeypatch.setattr(codec.network.prior, "step", wrong)
