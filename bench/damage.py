@@ -17,7 +17,7 @@ from vqcodec.geometry import MAX_PIXELS, STRIDE
 from vqcodec.metrics import psnr
 from vqcodec.strips import join
 from vqcodec.tile_coder import Coded
-from vqcodec.tiling import paint
+from vqcodec.tiling import Maps, grid_of, paint
 
 from .pictures import find, load
 from .rd import show
@@ -88,12 +88,13 @@ def trials(
     for number in numbers:
         place = places[number]
         at = _pixels(place)
-        lost = [*tiles[:number], None, *tiles[number + 1 :]]
+        filled = _join(header, tiles)
+        fill(codec.network, header.level, filled, [place])
         painted = {
             "grey": np.full_like(whole, 128),
             "nearest pixels": copies(whole, at, False),
             "smooth pixels": copies(whole, at, True),
-            "ours": _paint(codec, header, fill(codec.tiles, header, lost)),
+            "ours": _paint_maps(codec, header, filled),
             **_coarse(codec, header, tiles, number, place),
             "undamaged": whole,
         }
@@ -126,8 +127,19 @@ def _coarse(
 
 
 def _paint(codec: Codec, header: Header, tiles: list[Coded]) -> np.ndarray:
+    return _paint_maps(codec, header, _join(header, tiles))
+
+
+def _join(header: Header, tiles: list[Coded]) -> Maps:
+    """The latents of the whole picture."""
+    rows = [torch.cat([tile.latents for tile in tiles[n : n + ACROSS]], 3)
+            for n in range(0, len(tiles), ACROSS)]  # fmt: skip
+    return Maps(torch.cat(rows, 2), grid_of(header.width, header.height))
+
+
+def _paint_maps(codec: Codec, header: Header, latents: Maps) -> np.ndarray:
     place = Rectangle(0, 0, header.width, header.height)
-    rows = paint(codec.network, header, place, lambda number, _: tiles[number].latents)
+    rows = paint(codec.network, header, place, lambda _, tile: latents.cut(tile))
     return join(rows, header.height)
 
 

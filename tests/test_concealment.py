@@ -10,15 +10,15 @@ from PIL import Image, ImageFile
 from conftest import smooth_picture
 from vqcodec import container, pillow_plugin
 from vqcodec.codec import Codec
-from vqcodec.concealment import conceal, extend, tile_notices
-from vqcodec.container import Segments, pack, unpack
+from vqcodec.concealment import conceal, extend, fill, tile_notices
+from vqcodec.container import Rectangle, Segments, pack, unpack
 from vqcodec.errors import CorruptError, UnknownModelError
 from vqcodec.geometry import STRIDE
 from vqcodec.metadata import Metadata
 from vqcodec.metrics import psnr
 from vqcodec.pixels import Picture
 from vqcodec.salvage import TileState, salvage
-from vqcodec.tiling import reach
+from vqcodec.tiling import Maps, reach
 
 WHOLE, COARSE, LOST = TileState
 TILES = 16
@@ -93,8 +93,9 @@ def test_latents_of_the_other_tiles_are_unchanged_to_the_bit(codec, tiled, damag
         found = conceal(codec.tiles, salvage(damage(tiled)))
 
     assert [s for s in found.states if s is not WHOLE] == [found.states[LOSE]]
-    for number in set(range(TILES)) - {LOSE}:
-        assert torch.equal(found.tiles[number].latents, expected.tiles[number].latents)
+    for number, place in enumerate(container.tile_grid(unpack(tiled.data).header)):
+        same = torch.equal(found.latents.cut(place), expected.latents.cut(place))
+        assert same == (number != LOSE)
 
 
 def test_pixels_that_a_lost_tile_cannot_reach_are_unchanged_to_the_bit(codec, tiled):
@@ -107,6 +108,23 @@ def test_pixels_that_a_lost_tile_cannot_reach_are_unchanged_to_the_bit(codec, ti
     assert far.sum() > 64 * 256
     assert np.array_equal(painted[far], tiled.painted[far])
     assert not np.array_equal(painted[:, 128:], tiled.painted[:, 128:])
+
+
+def test_lost_tiles_are_filled_from_known_ones_near_and_far(codec):
+    """All but the last: what is filled first is what the next ones continue."""
+    level, whole = 5, Rectangle(0, 0, 8, 12)
+    places = [Rectangle(x, y, 4, 4) for y in (0, 4, 8) for x in (0, 4)]
+    levels = torch.tensor([level])
+    with torch.inference_mode():
+        grey = codec.network.analyse(torch.full((1, 3, 192, 128), 0.7), levels)
+        painted = codec.network.synthesise(grey, levels)
+    latents = Maps(torch.full_like(grey, float("nan")), whole)
+    latents.cut(places[-1]).copy_(grey[..., 8:, 4:])
+    fill(codec.network, level, latents, places[:-1])
+    with torch.inference_mode():
+        found = codec.network.synthesise(latents.values, levels)
+
+    assert float((found - painted).abs().max()) < 0.1
 
 
 def test_a_lost_tile_costs_the_other_tiles_little():

@@ -226,11 +226,11 @@ class Codec:
         header = found.header
         self._check(header.model_id, header.level)
         with torch.inference_mode():
-            tiles, states = conceal(self.tiles, found)
+            latents, states = conceal(self.tiles, found)
         alpha, metadata, notices = chunks.read_damaged(found.chunks, header.width, header.height)
         upright = metadata.upright()
         strips = self._strips(
-            header, crop, realism, alpha, upright, lambda number, _: tiles[number].latents
+            header, crop, realism, alpha, upright, lambda _, tile: latents.cut(tile)
         )
         tail = () if found.ended else ("the file's end is damaged: alpha or metadata may be lost",)
         return Rescued(_image(strips), states, (*tile_notices(states), *notices, *tail))
