@@ -37,11 +37,14 @@ def encode(
     return Codec.shared().encode(image, quality, effort=effort)
 
 
-def decode(data: bytes, *, crop: "Crop | None" = None, realism: float = 0.0) -> "Image.Image":
+def decode(
+    data: bytes, *, crop: "Crop | None" = None, scale: int = 1, realism: float = 0.0
+) -> "Image.Image":
     """Paint a .vqc file with the model that it names; see `Codec.decode`."""
     from .codec import Codec
 
-    return Codec.shared(read_header(data).model_id).decode(data, crop=crop, realism=realism)
+    codec = Codec.shared(read_header(data).model_id)
+    return codec.decode(data, crop=crop, scale=scale, realism=realism)
 
 
 def read_header(data: bytes) -> "Header":

@@ -7,12 +7,19 @@ from .config import STRIDE
 from .errors import ImageTooLargeError
 
 MAX_DIMENSION = 2**18  # pixels per side, a limit of the format; JPEG XL level 5 has 262,144 too
+SCALES = 1, 2, 4, 8  # a picture may be painted at 1/scale of its size
+QUICK_SCALES = 4, 8  # of which these do not take the time of the whole picture
 MAX_PIXELS = 178_956_970  # default of `max_pixels`; Pillow refuses above the same number
 
 
 def latents_across(pixels: int) -> int:
     """Return the number of latents that cover a side of `pixels` pixels: ceil(pixels / 16)."""
     return -(-pixels // STRIDE)
+
+
+def shrunk(pixels: int, scale: int) -> int:
+    """Return how long a side of `pixels` pixels is at 1/scale of its size."""
+    return -(-pixels // scale)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

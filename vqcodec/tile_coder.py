@@ -4,9 +4,9 @@ Encoder and decoder walk the same passes with the same integer prior; they diffe
 where a pass gets its words from: the latents, a payload, or an array of indices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -75,15 +75,23 @@ class TileCoder:
         """Decode a tile of height x width latents. Raises CorruptError if the words are not
         what an encoder writes."""
         readers = [Reader(payload, self.tables) for payload in segments]
-        coarse = self.network.config.prior.coarse_passes
-
-        def choose(step: PassStep) -> Assignment:
-            return self._pull(readers[step.index >= coarse], step)
-
-        coded = self._walk(choose, height, width, level, segments)
+        coded = self._walk(self._reading(readers), height, width, level, segments)
         for reader in readers:
             reader.finish()
         return coded
+
+    def decode_start(
+        self, segments: Segments, height: int, width: int, level: int, count: int
+    ) -> Tensor:
+        """Decode only the first passes of a tile, the coarse ones or more: their latents
+        [1, C, h, w] in steps, zero in the channels of the others. Raises CorruptError as `decode`,
+        if the coarse words are not what an encoder writes, or others that are read."""
+        readers = [Reader(payload, self.tables) for payload in segments]
+        with exact_arithmetic():
+            for result in islice(self._passes(self._reading(readers), height, width, level), count):
+                latents = result.latents
+        readers[0].finish()
+        return latents
 
     def decode_coarse(self, payload: bytes, height: int, width: int, level: int) -> Coded:
         """Decode the coarse segment of a tile whose fine one is lost: the other passes take the
@@ -135,6 +143,11 @@ class TileCoder:
             total += float(self.network.codebooks.bits_of(*maps).sum())
         return total
 
+    def _reading(self, readers: Sequence[Reader]) -> Choose:
+        """Words out of the coarse and the fine payload."""
+        coarse = self.network.config.prior.coarse_passes
+        return lambda step: self._pull(readers[step.index >= coarse], step)
+
     def _walk(
         self,
         choose: Choose,
@@ -143,12 +156,14 @@ class TileCoder:
         level: int,
         segments: Segments | None = None,
     ) -> Coded:
+        with exact_arithmetic():
+            return self._coded(self._passes(choose, height, width, level), segments)
+
+    def _passes(self, choose: Choose, height: int, width: int, level: int) -> Iterator[PassResult]:
         device = self.network.lambdas.device
         like = torch.empty(1, self.channels, height, width, dtype=self.engine, device=device)
         like = like.to(memory_format=torch.channels_last)
-        levels = torch.tensor([level], device=device)
-        with exact_arithmetic():
-            return self._coded(self.network.passes(like, levels, choose), segments)
+        return self.network.passes(like, torch.tensor([level], device=device), choose)
 
     def _pull(self, reader: Reader, step: PassStep) -> Assignment:
         """The words of a pass out of a payload."""

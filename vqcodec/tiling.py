@@ -39,7 +39,7 @@ def grid_of(width: int, height: int) -> Rectangle:
 def widened(place: Rectangle, by: int, grid: Rectangle) -> Rectangle:
     """The place with a halo of `by` latents, which ends where the grid ends."""
     around = Rectangle(place.x - by, place.y - by, place.width + 2 * by, place.height + 2 * by)
-    return _meet(around, grid)
+    return meet(around, grid)
 
 
 def windows(place: Rectangle, side: int) -> Iterator[Rectangle]:
@@ -55,6 +55,22 @@ def windows(place: Rectangle, side: int) -> Iterator[Rectangle]:
 def pixels_of(place: Rectangle) -> Rectangle:
     """Latents -> their pixels."""
     return Rectangle(*(STRIDE * number for number in place))
+
+
+def meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
+    """What two rectangles have in common; None is nothing."""
+    x, y = max(a.x, b.x), max(a.y, b.y)
+    width = min(a.x + a.width, b.x + b.width) - x
+    height = min(_end(a), _end(b)) - y
+    return Rectangle(x, y, width, height) if min(width, height) > 0 else None
+
+
+def to_bytes(x: Tensor, grey: bool) -> np.ndarray:
+    """Painted pixels float [3, H, W], about 0..1 -> uint8 [H, W, 3], or [H, W, 1] of a grey
+    picture."""
+    if grey:
+        x = x.mean(0, keepdim=True)
+    return (x * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 class Maps(NamedTuple):
@@ -120,7 +136,7 @@ def _bands(
     matter to rows whose halo was not known the time before."""
     device, channels = network.lambdas.device, network.config.transform.latents
     overlap = 2 * reach(network.config.transform)
-    tiles = ((n, tile, _meet(tile, needed)) for n, tile in enumerate(tile_grid(header)))
+    tiles = ((n, tile, meet(tile, needed)) for n, tile in enumerate(tile_grid(header)))
     kept = torch.empty(1, channels, 0, needed.width, device=device)
     for _, row in groupby((item for item in tiles if item[2]), key=lambda item: item[1].y):
         row = list(row)
@@ -143,26 +159,15 @@ def _paint_window(network: Network, header: Header, known: Maps, window: Rectang
     levels = torch.tensor([header.level], device=known.values.device)
     painted = network.synthesise(known.cut(around), levels, (around.y, around.x))
     painted = Maps(painted, pixels_of(around))
-    x = painted.cut(pixels_of(window))[0]
-    if header.grey:
-        x = x.mean(0, keepdim=True)
-    return (x * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return to_bytes(painted.cut(pixels_of(window))[0], header.grey)
 
 
 def _crop_strip(rgb: np.ndarray, strip: Rectangle, crop: Rectangle) -> np.ndarray:
     """What belongs to the crop of a painted strip."""
     painted = pixels_of(strip)
-    own = _meet(painted, crop)
+    own = meet(painted, crop)
     y, x = own.y - painted.y, own.x - painted.x
     return np.ascontiguousarray(rgb[y : y + own.height, x : x + own.width])
-
-
-def _meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
-    """What two rectangles have in common; None is nothing."""
-    x, y = max(a.x, b.x), max(a.y, b.y)
-    width = min(a.x + a.width, b.x + b.width) - x
-    height = min(_end(a), _end(b)) - y
-    return Rectangle(x, y, width, height) if min(width, height) > 0 else None
 
 
 def _end(place: Rectangle) -> int:

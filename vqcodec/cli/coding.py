@@ -175,6 +175,7 @@ def _decode_file(
     report: Report,
     image_format: str | None,
     crop: tuple[int, int, int, int] | None,
+    scale: int,
     realism: float,
     allow_damaged: bool,
     max_pixels: int,
@@ -191,7 +192,8 @@ def _decode_file(
     check_format(job, image_format)
     codec = options.codec_of(header, model, device)
     start = time.perf_counter()
-    strips, damage = _paint(codec, data, crop, realism, allow_damaged, max_pixels)
+    how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}
+    strips, damage = _paint(codec, data, allow_damaged, how)
     seconds = [time.perf_counter() - start]
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
     for notice in save_picture(strips, job.target, image_format, force):
@@ -211,17 +213,12 @@ def _decode_file(
 
 
 def _paint(
-    codec: "Codec",
-    data: bytes,
-    crop: tuple[int, int, int, int] | None,
-    realism: float,
-    allow_damaged: bool,
-    max_pixels: int,
+    codec: "Codec", data: bytes, allow_damaged: bool, how: dict[str, object]
 ) -> tuple[Strips, tuple[str, ...]]:
-    """The picture, and what is damaged of it."""
+    """The picture, and what is damaged of it. how: further arguments of `Codec.decode`."""
     if not allow_damaged:
-        return codec.decode_strips(data, crop=crop, max_pixels=max_pixels, realism=realism), ()
-    found = codec.decode_damaged(data, crop=crop, max_pixels=max_pixels, realism=realism)
+        return codec.decode_strips(data, **how), ()
+    found = codec.decode_damaged(data, **how)
     width, height = found.image.size
     channels = len(found.image.getbands())
     rows = np.asarray(found.image).reshape(height, width, channels)
@@ -272,6 +269,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
 @options.crop
+@options.scale
 @options.realism
 @click.option(
     "--allow-damaged",
@@ -292,6 +290,7 @@ def decode(
     out: str | None,
     image_format: str | None,
     crop: tuple[int, int, int, int] | None,
+    scale: int,
     realism: float,
     allow_damaged: bool,
     max_pixels: int,
@@ -315,6 +314,7 @@ def decode(
       vqcodec decode photo.vqc -o photo.webp
       vqcodec decode coded/*.vqc -o decoded/ --format jpeg
       vqcodec decode photo.vqc --crop 4000,3000,512,512 -o detail.png
+      vqcodec decode photo.vqc --scale 1/8 -o thumbnail.png
       vqcodec decode photo.vqc --realism 1 -o textured.png
       vqcodec decode coded/ -r --output-dir decoded -j 4
       vqcodec decode photo.vqc -o - | display
@@ -327,6 +327,7 @@ def decode(
         _decode_file,
         image_format=image_format,
         crop=crop,
+        scale=scale,
         realism=realism,
         allow_damaged=allow_damaged,
         max_pixels=max_pixels,

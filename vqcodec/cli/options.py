@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from .. import shipped
 from ..container import Header
-from ..geometry import MAX_PIXELS, check_crop
+from ..geometry import MAX_PIXELS, SCALES, check_crop
 from ..metadata import Metadata
 from ..pixels import Picture, Source, blend, load
 from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
@@ -101,6 +101,17 @@ class Crop(click.ParamType):
 
 crop = click.option(
     "--crop", type=Crop(), metavar="X,Y,W,H", help="Paint only W x H pixels, from X,Y on."
+)
+
+
+SCALE_NAMES = {"1" if scale == 1 else f"1/{scale}": scale for scale in SCALES}
+scale = click.option(
+    "--scale",
+    type=click.Choice(list(SCALE_NAMES)),
+    callback=lambda ctx, param, value: SCALE_NAMES[value],
+    default="1",
+    show_default=True,
+    help="Paint at 1/2, 1/4 or 1/8 of the size, 1/4 and 1/8 in a fraction of the time.",
 )
 
 

@@ -5,6 +5,8 @@ path, the PCA of 16x16 blocks, and a convolutional path that adds to it.
 Latents are in units of the quantiser's step; `Gains` holds the steps of every level.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -128,6 +130,13 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.head.bias)
         if grained:
             self.grain = PointConv(grain.CHANNELS, fine, bias=False)
+
+    def without_blocks(self) -> "Decoder":
+        """This decoder, weights shared, of only what goes around the residual blocks: affine, and
+        from each latent to its own 16x16 pixels."""
+        other = copy.copy(self)
+        other._modules = self._modules | {"coarse": nn.Sequential(), "fine": nn.Sequential()}
+        return other
 
     @property
     def is_grained(self) -> bool:
