@@ -195,6 +195,17 @@ def overhead(folder: Path, model: str, qualities) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
+@_list_option("--qualities -q", (30, 70), float, "Ours.")
+def scales(folder: Path, model: str, qualities) -> None:
+    """Pictures at 1/2, 1/4 and 1/8: PSNR against the reduced whole, time on one core."""
+    from .scales import run
+
+    run(folder, model, list(qualities))
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
 @_list_option("--targets", (0.1, 0.2, 0.4, 0.8, 1.2), float, "Bits per pixel to aim at.")
 @click.option("--effort", type=click.IntRange(1, 9), default=4, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)

@@ -128,6 +128,7 @@ SHOWN_BY = {
     "test_a_failure_is_one_line_and_its_exit_code_and_changes_nothing",
     "alpha": "test_cli.py::test_alpha_can_be_dropped_or_blended",
     "metadata": "test_cli.py::test_metadata_can_be_stripped",
+    "a smaller picture": "test_preview.py::test_the_command_takes_a_fraction",
     "part of a picture": "test_cli_crop.py::test_a_crop_is_written_and_told",
     "limit of the size": "test_cli.py::test_max_pixels_is_the_limit_of_every_command",
     "what a file is": "test_cli_info.py::test_info_draws_a_map_and_says_what_it_shows",
