@@ -1,6 +1,7 @@
 """A tiny model with seeded random weights and a few pictures, for all tests."""
 
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,12 @@ def random_network(seed: int = 0) -> Network:
 def _one_thread():
     """Small tensors gain nothing from threads, and lose much where other work runs."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _torch(monkeypatch):
+    """Commands compute with torch, as the library does; test_onnx.py has the other engine."""
+    monkeypatch.setenv("VQCODEC_DEVICE", "cpu")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -131,6 +138,8 @@ def forget_models() -> None:
     options.load_codec.cache_clear()
     Codec.shared.cache_clear()
     weights.load_shipped.cache_clear()
+    if onnx := sys.modules.get("vqcodec.onnx.codec"):
+        onnx.OnnxCodec.load.cache_clear()
 
 
 def smooth_picture(height: int, width: int, seed: int = 0) -> np.ndarray:

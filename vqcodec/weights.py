@@ -7,7 +7,6 @@ weights of the decoder's convolutions and one for grain, to paint the same laten
 it is no part of the id either.
 """
 
-import hashlib
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -23,16 +22,14 @@ from . import shipped
 from .config import PRECISION, ModelConfig
 from .errors import ModelError
 from .freqs import bits
+from .model_files import PARTS, REALISM, model_id, read_files
 from .nn.blocks import LevelVector
-from .nn.fixed import SUM_BITS, WEIGHT_BITS, FixedConv, bias_grid
+from .nn.fixed import FixedConv, bias_grid
 from .nn.model import Network
-from .nn.prior import TABLE_BITS, LevelTables, is_exact
-from .nn.quantizer import WORD_BITS, table_sizes
+from .nn.prior import LevelTables, is_exact
 from .nn.transforms import Decoder
+from .nn.units import SUM_BITS, TABLE_BITS, WEIGHT_BITS, WORD_BITS, table_sizes
 
-PARTS = ("prior", "decoder", "encoder")
-REALISM = shipped.REALISM
-ID_BYTES = 8
 WORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
 # Units of the integer tensors of the prior, by the end of their names.
 UNITS = {
@@ -65,17 +62,6 @@ def part_of(name: str) -> str:
     if name.startswith(("encoder.", "gains.encode.")) or name == "linear.analysis":
         return "encoder"
     return "decoder"
-
-
-def model_id(config: ModelConfig, prior: dict[str, Tensor], decoder: dict[str, Tensor]) -> bytes:
-    """First 8 bytes of the SHA-256 of the config and of all tensors in order of their names."""
-    digest = hashlib.sha256(config.to_json().encode())
-    for name, tensor in sorted((prior | decoder).items()):
-        shape = ",".join(map(str, tensor.shape))
-        digest.update(f"\n{name} {str(tensor.dtype)[6:]} [{shape}]\n".encode())
-        array = tensor.contiguous().numpy()
-        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
-    return digest.digest()[:ID_BYTES]
 
 
 def _network(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Network:
@@ -157,7 +143,9 @@ def assemble(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Model:
         network.codebooks.bits[row, : len(counts)] = torch.from_numpy(bits(counts)).float()
     network.eval().requires_grad_(False)
     network.prior.freeze()
-    return Model(model_id(config, parts["prior"], parts["decoder"]), config, network, freqs)
+    named = (parts["prior"] | parts["decoder"]).items()
+    own_id = model_id(config, {name: tensor.numpy() for name, tensor in named})
+    return Model(own_id, config, network, freqs)
 
 
 def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
@@ -169,15 +157,7 @@ def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
     is_there = (folder / f"{REALISM}.safetensors").is_file()
     has_realism = is_there if hashes is None else REALISM in hashes
     names = (*PARTS, REALISM) if has_realism else PARTS
-    try:
-        blobs = {part: (folder / f"{part}.safetensors").read_bytes() for part in names}
-        config = ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ModelError(f"cannot read the model in {folder}: {exc}") from exc
-    for part, expected in (hashes or {}).items():
-        found = hashlib.sha256(blobs[part]).hexdigest()
-        if found != expected:
-            raise ModelError(f"{part}.safetensors of {folder.name}: sha256 {found}, not {expected}")
+    config, blobs = read_files(folder, names, hashes)
     try:
         parts = {part: load_tensors(blob) for part, blob in blobs.items()}
     except (SafetensorError, struct.error, ValueError) as exc:

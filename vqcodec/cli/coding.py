@@ -17,7 +17,7 @@ from ..geometry import MAX_DIMENSION
 from ..metadata import from_info
 from ..strips import Strips
 from ..strips import save as save_strips
-from . import options
+from . import options, quick
 from .info import anatomy, facts
 from .paths import STREAM, Job, check_stdout, check_target, copy_times, read, write
 from .pool import Done, Work, run_files
@@ -58,14 +58,15 @@ def _encode_file(
     for notice in picture.notices:
         report.notice(job.name, notice)
     picture = keep.of(picture)
-    codec = options.load_codec(model, device)
+    height, width = picture.rgb.shape[:2]
+    codec = quick.encoder(goal, width, height, model, device)
+    codec = codec or options.load_codec(model, device)
     start = time.perf_counter()
     data, reached = goal.encode(codec, picture, max_pixels)
     seconds = time.perf_counter() - start
     write(job, data, force)
     if times:
         copy_times(job)
-    height, width = picture.rgb.shape[:2]
     area = height * width
     report.line(
         f"{job.name} {width}x{height} -> {job.target_name} {spaced(len(data))} B,"
@@ -190,7 +191,8 @@ def _decode_file(
     options.check_inside(crop, header)
     check_target(job, force)
     check_format(job, image_format)
-    codec = options.codec_of(header, model, device)
+    codec = None if allow_damaged else quick.decoder(header, realism, model, device)
+    codec = codec or options.codec_of(header, model, device)
     start = time.perf_counter()
     how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}
     strips, damage = _paint(codec, data, allow_damaged, how)

@@ -16,13 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import LevelVector, as_map, point_conv
+from .units import ACT_BITS, RELU_MAX, STATE_MAX, SUM_BITS, WEIGHT_BITS
 
-ACT_BITS = 5  # activations stand for integers / 2**5
-WEIGHT_BITS = 8
-SUM_BITS = ACT_BITS + WEIGHT_BITS
-STATE_MAX = 2047  # |running state|, and likewise below
-RELU_MAX = 511
-UNITS_MAX = 1023
 EXACT_SUM = 2**24  # float32 holds every integer up to here
 WEIGHT_SUM = 3 * 2**22  # bound of sum |weight| * max |input|, in sum units
 BIAS_MAX = 2**20  # bound of each of the up to three biases, in sum units

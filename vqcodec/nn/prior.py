@@ -15,12 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from ..config import ALL_POSITIONS, ModelConfig, PassConfig
 from .blocks import LevelVector, as_map
 from .fixed import (
-    ACT_BITS,
     BIAS_MAX,
     EXACT_SUM,
-    STATE_MAX,
-    SUM_BITS,
-    UNITS_MAX,
     FixedBlock,
     FixedConv,
     activation,
@@ -28,11 +24,16 @@ from .fixed import (
     round_to,
     state,
 )
-
-MEAN_BITS = 10  # means are integers / 2**10 standard deviations
-MEAN_MAX = 2**15
-LATENT_BITS = 6  # decoded latents are integers / 2**6 steps
-TABLE_BITS = 16  # entries of the level tables `to_steps` and `to_units`
+from .units import (
+    ACT_BITS,
+    LATENT_BITS,
+    MEAN_BITS,
+    MEAN_MAX,
+    STATE_MAX,
+    SUM_BITS,
+    TABLE_BITS,
+    UNITS_MAX,
+)
 
 
 class Expectation(NamedTuple):

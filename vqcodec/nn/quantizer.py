@@ -23,11 +23,9 @@ from torch.nn import functional as F
 
 from ..config import QuantizerConfig
 from .fixed import round_to
+from .units import ESCAPE_BITS, NUMBER_MAX, WORD_BITS, scalar_range, sigmas, table_sizes
 
-WORD_BITS = 6  # words are integers / 2**6 steps
-ESCAPE_BITS = 16.0  # assumed price of an escape's spelled-out number
 NOT_ALLOWED = 1e9
-NUMBER_MAX = 2**17 - 1  # |n| of an escape: latents stay exact in float32
 
 
 class Classes(NamedTuple):
@@ -45,23 +43,6 @@ class Assignment(NamedTuple):
     index: Tensor
     row: Tensor
     value: Tensor
-
-
-def sigmas(config: QuantizerConfig) -> list[float]:
-    """Standard deviation, in steps, that each class of scale stands for."""
-    return [2 ** (config.log_sigma_min + t / config.per_octave) for t in range(config.classes)]
-
-
-def scalar_range(config: QuantizerConfig) -> list[int]:
-    """M of each scalar class: its words start as the integers -M..M."""
-    return [max(4, math.ceil(5 * sigma)) for sigma in sigmas(config)]
-
-
-def table_sizes(config: QuantizerConfig) -> list[int]:
-    """K of each row of the tables, escape included."""
-    side = config.pair_classes // config.pair_merge
-    pair = (2 * config.pair_range + 1) ** 2 + 1
-    return [2 * m + 2 for m in scalar_range(config)] + [pair] * side**2
 
 
 def gaussian_probabilities(config: QuantizerConfig) -> list[Tensor]:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ..config import STRIDE, TransformConfig
 from . import grain
 from .blocks import LevelVector, PointConv, Residual, as_map, in_raster, point_conv
+from .units import PIXEL_MEAN
 
 FINE = 8  # pixels a position of the fine blocks, each way
-PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
 
 
 def to_blocks(x: Tensor, side: int) -> Tensor:

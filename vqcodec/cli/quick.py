@@ -1,0 +1,41 @@
+"""The codec of ONNX Runtime where it is installed and can do the work: it starts without torch."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import shipped
+from ..container import Header, choose_tile_log2
+from . import options
+
+if TYPE_CHECKING:
+    from ..onnx.codec import OnnxCodec
+
+
+def encoder(
+    goal: options.Goal, width: int, height: int, model: str | None, device: str
+) -> "OnnxCodec | None":
+    """The codec for a picture of this size, None if it takes torch.
+
+    Raises UnknownModelError, ModelError.
+    """
+    if goal.effort > 1 or goal.target or choose_tile_log2(width, height) is not None:
+        return None
+    return _load(model or shipped.default_name(), device)
+
+
+def decoder(header: Header, realism: float, model: str | None, device: str) -> "OnnxCodec | None":
+    """The codec for a whole file, None if it takes torch. Raises UnknownModelError, ModelError."""
+    if realism or header.tile_log2 is not None:
+        return None
+    if choose_tile_log2(header.width, header.height) is not None:
+        return None  # a valid file, if an odd one: too large to be painted at once
+    return _load(model or shipped.name_of(header.model_id), device)
+
+
+def _load(model: str, device: str) -> "OnnxCodec | None":
+    if device != "auto" or Path(model).is_dir() or find_spec("onnxruntime") is None:
+        return None
+    from ..onnx.codec import OnnxCodec
+
+    return OnnxCodec.load(model)
