@@ -32,7 +32,8 @@ device = click.option(
     envvar="VQCODEC_DEVICE",
     default="auto",
     show_default=True,
-    help="Where the networks run; auto takes a GPU of CUDA if there is one, else the CPU.",
+    help="Where the networks run; auto takes ONNX Runtime if it is installed and can do the work"
+    " (small pictures), else a GPU of CUDA if there is one, else the CPU; cpu is always torch's.",
 )
 
 

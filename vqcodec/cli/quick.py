@@ -1,6 +1,5 @@
 """The codec of ONNX Runtime where it is installed and can do the work: it starts without torch."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +33,10 @@ def decoder(header: Header, realism: float, model: str | None, device: str) -> "
 
 
 def _load(model: str, device: str) -> "OnnxCodec | None":
-    if device != "auto" or Path(model).is_dir() or find_spec("onnxruntime") is None:
+    if device != "auto" or Path(model).is_dir():
         return None
-    from ..onnx.codec import OnnxCodec
-
+    try:
+        from ..onnx.codec import OnnxCodec
+    except ImportError:  # ONNX Runtime is missing, or does not run here
+        return None
     return OnnxCodec.load(model)

@@ -32,7 +32,7 @@ Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
 class OnnxCodec:
     """A shipped model, ready for pictures of one tile. Use from several threads is safe."""
 
-    device = "cpu"
+    device = "cpu, ONNX Runtime"  # as reports have it
 
     def __init__(self, identity: bytes, config: ModelConfig, tensors: dict[str, np.ndarray]):
         """tensors: of prior, decoder and encoder."""
