@@ -86,7 +86,7 @@ def test_the_python_lines_run(folder_with_a_photo):
         exec(block, names)
 
     assert names["image"].size == (96, 64)
-    assert names["tokens"].shape == (4, 6, 512)
+    assert names["tokens"].shape == (4, 6, 640)
     assert Image.open("photo.png").size == (96, 64)
 
 
@@ -180,7 +180,7 @@ def test_the_figures_of_the_tokens_are_those_of_base_2():
     assert f"`level` 0..{config.transform.levels - 1}" in text
     groups = sorted({(p.start, p.stop) for p in passes})
     assert "channels 0-7, 8-39, 40-103, 104-255 and 256-511" in text
-    assert groups == [(0, 8), (8, 40), (40, 104), (104, 256), (256, 512)]
+    assert groups == [(0, 8), (8, 40), (40, 104), (104, 256), (256, 512), (512, 640)]
     assert f"from level {passes[-1].min_level} on" in text
     assert [(p.start, p.stop) for p in passes].count((0, 8)) == 3
 
