@@ -33,7 +33,7 @@ print(f"{len(p)} of {len(counts)} words occur, perplexity {2 ** -(p * np.log2(p)
 
 
 def choose(step) -> Assignment:  # draws the words of a pass, but no escapes
-    rows = net.codebooks.rows(step.classes)  # -1 where the channel before has a word for both
+    rows = step.classes.row  # -1 where the channel before has a word for both
     p = torch.exp2(-net.codebooks.bits[rows.clamp(min=0)])
     p.scatter_(-1, net.codebooks.sizes[rows.clamp(min=0), None] - 1, 0)
     index = torch.multinomial(p.flatten(0, -2), 1).view(rows.shape).masked_fill(rows < 0, -1)

@@ -267,7 +267,8 @@ from test_train import config
 from vqcodec.train.loop import Trainer
 import vqcodec.train.loop as loop
 
-trainer = Trainer(config(fidelity=2.0), [Path(sys.argv[2])], Path(sys.argv[3]), None)
+run = config(fidelity=2.0, half_turn=False)
+trainer = Trainer(run, [Path(sys.argv[2])], Path(sys.argv[3]), None)
 crops = trainer.crops.sample(4, 64) if trainer.world == 1 else None
 trainer.crops.generator.manual_seed(1)
 x = trainer.crops.sample(4, 64)

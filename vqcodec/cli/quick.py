@@ -23,9 +23,11 @@ def encoder(
     return _load(model or shipped.default_name(), device)
 
 
-def decoder(header: Header, realism: float, model: str | None, device: str) -> "OnnxCodec | None":
+def decoder(
+    header: Header, realism: float, scale: int, model: str | None, device: str
+) -> "OnnxCodec | None":
     """The codec for a whole file, None if it takes torch. Raises UnknownModelError, ModelError."""
-    if realism or header.tile_log2 is not None:
+    if realism or scale > 1 or header.tile_log2 is not None:
         return None
     if choose_tile_log2(header.width, header.height) is not None:
         return None  # a valid file, if an odd one: too large to be painted at once

@@ -92,14 +92,15 @@ class OnnxCodec:
         data: bytes,
         *,
         crop: Crop | None = None,
+        scale: int = 1,
         realism: float = 0.0,
         max_pixels: int = MAX_PIXELS,
     ) -> Strips:
-        """As `Codec.decode_strips`, but of one tile and in one strip. realism: 0."""
+        """As `Codec.decode_strips`, but of one tile and in one strip. scale: 1. realism: 0."""
         file = container.unpack(data, max_pixels)
         header = file.header
-        if realism or header.tile_log2 is not None:
-            raise ValueError(f"realism is {realism}, expected 0, and one tile")
+        if realism or scale != 1 or header.tile_log2 is not None:
+            raise ValueError(f"realism is {realism}, scale {scale}, expected 0 and 1, and one tile")
         x, y, width, height = crop or (0, 0, header.width, header.height)
         check_crop((x, y, width, height), header.width, header.height)
         self._check(header)

@@ -140,7 +140,8 @@ class Trainer:
             apart = id(p) in knots or id(p) in words
             is_matrix = p.ndim > 1 and not apart and min(matrix_shape(p)) > 9 and p.shape[1] > 1
             (matrices if is_matrix else vectors).append(p)
-        self.soap = Soap(matrices, every=self.config.refresh)
+        turn = torch.bfloat16 if self.config.half_turn else torch.float32
+        self.soap = Soap(matrices, every=self.config.refresh, turn=turn)
         groups = [{"params": vectors, "base": self.config.adam_rate}]
         groups += [
             {"params": list(self.network.linear.parameters()), "base": self.config.linear_rate}

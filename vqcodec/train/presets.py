@@ -25,6 +25,7 @@ class TrainConfig:
     linear_rate: float = 3e-5  # the PCA path
     final_rate: float = 0.02  # of each rate, at the end of the cosine
     refresh: int = 10  # steps between refreshes of SOAP's bases
+    half_turn: bool = True  # SOAP turns gradients in bfloat16
     ema: float = 0.9995
     fidelity: float = 1.8  # weight of the error in the assignment; 1 is the plain optimum
     scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's

@@ -3,8 +3,9 @@
 Vyas et al. 2024, "SOAP: Improving and stabilizing Shampoo using Adam", arXiv:2409.11321.
 Matrices of one shape are stacked and updated together. With several processes each updates
 its share of the matrices (their gradients must be equal everywhere) and then all exchange
-parameters, so that the cost of the preconditioners is shared. Turning into the eigenbasis and
-back is in bfloat16, four times as fast and more; covariances and bases are in float32.
+parameters, so that the cost of the preconditioners is shared. `turn` is the type in which gradients
+are turned into the eigenbasis and back; covariances and bases are in float32. With bfloat16 that
+takes a quarter of the time and less where the processor has it, and noisy gradients lose nothing.
 """
 
 import torch
@@ -17,8 +18,8 @@ MAX_SIDE = 640  # longer sides are not preconditioned
 class Stack:
     """The matrices of one shape that this process updates, with their state."""
 
-    def __init__(self, params: list[Tensor]):
-        self.params = params
+    def __init__(self, params: list[Tensor], turn: torch.dtype):
+        self.params, self.turn = params, turn
         rows, columns = matrix_shape(params[0])
         like = params[0].new_zeros(len(params), rows, columns, dtype=torch.float32)
         self.momentum, self.variance = like, like.clone()
@@ -35,8 +36,8 @@ class Stack:
         return torch.stack([p.grad.float().reshape(self.momentum.shape[1:]) for p in self.params])
 
     def project(self, x: Tensor, back: bool = False) -> Tensor:
-        left, right = (side and side[1].bfloat16() for side in self.sides)
-        x = x.bfloat16()
+        left, right = (side and side[1].to(self.turn) for side in self.sides)
+        x = x.to(self.turn)
         if left is not None:
             x = (left if back else left.mT) @ x
         if right is not None:
@@ -75,7 +76,9 @@ def matrix_shape(param: Tensor) -> tuple[int, int]:
 class Soap:
     """Steps all `params`, matrices or convolution weights, by SOAP."""
 
-    def __init__(self, params: list[Tensor], betas=(0.95, 0.95), eps=1e-8, every=10):
+    def __init__(
+        self, params: list[Tensor], betas=(0.95, 0.95), eps=1e-8, every=10, turn=torch.float32
+    ):
         self.params, self.betas, self.eps, self.every = params, betas, eps, every
         self.count = 0
         shares = dist.get_world_size() if dist.is_initialized() else 1
@@ -87,7 +90,7 @@ class Soap:
         groups = [[p for p in group if id(p) in owned] for group in alike]
         self.shared = shares > 1
         self.owned = owned
-        self.stacks = [Stack(group) for group in groups if group]
+        self.stacks = [Stack(group, turn) for group in groups if group]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
