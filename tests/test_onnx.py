@@ -212,7 +212,8 @@ def test_model_files_are_checked(onnx, model_folder, tmp_path, monkeypatch):
 
 
 def test_torch_does_what_it_cannot(onnx, model_folder, monkeypatch):
-    """Search, targets, large or tiled pictures, realism, folders, devices; or if it is missing."""
+    """Search, targets, large or tiled pictures, realism, small sizes, folders, devices; or if it
+    is missing."""
     fast = Goal.of(50, 1)
     assert quick.encoder(fast, 1448, 1448, None, "auto") is onnx
     assert quick.encoder(fast, 1449, 1448, None, "auto") is None
@@ -222,15 +223,16 @@ def test_torch_does_what_it_cannot(onnx, model_folder, monkeypatch):
     assert quick.encoder(fast, 64, 64, None, "cpu") is None
 
     header = Header(onnx.id, 3, 128, 64)
-    assert quick.decoder(header, 0.0, None, "auto") is onnx
-    assert quick.decoder(header, 0.5, None, "auto") is None
-    assert quick.decoder(replace(header, tile_log2=2), 0.0, None, "auto") is None
-    assert quick.decoder(replace(header, width=1 << 16), 0.0, None, "auto") is None
+    assert quick.decoder(header, 0.0, 1, None, "auto") is onnx
+    assert quick.decoder(header, 0.5, 1, None, "auto") is None
+    assert quick.decoder(header, 0.0, 8, None, "auto") is None
+    assert quick.decoder(replace(header, tile_log2=2), 0.0, 1, None, "auto") is None
+    assert quick.decoder(replace(header, width=1 << 16), 0.0, 1, None, "auto") is None
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "vqcodec.onnx.codec")
     assert quick.encoder(fast, 64, 64, None, "auto") is None
-    assert quick.decoder(header, 0.0, None, "auto") is None
+    assert quick.decoder(header, 0.0, 1, None, "auto") is None
 
 
 def test_commands_run_without_torch(tmp_path):
