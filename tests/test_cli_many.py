@@ -270,7 +270,7 @@ def test_ctrl_c_leaves_whole_files_and_no_process(long_run, whole_group):
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
 
-    assert process.returncode == pool.STOPPED
+    assert process.returncode == pool.STOPPED, errors.decode()
     assert errors.startswith(b"vqcodec: stopped; ")
     assert errors.count(b"\n") == 1
     written = files("out")
