@@ -24,8 +24,8 @@ def grow(network: Network, small: Network, crops: Crops) -> None:
     known = small.config.transform.latents
     state, theirs = network.state_dict(), small.state_dict()
     for name in state:
-        fits = name in theirs and _fits(name, theirs[name], state[name])
-        if name.endswith(LAST_LAYERS) and not (fits and theirs[name].shape == state[name].shape):
+        same = name in theirs and theirs[name].shape == state[name].shape
+        if name.endswith(LAST_LAYERS) and not same:
             state[name].zero_()
     for name, tensor in _with_knots_of(network, small, theirs).items():
         if name in state and _fits(name, tensor, state[name]):
