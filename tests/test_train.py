@@ -23,6 +23,7 @@ from vqcodec.train.presets import tiny
 from vqcodec.train.soap import Soap
 
 pytest.importorskip("matplotlib")
+from vqcodec.train.leaves import dead_leaves
 from vqcodec.train.loop import Trainer, spread_levels
 
 
@@ -67,7 +68,7 @@ def test_crops_are_cut_from_the_pictures(pictures, tmp_path):
         assert (stored == corner).all(1).any()
 
 
-def test_varied_crops_are_reduced_and_recoloured_pictures(tmp_path):
+def test_varied_crops_are_reduced_and_recoloured_pictures(tmp_path, monkeypatch):
     """Stripes of red and green at the finest period: halved they are grey-brown, and no crop
     leaves the range of pixels."""
     stripes = np.zeros((128, 128, 3), np.uint8)
@@ -75,11 +76,40 @@ def test_varied_crops_are_reduced_and_recoloured_pictures(tmp_path):
     Image.fromarray(stripes).save(tmp_path / "a.png")
     train_data.build_cache([tmp_path], tmp_path / "cache")
     crops = train_data.Crops(tmp_path / "cache", torch.device("cpu"), False, 0)
+    monkeypatch.setattr(train_data, "DRAWN", 0)
     contrast = [crops.varied(2, 64).std(-1).mean((1, 2)) for _ in range(12)]
-    reduced, plain = torch.stack(contrast).T
+    plain, reduced = torch.stack(contrast).T
 
     assert plain.min() > 0.25  # as stored, or with more colour
     assert reduced.min() < 0.1 < plain.min()
+
+
+def test_a_share_of_the_varied_crops_is_drawn(tmp_path):
+    """Of one grey picture, whatever is not grey is drawn: of 4 crops half a one, by chance."""
+    Image.new("RGB", (128, 128), (99, 99, 99)).save(tmp_path / "a.png")
+    train_data.build_cache([tmp_path], tmp_path / "cache")
+    crops = train_data.Crops(tmp_path / "cache", torch.device("cpu"), False, 0)
+    coloured = [
+        int((crops.varied(count, 32).std((1, 2, 3)) > 0.01).sum())
+        for count in (16, 4)
+        for _ in range(20)
+    ]
+
+    assert set(coloured[:20]) == {2}
+    assert 3 < sum(coloured[20:]) < 17 and set(coloured[20:]) == {0, 1}
+
+
+def test_dead_leaves_are_even_surfaces_with_sharp_edges():
+    """Most pixels are like their neighbours, and the steps between the others are steep."""
+    generator = torch.Generator().manual_seed(1)
+    photographs = torch.full((16, 3, 64, 64), 0.5)
+    drawn = dead_leaves(photographs, generator)
+    step = (drawn[..., 1:] - drawn[..., :-1]).abs().amax(1)
+
+    assert drawn.shape == photographs.shape and 0 <= drawn.min() < drawn.max() <= 1
+    assert (step < 0.02).float().mean() > 0.5
+    assert ((step > 0.1).flatten(1).sum(1) > 20).float().mean() > 0.7
+    assert not torch.equal(drawn, dead_leaves(photographs, generator))
 
 
 def test_crops_come_from_pictures_that_are_large_enough(tmp_path):

@@ -21,11 +21,15 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..errors import InputError
+from .leaves import dead_leaves
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif"}
 HELD_OUT = 16  # one picture in this many is kept for validation
 MIN_SIDE = 64
 COLOURFUL = 0.2  # of the crops get up to twice their saturation
+REDUCED = 3.0  # times, at most, that crops are reduced
+COMMON_SIDE = 500  # pixels: pictures that have as many a side are a good sample of all
+DRAWN = 0.125  # of the crops are drawn
 
 
 class Source(NamedTuple):
@@ -92,16 +96,20 @@ class Crops:
         self.generator = torch.Generator().manual_seed(seed)
 
     def varied(self, count: int, size: int) -> Tensor:
-        """Like `sample`, but half of the crops are reduced and some are made more colourful.
+        """Like `sample`, but half of the crops are reduced, some are drawn, and some are made
+        more colourful.
 
-        Stored pictures are JPEG files with halved chroma; reduced by up to 2 they have the fine
-        colour and the sharp edges of what people compress.
+        Stored pictures are JPEG files with halved chroma; reduced they have the fine colour and
+        the sharp edges of what people compress.
         """
         reduced = count // 2
-        factor = 1 + float(torch.rand(1, generator=self.generator))
-        x = self.sample(reduced, round(size * factor))
+        most = max(1.0, min(REDUCED, COMMON_SIDE / size))
+        place, chance = torch.rand(2, generator=self.generator).tolist()
+        x = self.sample(reduced, round(size * (1 + (most - 1) * place)))
         x = F.interpolate(x, (size, size), mode="bicubic", antialias=True)
-        x = torch.cat([x, self.sample(count - reduced, size)])
+        x = torch.cat([self.sample(count - reduced, size), x])
+        drawn = int(count * DRAWN + chance)
+        x[:drawn] = dead_leaves(x[:drawn], self.generator)
         grey = x.mean(1, keepdim=True)
         strength, chosen = torch.rand(2, count, 1, 1, 1, generator=self.generator).to(x.device)
         more = torch.where(chosen < COLOURFUL, strength, torch.zeros_like(strength))

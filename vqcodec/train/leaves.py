@@ -1,0 +1,73 @@
+"""Drawn training crops: sharp edges, straight lines and even surfaces.
+
+Photographs that were stored as JPEG files hardly have them, but buildings, prints and screens do,
+and a network that has not met them spends several times the bits that they need. The crops are
+dead leaves: shapes that cover one another (Lee, Mumford and Huang 2001, "Occlusion models for
+natural images").
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+LEAVES = 12  # laid over a crop; each is left out by chance
+SIDES = 4  # half-planes that a leaf is what is common to
+FAR = 1e4  # pixels: a side that is not there
+EVEN = 0.6  # of the leaves have one colour and its shading, the others texture as well
+
+
+def dead_leaves(photographs: Tensor, generator: torch.Generator) -> Tensor:
+    """float32 [B, 3, S, S] in 0..1 -> drawn crops, as many. The photographs are what some of the
+    leaves are textured with. generator: on the CPU."""
+    count, _, size, _ = photographs.shape
+    texture = photographs - photographs.mean((2, 3), keepdim=True)
+    canvas = _paint(texture, generator)
+    for _ in range(LEAVES):
+        alpha = _leaf(count, size, generator).to(canvas.device)
+        canvas = torch.lerp(canvas, _paint(texture, generator), alpha)
+    return canvas.clamp(0, 1)
+
+
+def _paint(texture: Tensor, generator: torch.Generator) -> Tensor:
+    """[B, 3, S, S]: a colour, mostly a greyish one, that shades into another."""
+    count, _, size, _ = texture.shape
+    grey, chance, strength = torch.rand(3, count, 1, 1, 1, generator=generator)
+    hue, slope = 0.08 * torch.randn(2, count, 3, 1, 1, generator=generator)
+    angle = 2 * math.pi * torch.rand(count, 1, 1, generator=generator)
+    shade = _along(angle, size) / size
+    colour = (grey + hue + slope * shade[:, None]).to(texture.device)
+    return colour + torch.where(chance < EVEN, 0, strength).to(texture.device) * texture
+
+
+def _along(angle: Tensor, size: int) -> Tensor:
+    """[B, S, S] for angles [B, 1, 1]: pixels along that direction from the centre."""
+    place = torch.arange(size) - (size - 1) / 2
+    return angle.cos() * place + angle.sin() * place[:, None]
+
+
+def _leaf(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """float32 [B, 1, S, S]: how much of each pixel a leaf covers. It is a polygon, a line, a side
+    of an edge or a row of parallel lines; borders are half a pixel to two wide."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, 1, 1, generator=generator)
+
+    kind = torch.randint(5, (count, 1, 1), generator=generator)  # 4: none
+    turn, width = uniform(0, 2 * math.pi), torch.exp2(uniform(-0.5, 3.5))
+    centre, spacing = uniform(-size / 2, size / 2), width + uniform(4, size / 2)
+    inside = torch.full((count, size, size), FAR)
+    for side in range(SIDES):
+        angle = turn + 2 * math.pi / SIDES * (side + uniform(-0.3, 0.3))
+        away = torch.where(kind == 0, uniform(2, size / 3), FAR) + centre * angle.cos()
+        inside = torch.minimum(inside, away - _along(angle, size))
+    across = _along(turn, size) - centre
+    parallel = torch.remainder(across, spacing) - spacing / 2
+    for other, distance in (
+        (1, width / 2 - across.abs()),
+        (2, across),
+        (3, width / 2 - parallel.abs()),
+    ):
+        inside = torch.where(kind == other, distance, inside)
+    inside = torch.where(kind == 4, torch.full_like(inside, -FAR), inside)
+    return (0.5 + inside / uniform(0.5, 2)).clamp(0, 1)[:, None]
