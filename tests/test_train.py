@@ -15,14 +15,16 @@ from PIL import Image
 
 from conftest import smooth_picture
 from vqcodec.codec import Codec
-from vqcodec.config import ModelConfig, PassConfig
+from vqcodec.config import ModelConfig, PassConfig, lattice
 from vqcodec.errors import InputError
+from vqcodec.nn.model import Network
 from vqcodec.nn.proxy import GaussianBits
 from vqcodec.train import data as train_data
 from vqcodec.train.presets import tiny
 from vqcodec.train.soap import Soap
 
 pytest.importorskip("matplotlib")
+from vqcodec.train.grow import grow
 from vqcodec.train.leaves import dead_leaves
 from vqcodec.train.loop import Trainer, spread_levels
 
@@ -271,6 +273,29 @@ def test_a_grown_network_begins_as_the_small_one(pictures, tmp_path, codec):
     torch.testing.assert_close(gram[:, 32:], torch.eye(8), atol=1e-3, rtol=0)
     assert gram[:, :32].abs().max() < 1e-3
     run_steps(trainer, 1)
+
+
+def test_a_pass_can_be_split_in_two_that_begin_as_the_one(codec):
+    """The second reads what the first has decoded, but expects at first what one pass would."""
+    small = codec.model
+    first, rest, *others = small.config.prior.passes
+    between = lattice((1, 1), (1, 3), (3, 1), (3, 3))
+    halves = [
+        dataclasses.replace(rest, lattice=part, blocks=2)
+        for part in (between, rest.lattice & ~between)
+    ]
+    prior = dataclasses.replace(
+        small.config.prior, passes=(first, *halves, *others), coarse_passes=3
+    )
+    larger = Network(dataclasses.replace(small.config, name="larger", prior=prior))
+    grow(larger, small.network, None)
+    x, levels = torch.rand(2, 3, 64, 64), torch.tensor([1, 4])
+    with torch.no_grad():
+        walks = [list(n.quantise(n.analyse(x, levels), levels, 3.0))
+                 for n in (small.network, larger)]  # fmt: skip
+
+    assert [len(walk) for walk in walks] == [4, 5]
+    assert torch.equal(walks[0][-1].latents, walks[1][-1].latents)
 
 
 def test_gaussian_bits_have_the_derivatives_of_their_definition():

@@ -83,11 +83,13 @@ def lattice(*places: tuple[int, int]) -> int:
 def default_passes(latents: int) -> tuple[PassConfig, ...]:
     """Low frequencies first: a pyramid over the first 8 channels, then the rest by energy."""
     quarter = ((0, 2), (2, 0), (2, 2))
-    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
+    between = ((1, 1), (1, 3), (3, 1), (3, 3))
+    rest = tuple((y, x) for y in range(4) for x in range(4) if (y + x) % 2)
     return (
         PassConfig(0, 8, lattice((0, 0)), 0),
         PassConfig(0, 8, lattice(*quarter), 1, 2),
-        PassConfig(0, 8, lattice(*rest), 1),
+        PassConfig(0, 8, lattice(*between), 2),
+        PassConfig(0, 8, lattice(*rest), 2),
         PassConfig(8, 40, ALL_POSITIONS, 4),
         PassConfig(40, 104, ALL_POSITIONS, 4),
         PassConfig(104, 256, ALL_POSITIONS, 4),
@@ -101,7 +103,7 @@ class PriorConfig:
     width: int = 128  # channels of the running state
     expand: int = 2  # of the blocks' inner layers
     passes: tuple[PassConfig, ...] = field(default_factory=lambda: default_passes(640))
-    coarse_passes: int = 3  # passes in the coarse segment of a file
+    coarse_passes: int = 4  # passes in the coarse segment of a file
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..config import PassConfig
 from ..nn.blocks import LevelVector
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
@@ -11,6 +12,7 @@ from .data import Crops, block_statistics
 # Outputs of the branches that residual blocks add: what is new in them begins without effect.
 LAST_LAYERS = ("mix.3.weight", "expand.2.weight", "project.weight")
 TRANSFORMS = ("encoder.", "decoder.")
+PASSES = "prior.passes."
 
 
 @torch.no_grad()
@@ -22,12 +24,13 @@ def grow(network: Network, small: Network, crops: Crops) -> None:
     leaves over.
     """
     known = small.config.transform.latents
-    state, theirs = network.state_dict(), small.state_dict()
+    state = network.state_dict()
+    theirs = _with_passes_of(network, small, _with_knots_of(network, small, small.state_dict()))
     for name in state:
         same = name in theirs and theirs[name].shape == state[name].shape
         if name.endswith(LAST_LAYERS) and not same:
             state[name].zero_()
-    for name, tensor in _with_knots_of(network, small, theirs).items():
+    for name, tensor in theirs.items():
         if name in state and _fits(name, tensor, state[name]):
             if name.startswith(TRANSFORMS) and tensor.ndim == 4:
                 state[name][: len(tensor), tensor.shape[1] :] = 0  # what reads a new channel
@@ -53,6 +56,30 @@ def _with_knots_of(network: Network, small: Network, state: dict[str, Tensor]) -
             fit = torch.linalg.pinv(modules[name].weights) @ module.table()
             state = state | {f"{name}.knots": fit}
     return state
+
+
+def _with_passes_of(
+    network: Network, small: Network, state: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The state of `small` with its passes where `network` codes the same latents. Where two share
+    what was one, the second adds nothing yet to what the first has read, and expects the same."""
+    theirs, taken, own = small.config.prior.passes, set(), network.state_dict()
+    found = {name: tensor for name, tensor in state.items() if not name.startswith(PASSES)}
+    for index, item in enumerate(network.config.prior.passes):
+        place = next((n for n, other in enumerate(theirs) if _covers(other, item)), index)
+        old, new = f"{PASSES}{place}.", f"{PASSES}{index}."
+        parts = {new + name[len(old) :]: t for name, t in state.items() if name.startswith(old)}
+        if place in taken:
+            parts = {k: t for k, t in parts.items() if k.startswith((new + "head", new + "level"))}
+            parts |= {k: torch.zeros_like(t) for k, t in own.items() if k.startswith(new + "read")}
+        taken.add(place)
+        found |= parts
+    return found
+
+
+def _covers(other: PassConfig, item: PassConfig) -> bool:
+    same = (other.start, other.stop) == (item.start, item.stop)
+    return same and other.lattice & item.lattice == item.lattice
 
 
 def _extend_linear(network: Network, known: int, crops: Crops) -> None:
