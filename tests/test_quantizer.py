@@ -124,3 +124,16 @@ def test_words_have_a_gradient_through_their_value():
     chosen.value.sum().backward()
 
     assert float(codebooks.pair_words.grad.sum()) == 4 * 9
+
+
+def test_frozen_words_stay_until_they_are_trained_on():
+    codebooks = Codebooks(CONFIG).requires_grad_(False)
+    classes = codebooks.classify(torch.full((1, 4, 3, 3), -1.0))
+    index = codebooks.assign(torch.full((1, 4, 3, 3), 1.2), classes, torch.ones(1, 4, 1, 1)).index
+    before = codebooks.lookup(index, classes)
+    codebooks.freeze()
+    codebooks.pair_words += 1
+
+    assert torch.equal(codebooks.lookup(index, classes), before)
+    codebooks.freeze(False)
+    assert torch.equal(codebooks.lookup(index, classes), before + 1)

@@ -161,8 +161,8 @@ class TileCoder:
 
     def _passes(self, choose: Choose, height: int, width: int, level: int) -> Iterator[PassResult]:
         device = self.network.lambdas.device
-        like = torch.empty(1, self.channels, height, width, dtype=self.engine, device=device)
-        like = like.to(memory_format=torch.channels_last)
+        shape, layout = (1, self.channels, height, width), torch.channels_last
+        like = torch.empty(shape, dtype=self.engine, device=device, memory_format=layout)
         return self.network.passes(like, torch.tensor([level], device=device), choose)
 
     def _pull(self, reader: Reader, step: PassStep) -> Assignment:

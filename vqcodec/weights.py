@@ -143,6 +143,7 @@ def assemble(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Model:
         network.codebooks.bits[row, : len(counts)] = torch.from_numpy(bits(counts)).float()
     network.eval().requires_grad_(False)
     network.prior.freeze()
+    network.codebooks.freeze()
     named = (parts["prior"] | parts["decoder"]).items()
     own_id = model_id(config, {name: tensor.numpy() for name, tensor in named})
     return Model(own_id, config, network, freqs)

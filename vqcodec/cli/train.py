@@ -232,6 +232,7 @@ def _initial_network(model: str) -> "Network":
     network = copy.deepcopy(loaded.network)
     network.fixed_tables = None  # they follow from the gains, which are trained on
     network.prior.freeze(False)
+    network.codebooks.freeze(False)
     return network.train().requires_grad_(True)
 
 

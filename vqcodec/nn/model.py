@@ -137,9 +137,11 @@ class Network(nn.Module):
         kappa = self.kappa(levels, fidelity)
 
         def choose(step: PassStep) -> Assignment:
-            own = y[step.items, step.channels]
+            own = (y if len(step.items) == len(y) else y[step.items])[:, step.channels]
             r = (own - step.expected.mean).detach()
             chosen = self.codebooks.assign(r, step.classes, kappa[step.items, step.channels])
+            if not own.requires_grad:
+                return chosen
             return chosen._replace(value=chosen.value + (own - own.detach()))
 
         return self.passes(y, levels, choose, spare)

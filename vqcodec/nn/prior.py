@@ -6,6 +6,7 @@ running state that all passes share. FORMAT.md, "Prior", states it to the bit.
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -51,8 +52,10 @@ class LevelTables(NamedTuple):
     log_steps: Tensor  # log2 of to_steps, on the grid of 2**-13
 
 
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # a mask that is kept may be used with gradients later
 def lattice_mask(lattice: int, height: int, width: int, device: torch.device) -> Tensor:
-    """bool [height, width]: where a pass with this lattice codes."""
+    """bool [height, width]: where a pass with this lattice codes. Not to be changed."""
     bits = torch.tensor([lattice >> i & 1 for i in range(16)], device=device).bool().view(4, 4)
     return bits.repeat((height + 3) // 4, (width + 3) // 4)[:height, :width]
 

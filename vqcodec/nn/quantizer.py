@@ -99,6 +99,7 @@ class Codebooks(nn.Module):
         self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
         bits = torch.full((len(sizes), max(sizes)), NOT_ALLOWED)
         self.register_buffer("bits", bits, persistent=False)  # [rows, K], padded
+        self.register_buffer("frozen_words", None, persistent=False)
         self.set_probabilities(gaussian_probabilities(config))
         self._look_ahead()
 
@@ -194,9 +195,17 @@ class Codebooks(nn.Module):
             value = value.flatten().index_put((at,), numbers.to(value.dtype)).view(value.shape)
         return value.movedim(-1, 1)
 
+    def freeze(self, frozen: bool = True) -> None:
+        """Make the table of all values once: the words will not change."""
+        self.frozen_words = None
+        if frozen:
+            self.frozen_words = self._words().detach()
+
     def _words(self) -> Tensor:
         """Values of all words, where `both_start` says, and a zero for each escape: the scalar
         ones by class, then the first and then the second numbers of the pairs."""
+        if self.frozen_words is not None:
+            return self.frozen_words
         scalar = F.pad(round_to(self.scalar_words, WORD_BITS), (0, 1))
         pair = F.pad(round_to(self.pair_words, WORD_BITS), (0, 0, 0, 1))
         return torch.cat([scalar.flatten(), pair[..., 0].flatten(), pair[..., 1].flatten()])
