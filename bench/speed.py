@@ -278,8 +278,10 @@ def _networks(codec: Codec, options: Options) -> None:
         "decoder": alone(codec, "synthesise", lambda: codec.decode(data)),
     }
     work.table(codec.network, transforms | {"prior": lambda: codec.read_indices(data)}, area)
-    rate = work.peak_rate()
-    print(f"\npeak of a float32 matrix product: {rate / 1e9:.1f} GMAC/s; shares of the time in")
+    dtype = codec.network.decoder.head.weight.dtype
+    rate = work.peak_rate(dtype)
+    name = str(dtype).removeprefix("torch.")
+    print(f"\npeak of a {name} matrix product: {rate / 1e9:.1f} GMAC/s; shares of the time in")
     lines = [["transform", "ms", "products", "those at half the peak", "GMAC/s", "of the peak"]]
     for name, call in transforms.items():
         used = work.use(codec.network, call, rate, options.runs)

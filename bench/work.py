@@ -111,9 +111,9 @@ def by_module(products: list[Product], pixels: int) -> dict[str, float]:
     return {name: macs / pixels / 1e3 for name, macs in found.items()}
 
 
-def peak_rate(runs: int = 7) -> float:
-    """MAC per second of a product of float32 matrices, the best of `runs`."""
-    a, b = torch.rand(2, PEAK_SIDE, PEAK_SIDE)
+def peak_rate(dtype: torch.dtype = torch.float32, runs: int = 7) -> float:
+    """MAC per second of a product of matrices of a type, the best of `runs`."""
+    a, b = torch.rand(2, PEAK_SIDE, PEAK_SIDE).to(dtype)
     found = []
     for _ in range(runs + 1):
         start = time.perf_counter()
