@@ -278,17 +278,23 @@ def _networks(codec: Codec, options: Options) -> None:
         "decoder": alone(codec, "synthesise", lambda: codec.decode(data)),
     }
     work.table(codec.network, transforms | {"prior": lambda: codec.read_indices(data)}, area)
-    dtype = codec.network.decoder.head.weight.dtype
-    rate = work.peak_rate(dtype)
-    name = str(dtype).removeprefix("torch.")
-    print(f"\npeak of a {name} matrix product: {rate / 1e9:.1f} GMAC/s; shares of the time in")
-    lines = [["transform", "ms", "products", "those at half the peak", "GMAC/s", "of the peak"]]
+    kinds = {name: getattr(codec.network, name).head.weight.dtype for name in transforms}
+    peaks = {kind: work.peak_rate(kind) for kind in kinds.values()}
+    rates = ", ".join(f"{peaks[kind] / 1e9:.1f} of {_short(kind)}" for kind in peaks)
+    print(f"\npeak of a matrix product, GMAC/s: {rates}; shares of the time in")
+    heads = ["transform", "in", "ms", "products", "those at half the peak", "GMAC/s", "of the peak"]
+    lines = [heads]
     for name, call in transforms.items():
+        rate = peaks[kinds[name]]
         used = work.use(codec.network, call, rate, options.runs)
         shares = f"{used.products:.0%}", f"{used.near_peak:.0%}"
         speed = f"{used.rate / 1e9:.1f}", f"{used.rate / rate:.0%}"
-        lines.append([name, f"{used.seconds * 1e3:.1f}", *shares, *speed])
+        lines.append([name, _short(kinds[name]), f"{used.seconds * 1e3:.1f}", *shares, *speed])
     show(lines)
+
+
+def _short(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def _memory(options: Options, chosen: dict[str, list[int]]) -> list[list[str]]:

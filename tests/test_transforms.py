@@ -1,13 +1,11 @@
 """The transforms: local, sized right, conditioned on the level."""
 
-import platform
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 from conftest import random_network
-from vqcodec.nn.blocks import LevelVector, PointConv, even_conv, in_raster
+from vqcodec.nn.blocks import LevelVector, PointConv, in_raster
 from vqcodec.nn.transforms import convolution_type, from_blocks, to_blocks
 
 REACH = 48  # pixels that the tiny preset's receptive fields reach, rounded up to latents
@@ -70,16 +68,6 @@ def test_a_point_convolution_is_that_of_torch(size):
 
     assert torch.allclose(enter(to_blocks(x, 8)), inner, atol=1e-5)
     assert torch.allclose(from_blocks(outer(inner), 8), expected, atol=1e-5)
-
-
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other kernels")
-@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (5, 6), (6, 9), (20, 30)])
-def test_an_even_convolution_does_not_depend_on_the_size_of_the_map(shape):
-    x = torch.randn(1, 640, 30, 40).contiguous(memory_format=torch.channels_last)
-    weight, (height, width) = torch.randn(64, 640, 1, 1), shape
-    part = even_conv(x[..., :height, :width], weight)
-
-    assert torch.equal(part, even_conv(x, weight)[..., :height, :width])
 
 
 def test_only_cpus_that_have_bfloat16_compute_in_it(monkeypatch):

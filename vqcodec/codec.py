@@ -1,8 +1,8 @@
 """Codec: pictures <-> .vqc bytes, and the indices between them.
 
 The only module that knows both tensors and bytes. Forward: pixels, latents, indices, payload,
-container; back the same way. Indices are exact on every machine; pixels are float work, in
-bfloat16 on CPUs that have it, that may differ by one level in 255, seldom two.
+container; back the same way. Indices are exact on every machine; pixels are float work that
+may differ by one level in 255.
 """
 
 import copy
@@ -82,14 +82,15 @@ class Codec:
         self.device = _pick_device(device)
         self.network = copy.deepcopy(model.network)
         self.network.to(self.device, memory_format=torch.channels_last)
-        for path in (self.network.encoder, self.network.decoder):
-            path.to(convolution_type(self.device))
         self.network.prior.to(engine)
         self.network.codebooks.to(engine)
         self.network.fixed_tables = LevelTables(
             *(table.to(self.device, engine) for table in model.network.fixed_tables)
         )
         self.painters = Painters(self.network, model.realism)
+        fast = convolution_type(self.device)
+        self.network.encoder.to(fast)
+        self.searched = self.network.with_decoder(copy.deepcopy(self.network.decoder).to(fast))
         self.tiles = TileCoder(self.network, symbols.make_tables(model.freqs), engine)
         if self.device.type != "cpu":
             self._check_exact()
@@ -322,7 +323,7 @@ class Codec:
                 continue
             own = tiling.pixels_of(tile)
             part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
-            choice = search(self.network, part, y, tile, setting, effort)
+            choice = search(self.searched, part, y, tile, setting, effort)
             yield self.tiles.encode(choice.latents, header.level, choice.fidelity)
 
     @torch.inference_mode()

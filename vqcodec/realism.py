@@ -51,7 +51,7 @@ def _blend(network: Network, realism: dict[str, Tensor], weight: float) -> Netwo
     decoder = Decoder(network.config.transform, grained=True)
     for name, tensor in decoder.state_dict().items():
         other = realism[f"decoder.{name}"].float()
-        first = own[name].float().cpu() if name in own else torch.zeros_like(other)  # no grain
+        first = own[name].cpu() if name in own else torch.zeros_like(other)  # no grain
         tensor.copy_(first.lerp(other, weight))
     like = next(network.decoder.parameters())
     decoder = decoder.to(like.device, like.dtype, memory_format=torch.channels_last)

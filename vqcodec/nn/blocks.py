@@ -14,14 +14,6 @@ def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, weight, bias, dilation=2 if dilated else 1)
 
 
-def even_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """`point_conv`, with the same numbers for a position in a map of any size: torch gives float32
-    maps of few numbers to oneDNN, which sums them as those of large maps, only in batches."""
-    if x.device.type != "cpu" or len(x) > 1 or x.numel() > ONEDNN_MIN:
-        return point_conv(x, weight)
-    return F.conv2d(torch.cat([x, x]), weight, dilation=2)[:1]
-
-
 def in_raster(weight: Tensor, side: int) -> Tensor:
     """Weights, channels first: the order of F.pixel_shuffle -> that of `transforms.to_blocks`."""
     return weight.unflatten(0, (-1, side * side)).transpose(0, 1).flatten(0, 1)

@@ -2,5 +2,5 @@
 
 It encodes and decodes pictures of one tile with the models that are shipped. Its graphs are made
 of the same files, when they are loaded. The networks of `vqcodec.nn` are the reference: indices
-are the same, pixels within one level in 255, seldom two.
+are the same, pixels within one level in 255.
 """
