@@ -18,7 +18,7 @@ LAYERS = [
     {"errors"},
     {"config", "metadata"},
     {"cursor", "files", "formats", "geometry"},
-    {"container", "freqs", "metrics", "nn", "pixels", "rans", "shipped"},
+    {"ahead", "container", "freqs", "metrics", "nn", "pixels", "rans", "shipped"},
     {"chunks", "drawing", "model_files", "salvage", "strips", "symbols"},
     {"weights"},
     {"rate_control", "realism", "tile_coder", "tiling"},
@@ -30,6 +30,7 @@ LAYERS = [
 ]
 # What a unit may import besides the standard library; the others may import nothing.
 ALLOWED = {
+    "ahead": {"torch"},
     "chunks": {"numpy", "PIL"},
     "formats": {"PIL"},
     "strips": {"numpy", "PIL"},

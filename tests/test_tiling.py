@@ -1,5 +1,9 @@
 """Windows with halos give what the whole picture gives; crops and strips are parts of it."""
 
+import threading
+import time
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +12,7 @@ from conftest import random_network, smooth_picture
 from vqcodec import container, pixels, tiling
 from vqcodec.config import TransformConfig
 from vqcodec.container import Rectangle
+from vqcodec.errors import CorruptError
 from vqcodec.geometry import latents_across
 from vqcodec.nn.transforms import Decoder, Encoder, LinearPath
 from vqcodec.rate_control import setting
@@ -214,3 +219,94 @@ def test_indices_paint_the_same_in_windows(codec, tiled, painted, small):
     found = np.asarray(codec.decode_indices(codec.read_indices(tiled))).astype(int)
 
     assert np.abs(found - painted[..., :3]).max() <= 1
+
+
+@pytest.fixture(params=[2, 3])
+def workers(request):
+    """As many threads of torch, and so tiles at a time, where other tests have one."""
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
+def at_once(codec, monkeypatch) -> list[int]:
+    """How many tiles are worked on when one begins; each waits for others."""
+    busy, found, lock = [0], [], threading.Lock()
+
+    def listen(work, *arguments):
+        with lock:
+            busy[0] += 1
+            found.append(busy[0])
+        time.sleep(0.05)
+        try:
+            return work(*arguments)
+        finally:
+            with lock:
+                busy[0] -= 1
+
+    for name in ("encode", "decode"):
+        work = partial(listen, getattr(codec.tiles, name))
+        monkeypatch.setattr(codec.tiles, name, work)
+    return found
+
+
+@pytest.mark.parametrize("effort", [1, 3])
+def test_tiles_at_once_give_the_same_bytes(codec, small, workers, effort, monkeypatch):
+    rgb = smooth_picture(200, 300)
+    torch.set_num_threads(1)
+    expected = codec.encode(rgb, 60, effort=effort)
+    found = at_once(codec, monkeypatch)
+    torch.set_num_threads(workers)
+
+    assert codec.encode(rgb, 60, effort=effort) == expected
+    assert max(found) == (workers if effort == 1 else 2)
+
+
+@pytest.mark.parametrize("crop", [None, *CROPS])
+def test_tiles_at_once_give_the_same_pixels(codec, tiled, small, workers, crop, monkeypatch):
+    torch.set_num_threads(1)
+    expected = codec.decode(tiled, crop=crop)
+    found = at_once(codec, monkeypatch)
+    torch.set_num_threads(workers)
+
+    assert codec.decode(tiled, crop=crop).tobytes() == expected.tobytes()
+    assert max(found) == min(workers, len(found))
+
+
+def test_tiles_at_once_give_the_same_tokens(codec, tiled, small, workers):
+    torch.set_num_threads(1)
+    words, tables = codec.read_indices(tiled).words, codec.read_tables(tiled)
+    torch.set_num_threads(workers)
+
+    assert np.array_equal(codec.read_indices(tiled).words, words)
+    assert np.array_equal(codec.read_tables(tiled), tables)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_first_bad_tile_is_told_behind_the_strips_before_it(codec, tiled, small, count):
+    header, tiles, parts = container.unpack(tiled)
+    bad = list(tiles)
+    bad[11] = bad[11]._replace(fine=bad[11].fine + b"1234")
+    bad[12] = bad[12]._replace(fine=bad[12].fine + b"12345678")
+    before, left = threading.active_count(), []
+    torch.set_num_threads(count)
+    try:
+        strips = codec.decode_strips(container.pack(header, bad, parts))
+        with pytest.raises(CorruptError) as error:
+            left.extend(strips.rows)
+    finally:
+        torch.set_num_threads(1)
+
+    assert len(left) == 2
+    assert threading.active_count() == before
+    assert "1" in str(error.value)
+
+
+def test_strips_that_nobody_reads_leave_no_thread(codec, tiled, small, workers):
+    before = threading.active_count()
+    strips = codec.decode_strips(tiled)
+    next(strips.rows)
+    assert threading.active_count() > before
+    del strips
+
+    assert threading.active_count() == before

@@ -6,16 +6,17 @@ may differ by one level in 255.
 """
 
 import copy
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from . import chunks, container, pixels, preview, shipped, symbols, tiling, weights
+from .ahead import AT_ONCE, Ahead
 from .concealment import conceal, tile_notices
 from .container import Header, Rectangle
 from .drawing import Drawing
@@ -28,12 +29,13 @@ from .pixels import Source
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, FIDELITY, Setting, setting
 from .realism import Painters
 from .salvage import TileState, salvage
-from .search import HALO, search
+from .search import HALO, SEARCHES, search
 from .strips import Strips, to_image
 from .tile_coder import Coded, TileCoder
 from .tiling import Maps
 
 Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
+Result = TypeVar("Result")
 
 
 class Rescued(NamedTuple):
@@ -251,8 +253,7 @@ class Codec:
         """The tokens of a .vqc file, without painting it. Raises as `decode`."""
         file = container.unpack(data, max_pixels)
         self._check(file.header.model_id, file.header.level)
-        places = enumerate(container.tile_grid(file.header))
-        return self._indices(file.header, (self._read_tile(file, *tile) for tile in places))
+        return self._indices(file.header, self._tiles(file.header, partial(self._read_tile, file)))
 
     def read_tables(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         """Which table codes each index: int16 [h, w, C], the place in `model.freqs`, -1 where
@@ -262,8 +263,9 @@ class Codec:
         self._check(file.header.model_id, file.header.level)
         shape = (*_grid(file.header), self.model.config.transform.latents)
         tables = np.empty(shape, dtype=np.int16)
-        for number, place in enumerate(container.tile_grid(file.header)):
-            _cut_words(tables, place)[:] = self._read_tile(file, number, place).tables
+        tiles = self._tiles(file.header, partial(self._read_tile, file))
+        for tile, place in zip(tiles, container.tile_grid(file.header), strict=True):
+            _cut_words(tables, place)[:] = tile.tables
         return tables
 
     def decode_indices(self, indices: Indices, *, realism: float = 0.0) -> Image.Image:
@@ -307,24 +309,33 @@ class Codec:
         picture = pixels.load(image, max_pixels)
         header = self._header(best.level, *picture.rgb.shape[1::-1], picture.grey)
         container.check_tiles(header, max_pixels)
-        return header, self._encode_tiles(picture.rgb, header, best, effort)
+        if self.model.config.task is not None:
+            effort = 1  # search would bring back what a network with a task takes away
+        encode = partial(self._encode_tile, picture.rgb, header, best, effort)
+        most = SEARCHES if effort > 1 else AT_ONCE
+        return header, self._tiles(header, lambda _, tile: encode(tile), most)
 
     @torch.inference_mode()
-    def _encode_tiles(
-        self, rgb: np.ndarray, header: Header, setting: Setting, effort: int
-    ) -> Iterator[Coded]:
+    def _encode_tile(
+        self, rgb: np.ndarray, header: Header, setting: Setting, effort: int, tile: Rectangle
+    ) -> Coded:
         whole = tiling.grid_of(header.width, header.height)
-        for tile in container.tile_grid(header):
-            place = tiling.widened(tile, HALO if effort > 1 else 0, whole)
-            y = Maps(tiling.analyse(self.network, rgb, header.level, place), place)
-            # Search would bring back what a network with a task takes away.
-            if effort == 1 or self.model.config.task is not None:
-                yield self.tiles.encode(y.cut(tile), header.level, setting.fidelity)
-                continue
-            own = tiling.pixels_of(tile)
-            part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
-            choice = search(self.searched, part, y, tile, setting, effort)
-            yield self.tiles.encode(choice.latents, header.level, choice.fidelity)
+        place = tiling.widened(tile, HALO if effort > 1 else 0, whole)
+        y = Maps(tiling.analyse(self.network, rgb, header.level, place), place)
+        if effort == 1:
+            return self.tiles.encode(y.cut(tile), header.level, setting.fidelity)
+        own = tiling.pixels_of(tile)
+        part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
+        choice = search(self.searched, part, y, tile, setting, effort)
+        return self.tiles.encode(choice.latents, header.level, choice.fidelity)
+
+    def _tiles(
+        self, header: Header, work: Callable[[int, Rectangle], Result], most: int = AT_ONCE
+    ) -> Iterator[Result]:
+        """What `work` makes of the number and place of each tile, a few at a time."""
+        places = list(enumerate(container.tile_grid(header)))
+        with Ahead(self.device, min(most, len(places))) as ahead:
+            yield from ahead.map(lambda tile: work(*tile), places)
 
     @torch.inference_mode()
     def _read_tile(self, file: container.Unpacked, number: int, place: Rectangle) -> Coded:

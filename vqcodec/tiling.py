@@ -6,13 +6,14 @@ of the whole picture: what the networks see at once is no matter of the format.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .ahead import AT_ONCE, Ahead
 from .config import STRIDE, TransformConfig
 from .container import Header, Rectangle, tile_grid
 from .geometry import latents_across
@@ -108,50 +109,72 @@ def paint(
     """Paint a place of a picture strip by strip, from the top: uint8 [n, crop.width, 3] each,
     of a grey picture [n, crop.width, 1].
 
-    crop: in pixels, inside the picture. latents_of is asked once, in raster order, for each tile
-    whose latents matter to the crop.
+    crop: in pixels, inside the picture. latents_of is asked once for each tile whose latents
+    matter to the crop, a few ahead of the painting, in several threads at once.
     """
-    halo, region = reach(network.config.transform), _cover(crop)
-    needed = widened(region, halo, grid_of(header.width, header.height))
+    region = _cover(crop)
+    needed = widened(region, reach(network.config.transform), grid_of(header.width, header.height))
     side = SIDE if region.width * region.height > WHOLE else max(region.width, region.height)
-    top = region.y
-    for known in _bands(network, header, needed, latents_of):
+    across = -(-region.width // side)
+    parts = ((n, tile, meet(tile, needed)) for n, tile in enumerate(tile_grid(header)))
+    tiles = [item for item in parts if item[2]]
+
+    def work(item: tuple[Maps, Rectangle, Rectangle]) -> tuple[Rectangle, np.ndarray]:
+        known, strip, window = item
+        return strip, _paint_window(network, header, known, window)
+
+    with Ahead(network.lambdas.device, min(AT_ONCE, len(tiles))) as ahead:
+        latents = ahead.map(lambda item: latents_of(*item[:2]), tiles)
+        windows = _windows(network, _bands(network, needed, tiles, latents), needed, region, side)
+        # One window is painted at once, with all threads; else up to the end of the next strip.
+        alone = side >= max(region.width, region.height)
+        painted = map(work, windows) if alone else ahead.map(work, windows, across + 1)
+        while row := list(islice(painted, across)):
+            yield _crop_strip(np.concatenate([part for _, part in row], 1), row[0][0], crop)
+
+
+def _windows(
+    network: Network, bands: Iterator[Maps], needed: Rectangle, region: Rectangle, side: int
+) -> Iterator[tuple[Maps, Rectangle, Rectangle]]:
+    """What to paint, in raster order: known latents, the strip of the region, its window."""
+    halo, top = reach(network.config.transform), region.y
+    for known in bands:
         # The rows whose halo is known, too: in the last band that is all of them.
         ready = _end(region) if _end(known.place) == _end(needed) else _end(known.place) - halo
         while top < ready:
             strip = region._replace(y=top, height=min(side, ready - top))
-            windows = [
-                Rectangle(x, top, min(side, region.x + region.width - x), strip.height)
-                for x in range(region.x, region.x + region.width, side)
-            ]
-            parts = [_paint_window(network, header, known, window) for window in windows]
-            yield _crop_strip(np.concatenate(parts, 1), strip, crop)
+            for x in range(region.x, region.x + region.width, side):
+                width = min(side, region.x + region.width - x)
+                yield known, strip, Rectangle(x, top, width, strip.height)
             top = _end(strip)
 
 
 def _bands(
-    network: Network, header: Header, needed: Rectangle, latents_of: LatentsOf
+    network: Network,
+    needed: Rectangle,
+    tiles: list[tuple[int, Rectangle, Rectangle]],
+    latents: Iterator[Tensor],
 ) -> Iterator[Maps]:
     """For each row of tiles the latents known by then, without those that are too far above to
-    matter to rows whose halo was not known the time before."""
+    matter to rows whose halo was not known the time before. tiles: number, place, needed part."""
     device, channels = network.lambdas.device, network.config.transform.latents
     overlap = 2 * reach(network.config.transform)
-    tiles = ((n, tile, meet(tile, needed)) for n, tile in enumerate(tile_grid(header)))
     kept = torch.empty(1, channels, 0, needed.width, device=device)
-    for _, row in groupby((item for item in tiles if item[2]), key=lambda item: item[1].y):
+    for _, row in groupby(tiles, key=lambda item: item[1].y):
         row = list(row)
         own = row[0][2]
         band = torch.empty(1, channels, own.height, needed.width, device=device)
         band = band.contiguous(memory_format=torch.channels_last)
-        for number, tile, part in row:
+        for _, tile, part in row:
             x = part.x - needed.x
-            band[..., x : x + part.width] = Maps(latents_of(number, tile), tile).cut(part)
+            band[..., x : x + part.width] = Maps(next(latents), tile).cut(part)
         known = torch.cat([kept, band], 2) if kept.shape[2] else band
         kept = known[:, :, -overlap:]
         height = known.shape[2]
         yield Maps(known, Rectangle(needed.x, _end(own) - height, needed.width, height))
 
 
+@torch.inference_mode()
 def _paint_window(network: Network, header: Header, known: Maps, window: Rectangle) -> np.ndarray:
     """Paint latents that are known, as is their halo: uint8 [16 * height, 16 * width, 3 or 1]."""
     grid = grid_of(header.width, header.height)

@@ -1,0 +1,184 @@
+"""Calls ahead of their use: in order, bounded, within torch's threads, ended with their user."""
+
+import signal
+import threading
+import time
+from itertools import count
+
+import pytest
+import torch
+
+from vqcodec import ahead
+from vqcodec.ahead import Ahead
+
+CPU = torch.device("cpu")
+PATIENCE = 20  # seconds
+
+
+@pytest.fixture(autouse=True)
+def _same_threads():
+    """Four threads of torch, and none left of ours."""
+    before = threading.active_count()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(1)
+    assert threading.active_count() == before
+
+
+def backwards(number: int) -> int:
+    """Later ones are done sooner."""
+    time.sleep(0.02 * (5 - number))
+    return number
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+def test_results_come_in_order(most):
+    with Ahead(CPU, most) as calls:
+        assert list(calls.map(backwards, range(6))) == list(range(6))
+        assert list(calls.map(backwards, [])) == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_the_first_error_comes_behind_the_results_before_it(most):
+    def work(number: int) -> int:
+        if number in (2, 3):
+            time.sleep(0.05 * (3 - number))  # the second one is first to fail
+            raise ValueError(number)
+        return number
+
+    found = []
+    with Ahead(CPU, most) as calls, pytest.raises(ValueError, match="2"):
+        found.extend(calls.map(work, range(9)))
+
+    assert found == [0, 1]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_an_error_of_the_items_comes_behind_the_results_before_it(most):
+    def items():
+        yield from range(2)
+        raise ValueError("no more")
+
+    found = []
+    with Ahead(CPU, most) as calls, pytest.raises(ValueError, match="no more"):
+        found.extend(calls.map(backwards, items()))
+
+    assert found == [0, 1]
+
+
+@pytest.mark.parametrize(("most", "depth", "expected"), [(2, None, 3), (3, 5, 5), (1, 5, 1)])
+def test_only_so_many_items_are_taken_ahead(most, depth, expected):
+    taken = []
+
+    def items():
+        for number in count():
+            taken.append(number)
+            yield number
+
+    with Ahead(CPU, most) as calls:
+        results = calls.map(abs, items(), depth)
+        assert taken == []
+        for done in range(3):
+            assert next(results) == done
+            assert len(taken) == expected + done
+
+
+@pytest.mark.parametrize(("most", "each"), [(1, 4), (2, 2), (3, 1), (4, 1), (9, 1)])
+def test_the_threads_of_torch_are_divided(most, each):
+    with Ahead(CPU, most) as calls:
+        shares = set(calls.map(lambda _: torch.get_num_threads(), range(5)))
+        inside = torch.get_num_threads(), shares_of_a_new_thread()
+
+    assert calls.count == min(most, 4)
+    assert shares == {each}
+    assert inside == (4, 4)
+    assert torch.get_num_threads() == shares_of_a_new_thread() == 4
+
+
+def shares_of_a_new_thread() -> int:
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_gpu_has_one_call_at_a_time():
+    assert Ahead(torch.device("cuda"), 4).count == 1
+
+
+def test_the_user_of_the_results_counts_as_one_that_works():
+    lock, busy, most = threading.Lock(), [0], [0]
+
+    def step(by: int) -> None:
+        with lock:
+            busy[0] += by
+            most[0] = max(most[0], busy[0])
+
+    def work(number: int) -> None:
+        step(1)
+        time.sleep(0.02)
+        step(-1)
+
+    with Ahead(CPU, 2) as calls:
+        for _ in calls.map(work, range(8), 4):
+            step(1)
+            time.sleep(0.03)
+            step(-1)
+
+    assert most[0] == 2
+
+
+def until_unwanted(started: threading.Event) -> None:
+    """Work that goes on until its result is of no use."""
+    started.set()
+    limit = time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
+        ahead.check_wanted()
+        time.sleep(0.01)
+    pytest.fail("nobody ended the call")
+
+
+def test_leaving_ends_the_calls_under_way():
+    started, start = threading.Event(), time.monotonic()
+    with Ahead(CPU, 2) as calls:
+        results = calls.map(lambda n: n and until_unwanted(started), range(5))
+        assert next(results) == 0
+        assert started.wait(PATIENCE)
+
+    assert time.monotonic() - start < PATIENCE / 2
+
+
+def test_a_result_that_is_wanted_is_not_stopped():
+    ahead.check_wanted()
+    with Ahead(CPU, 2) as calls:
+        assert list(calls.map(lambda _: ahead.check_wanted(), range(3))) == [None] * 3
+
+
+def test_an_interrupt_ends_all():
+    started, start = threading.Event(), time.monotonic()
+
+    def interrupt() -> None:
+        started.wait(PATIENCE)
+        signal.raise_signal(signal.SIGINT)
+
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    with pytest.raises(KeyboardInterrupt), Ahead(CPU, 2) as calls:
+        list(calls.map(lambda _: until_unwanted(started), range(5)))
+    sender.join()
+
+    assert time.monotonic() - start < PATIENCE / 2
+
+
+def test_a_system_without_threads_left_raises_and_leaves_none(monkeypatch):
+    start, allowed = threading.Thread.start, iter([True])
+
+    def limited(thread: threading.Thread) -> None:
+        if not next(allowed, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError, match="start new thread"), Ahead(CPU, 3):
+        pytest.fail("it began")

@@ -1,0 +1,113 @@
+"""Calls made a few ahead of their use, several at once, with results in order.
+
+The threads that torch has for an operation are divided between the calls: together they use as
+many as one operation would, without waiting for each other inside it.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+import torch
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+AT_ONCE = 4  # calls, however many the threads: memory grows with each
+# Other backends have one number of threads for the whole process.
+_OWN_NUMBER = "backend: OpenMP" in torch.__config__.parallel_info()
+_current = threading.local()  # of a thread that makes calls, `ended`: nobody wants their results
+
+
+class Ended(Exception):
+    """Raised in a call whose result nobody wants any more."""
+
+
+def check_wanted() -> None:
+    """In a long call, now and then. Raises Ended if nobody wants its result any more."""
+    ended = getattr(_current, "ended", None)
+    if ended is not None and ended.is_set():
+        raise Ended
+
+
+class Ahead:
+    """A context that makes calls, `count` at a time; leaving it ends those under way.
+
+    count: 1 makes each in the thread that asks for its result, with all threads of torch.
+    """
+
+    def __init__(self, device: torch.device, most: int):
+        """most: calls at a time. On GPUs, which are busy with one, it is 1."""
+        self._threads = torch.get_num_threads()
+        able = device.type == "cpu" and _OWN_NUMBER
+        self.count = min(most, self._threads) if able else 1
+        self._ended = threading.Event()
+        # For whoever works: calls, and the user of their results except while it waits for one.
+        self._turns = threading.Semaphore(self.count - 1)
+
+    def __enter__(self) -> "Ahead":
+        if self.count == 1:
+            return self
+        started = threading.Barrier(self.count)
+        self._pool = ThreadPoolExecutor(self.count, initializer=self._begin)
+        try:
+            for found in [self._pool.submit(started.wait) for _ in range(self.count)]:
+                found.result()
+        except BaseException:
+            started.abort()
+            self.__exit__()
+            raise
+        torch.set_num_threads(self._threads)  # what a thread sets, later ones start with
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        if self.count > 1:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(
+        self, work: Callable[[Item], Result], items: Iterable[Item], depth: int | None = None
+    ) -> Iterator[Result]:
+        """The results of `work` on each item, in order; what a call raises comes in its place,
+        and so does what `items` raises.
+
+        depth: items that are taken before the first result is; None: one more than are worked on.
+        """
+        if self.count == 1:
+            yield from map(work, items)
+            return
+        calls = self._calls(work, items)
+        pending = deque(islice(calls, depth or self.count + 1))
+        while pending:
+            yield self._take(pending.popleft())
+            pending.extend(islice(calls, 1))
+
+    def _calls(
+        self, work: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator["Future[Result]"]:
+        try:
+            for item in items:
+                yield self._pool.submit(self._call, work, item)
+        except Exception as exc:
+            failed = Future()
+            failed.set_exception(exc)
+            yield failed
+
+    def _call(self, work: Callable[[Item], Result], item: Item) -> Result:
+        with self._turns:
+            check_wanted()
+            return work(item)
+
+    def _take(self, call: "Future[Result]") -> Result:
+        self._turns.release()
+        wait([call])
+        self._turns.acquire()
+        return call.result()
+
+    def _begin(self) -> None:
+        """Of each thread: its share of torch's."""
+        _current.ended = self._ended
+        torch.get_num_threads()  # else it takes the process's number when it first computes
+        torch.set_num_threads(self._threads // self.count)
