@@ -129,6 +129,21 @@ def test_the_user_of_the_results_counts_as_one_that_works():
     assert most[0] == 2
 
 
+def test_the_user_of_a_result_goes_before_calls_that_have_not_begun():
+    begun = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.02 if number == 0 else 0.1)
+
+    with Ahead(CPU, 2) as calls:
+        results = calls.map(work, range(9), 9)
+        next(results)
+        assert sorted(begun) == [0, 1]
+        time.sleep(0.15)
+        assert sorted(begun) == [0, 1, 2]  # one beside the user
+
+
 def until_unwanted(started: threading.Event) -> None:
     """Work that goes on until its result is of no use."""
     started.set()
@@ -160,7 +175,7 @@ def test_an_interrupt_ends_all():
 
     def interrupt() -> None:
         started.wait(PATIENCE)
-        signal.raise_signal(signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     sender = threading.Thread(target=interrupt)
     sender.start()

@@ -7,7 +7,7 @@ many as one operation would, without waiting for each other inside it.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -44,8 +44,9 @@ class Ahead:
         able = device.type == "cpu" and _OWN_NUMBER
         self.count = min(most, self._threads) if able else 1
         self._ended = threading.Event()
-        # For whoever works: calls, and the user of their results except while it waits for one.
-        self._turns = threading.Semaphore(self.count - 1)
+        # At most `count` work: calls, and the user of their results unless it waits for one.
+        self._turns, self._working, self._user_is_next = threading.Condition(), 1, False
+        self._line: deque[int] = deque()  # threads with a call to begin, in order
 
     def __enter__(self) -> "Ahead":
         if self.count == 1:
@@ -96,15 +97,40 @@ class Ahead:
             yield failed
 
     def _call(self, work: Callable[[Item], Result], item: Item) -> Result:
+        me = threading.get_ident()
         with self._turns:
+            self._line.append(me)
+            self._turns.wait_for(
+                lambda: self._line[0] == me and self._working + self._user_is_next < self.count
+            )
+            self._line.popleft()
+            self._working += 1
+            self._turns.notify_all()
+        try:
             check_wanted()
             return work(item)
+        finally:
+            self._rest()
 
     def _take(self, call: "Future[Result]") -> Result:
-        self._turns.release()
-        wait([call])
-        self._turns.acquire()
+        self._rest()
+        call.add_done_callback(self._wake_user)
+        with self._turns:
+            self._turns.wait_for(lambda: self._user_is_next and self._working < self.count)
+            self._user_is_next = False
+            self._working += 1
         return call.result()
+
+    def _rest(self) -> None:
+        with self._turns:
+            self._working -= 1
+            self._turns.notify_all()
+
+    def _wake_user(self, _: "Future[Result]") -> None:
+        """Before another call begins: what the user does next may give work to others."""
+        with self._turns:
+            self._user_is_next = True
+            self._turns.notify_all()
 
     def _begin(self) -> None:
         """Of each thread: its share of torch's."""
