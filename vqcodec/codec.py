@@ -309,8 +309,6 @@ class Codec:
         picture = pixels.load(image, max_pixels)
         header = self._header(best.level, *picture.rgb.shape[1::-1], picture.grey)
         container.check_tiles(header, max_pixels)
-        if self.model.config.task is not None:
-            effort = 1  # search would bring back what a network with a task takes away
         encode = partial(self._encode_tile, picture.rgb, header, best, effort)
         most = SEARCHES if effort > 1 else AT_ONCE
         return header, self._tiles(header, lambda _, tile: encode(tile), most)
@@ -322,7 +320,8 @@ class Codec:
         whole = tiling.grid_of(header.width, header.height)
         place = tiling.widened(tile, HALO if effort > 1 else 0, whole)
         y = Maps(tiling.analyse(self.network, rgb, header.level, place), place)
-        if effort == 1:
+        # Search would bring back what a network with a task takes away.
+        if effort == 1 or self.model.config.task is not None:
             return self.tiles.encode(y.cut(tile), header.level, setting.fidelity)
         own = tiling.pixels_of(tile)
         part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
