@@ -7,7 +7,7 @@ many as one operation would, without waiting for each other inside it.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -18,22 +18,10 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 AT_ONCE = 4  # calls, however many the threads: memory grows with each
 # Other backends have one number of threads for the whole process.
 _OWN_NUMBER = "backend: OpenMP" in torch.__config__.parallel_info()
-_current = threading.local()  # of a thread that makes calls, `ended`: nobody wants their results
-
-
-class Ended(Exception):
-    """Raised in a call whose result nobody wants any more."""
-
-
-def check_wanted() -> None:
-    """In a long call, now and then. Raises Ended if nobody wants its result any more."""
-    ended = getattr(_current, "ended", None)
-    if ended is not None and ended.is_set():
-        raise Ended
 
 
 class Ahead:
-    """A context that makes calls, `count` at a time; leaving it ends those under way.
+    """A context that makes calls, `count` at a time; leaving it waits for those under way.
 
     count: 1 makes each in the thread that asks for its result, with all threads of torch.
     """
@@ -107,7 +95,8 @@ class Ahead:
             self._working += 1
             self._turns.notify_all()
         try:
-            check_wanted()
+            if self._ended.is_set():  # it was in line already
+                raise CancelledError
             return work(item)
         finally:
             self._rest()
@@ -134,6 +123,5 @@ class Ahead:
 
     def _begin(self) -> None:
         """Of each thread: its share of torch's."""
-        _current.ended = self._ended
         torch.get_num_threads()  # else it takes the process's number when it first computes
         torch.set_num_threads(self._threads // self.count)

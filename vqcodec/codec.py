@@ -29,7 +29,7 @@ from .pixels import Source
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, FIDELITY, Setting, setting
 from .realism import Painters
 from .salvage import TileState, salvage
-from .search import HALO, SEARCHES, search
+from .search import HALO, search
 from .strips import Strips, to_image
 from .tile_coder import Coded, TileCoder
 from .tiling import Maps
@@ -310,7 +310,7 @@ class Codec:
         header = self._header(best.level, *picture.rgb.shape[1::-1], picture.grey)
         container.check_tiles(header, max_pixels)
         encode = partial(self._encode_tile, picture.rgb, header, best, effort)
-        most = SEARCHES if effort > 1 else AT_ONCE
+        most = AT_ONCE if effort == 1 else 1  # a search takes 0.8 GB
         return header, self._tiles(header, lambda _, tile: encode(tile), most)
 
     @torch.inference_mode()

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from . import tiling
-from .ahead import check_wanted
 from .container import Rectangle
 from .nn.fixed import exact_arithmetic
 from .nn.model import Network
@@ -27,7 +26,6 @@ from .tiling import Maps
 
 ROUNDS = (None, 0, 1, 3, 5, 9, 14, 20, 30)  # of efforts 1 to 9; 1 takes the encoder's latents
 SIDE = 64  # latents of a window that gradients are computed in: memory grows with it
-SEARCHES = 2  # tiles at a time: each takes up to 0.6 GB
 HALO = 4  # latents around a tile that the decoder sees: as the encoder has them, not searched
 # Found on crops of held-out training pictures.
 FIDELITY = 1.4  # of the assignment: closer to the plain optimum than without search
@@ -73,7 +71,6 @@ class Search:
             self._measure(latents, bits, self.best)
         y, speed = self.best.latents, 0.0
         for number in range(rounds + 1):
-            check_wanted()
             move = self._newton(y, last=number == rounds)
             speed = MOMENTUM * speed + move
             y = y + STEP * DECAY**number * speed
