@@ -24,7 +24,7 @@ from .nn.proxy import GaussianBits, scale_bounds
 from .rate_control import FIDELITY_PER_LEVEL, Setting
 from .tiling import Maps
 
-ROUNDS = (None, 0, 1, 3, 5, 9, 14, 20, 30)  # of efforts 1 to 9; 1 takes the encoder's latents
+ROUNDS = (None, 0, 1, 4, 6, 10, 15, 21, 30)  # of efforts 1 to 9; 1 takes the encoder's latents
 SIDE = 64  # latents of a window that gradients are computed in: memory grows with it
 HALO = 4  # latents around a tile that the decoder sees: as the encoder has them, not searched
 # Found on crops of held-out training pictures.
