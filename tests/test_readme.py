@@ -167,8 +167,8 @@ def test_our_options_in_the_table_exist():
                 assert name in ("-", "--target-bpp", "VQCODEC_ENCODE_QUALITY", "_VQCODEC_COMPLETE")
 
 
-def test_the_figures_of_the_tokens_are_those_of_base_4():
-    config = ModelConfig.from_json((shipped.folder_of("base-4") / "config.json").read_text())
+def test_the_figures_of_the_tokens_are_those_of_base_5():
+    config = ModelConfig.from_json((shipped.folder_of("base-5") / "config.json").read_text())
     sizes = [size - 1 for size in table_sizes(config.quantizer)]  # without the escape
     scalars, pairs = sizes[: config.quantizer.classes], sizes[config.quantizer.classes :]
     passes = config.prior.passes
@@ -182,7 +182,7 @@ def test_the_figures_of_the_tokens_are_those_of_base_4():
     assert "channels 0-7, 8-39, 40-103, 104-255, 256-511 and 512-639" in text
     assert groups == [(0, 8), (8, 40), (40, 104), (104, 256), (256, 512), (512, 640)]
     assert f"from level {passes[-2].min_level} and {passes[-1].min_level} on" in text
-    assert [(p.start, p.stop) for p in passes].count((0, 8)) == 3
+    assert [(p.start, p.stop) for p in passes].count((0, 8)) == 4
 
 
 def test_the_examples_in_the_text_exist():
