@@ -279,7 +279,7 @@ def _networks(codec: Codec, options: Options) -> None:
     }
     work.table(codec.network, transforms | {"prior": lambda: codec.read_indices(data)}, area)
     kinds = {name: getattr(codec.network, name).head.weight.dtype for name in transforms}
-    peaks = {kind: work.peak_rate(kind) for kind in kinds.values()}
+    peaks = {kind: work.peak_rate(kind) for kind in dict.fromkeys(kinds.values())}
     rates = ", ".join(f"{peaks[kind] / 1e9:.1f} of {_short(kind)}" for kind in peaks)
     print(f"\npeak of a matrix product, GMAC/s: {rates}; shares of the time in")
     heads = ["transform", "in", "ms", "products", "those at half the peak", "GMAC/s", "of the peak"]

@@ -99,6 +99,7 @@ def test_a_share_of_the_varied_crops_is_drawn(tmp_path):
 
     assert set(coloured[:20]) == {2}
     assert 3 < sum(coloured[20:]) < 17
+    assert set(coloured[20:]) == {0, 1}
 
 
 def test_dead_leaves_are_even_surfaces_with_sharp_edges():

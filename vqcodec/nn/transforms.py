@@ -165,7 +165,7 @@ class Decoder(nn.Module):
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
         h = from_blocks(self.up(h), 2)
         if noise is not None:
-            h = h + self.grain(noise.to(h.dtype))
+            h = h + self.grain(noise)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
         residual = from_blocks(self.head(h), FINE)
         return from_blocks(blocks, STRIDE).add_(PIXEL_MEAN).add_(residual.float(), alpha=0.05)

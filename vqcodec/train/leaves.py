@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 LEAVES = 12  # laid over a crop; each is left out by chance
-SIDES = 4  # half-planes that a leaf is what is common to
-FAR = 1e4  # pixels: a side that is not there
+SIDES = 4  # of a polygon
+FAR = 1e4  # pixels
 EVEN = 0.6  # of the leaves have one colour and its shading, the others texture as well
 
 
@@ -56,18 +56,14 @@ def _leaf(count: int, size: int, generator: torch.Generator) -> Tensor:
     kind = torch.randint(5, (count, 1, 1), generator=generator)  # 4: none
     turn, width = uniform(0, 2 * math.pi), torch.exp2(uniform(-0.5, 3.5))
     centre, spacing = uniform(-size / 2, size / 2), width + uniform(4, size / 2)
-    inside = torch.full((count, size, size), FAR)
+    polygon = torch.full((count, size, size), FAR)
     for side in range(SIDES):
         angle = turn + 2 * math.pi / SIDES * (side + uniform(-0.3, 0.3))
-        away = torch.where(kind == 0, uniform(2, size / 3), FAR) + centre * angle.cos()
-        inside = torch.minimum(inside, away - _along(angle, size))
+        away = uniform(2, size / 3) + centre * angle.cos()
+        polygon = torch.minimum(polygon, away - _along(angle, size))
     across = _along(turn, size) - centre
-    parallel = torch.remainder(across, spacing) - spacing / 2
-    for other, distance in (
-        (1, width / 2 - across.abs()),
-        (2, across),
-        (3, width / 2 - parallel.abs()),
-    ):
-        inside = torch.where(kind == other, distance, inside)
-    inside = torch.where(kind == 4, torch.full_like(inside, -FAR), inside)
+    line = width / 2 - across.abs()
+    rows = width / 2 - (torch.remainder(across, spacing) - spacing / 2).abs()
+    kinds = torch.stack([polygon, line, across, rows, torch.full_like(polygon, -FAR)])
+    inside = kinds[kind.flatten(), torch.arange(count)]
     return (0.5 + inside / uniform(0.5, 2)).clamp(0, 1)[:, None]
