@@ -42,7 +42,7 @@ def test_the_cost_is_that_of_the_file(codec):
     search = begin(codec, 60)
     choice = search.run(3)
     level = int(search.levels)
-    coded = codec.tiles.encode(choice.latents, level, choice.fidelity)
+    coded = codec.tiles.encode(choice.latents, level, search.fidelity)
     painted = codec.network.synthesise(coded.latents, search.levels).clamp(0, 1)
     error = float(((painted - search.x) ** 2).sum()) * 255**2 / 3
 
@@ -69,7 +69,7 @@ def test_gradients_in_windows_are_those_of_the_whole_tile(codec, monkeypatch, ti
         monkeypatch.setattr(search_module, "SIDE", side)
         search = begin(codec, 60, tile)
         y = search.best.latents.detach().requires_grad_()
-        latents, bits, proxy = search._decoded(y, search.fidelity)
+        latents, bits, proxy = search._decoded(y)
         (along_bits,) = torch.autograd.grad(proxy, y)
         error, along_error = search._squared_error(latents.detach(), differentiate=True)
         found.append((latents, bits, along_bits, error, along_error))

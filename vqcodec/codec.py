@@ -326,7 +326,7 @@ class Codec:
         own = tiling.pixels_of(tile)
         part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
         choice = search(self.searched, part, y, tile, setting, effort)
-        return self.tiles.encode(choice.latents, header.level, choice.fidelity)
+        return self.tiles.encode(choice.latents, header.level, setting.fidelity)
 
     def _tiles(
         self, header: Header, work: Callable[[int, Rectangle], Result], most: int = AT_ONCE

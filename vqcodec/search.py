@@ -21,14 +21,13 @@ from .container import Rectangle
 from .nn.fixed import exact_arithmetic
 from .nn.model import Network
 from .nn.proxy import GaussianBits, scale_bounds
-from .rate_control import FIDELITY_PER_LEVEL, Setting
+from .rate_control import Setting
 from .tiling import Maps
 
-ROUNDS = (None, 0, 1, 4, 6, 10, 15, 21, 30)  # of efforts 1 to 9; 1 takes the encoder's latents
+ROUNDS = (None, 1, 3, 5, 7, 11, 16, 22, 31)  # of efforts 1 to 9; 1 takes the encoder's latents
 SIDE = 64  # latents of a window that gradients are computed in: memory grows with it
 HALO = 4  # latents around a tile that the decoder sees: as the encoder has them, not searched
 # Found on crops of held-out training pictures.
-FIDELITY = 1.4  # of the assignment: closer to the plain optimum than without search
 STEP = 0.15  # of Newton's; 0.5 diverges
 MOMENTUM = 0.5
 DECAY = 0.94  # of the step, each round
@@ -39,7 +38,6 @@ class Choice(NamedTuple):
     """What to assign words to."""
 
     latents: Tensor  # [1, C, h, w] of the tile, in steps
-    fidelity: float
     cost: float  # bits + lambda * squared error over the tile's pixels, channels averaged
 
 
@@ -59,16 +57,12 @@ class Search:
         ratio = float(network.lambdas[1] / network.lambdas[0])
         self.weight = float(network.lambdas[setting.level]) * ratio**setting.tilt
         self.curvature = 2 * network.kappa(self.levels, ratio**setting.tilt)
-        self.fidelity = FIDELITY * FIDELITY_PER_LEVEL**setting.tilt
+        self.fidelity = setting.fidelity
         self.noise = torch.Generator(device).manual_seed(0)  # a picture's file is always the same
-        first = around.cut(tile).clone()
-        self.best = Choice(first, setting.fidelity, math.inf)
+        self.best = Choice(around.cut(tile).clone(), math.inf)
 
     def run(self, rounds: int) -> Choice:
-        """Try the first choice, that of a lower fidelity, and `rounds` steps from there."""
-        with torch.no_grad():
-            latents, bits, _ = self._decoded(self.best.latents, self.best.fidelity)
-            self._measure(latents, bits, self.best)
+        """Try the first choice, and `rounds` steps from there."""
         y, speed = self.best.latents, 0.0
         for number in range(rounds + 1):
             move = self._newton(y, last=number == rounds)
@@ -76,13 +70,13 @@ class Search:
             y = y + STEP * DECAY**number * speed
         return self.best
 
-    def _decoded(self, y: Tensor, fidelity: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _decoded(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Assign: latents as they are decoded, their bits, and a proxy of the bits that is
         differentiable in y by way of the context alone."""
         low, high = scale_bounds(self.network.config.quantizer)
         bits, proxy = 0.0, y.new_zeros(())
         spare = y.requires_grad and self.tile.width * self.tile.height > SIDE**2
-        for result in self.network.quantise(y.to(self.engine), self.levels, fidelity, spare):
+        for result in self.network.quantise(y.to(self.engine), self.levels, self.fidelity, spare):
             step, chosen = result.step, result.chosen
             spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
             bits = bits + (spent * step.mask).sum()
@@ -116,28 +110,27 @@ class Search:
         return error * 255**2 / 3, slope.cut(self.tile) if differentiate else None
 
     def _measure(
-        self, latents: Tensor, bits: Tensor, choice: Choice, differentiate: bool = False
+        self, y: Tensor, latents: Tensor, bits: Tensor, differentiate: bool = False
     ) -> Tensor | None:
-        """Keep the choice if it is the best so far. Returns the gradient of its error."""
+        """Keep y if its choice is the best so far. Returns the gradient of its error."""
         error, slope = self._squared_error(latents, differentiate)
         cost = float(bits) + self.weight * error
         if cost < self.best.cost:
-            self.best = choice._replace(cost=cost)
+            self.best = Choice(y.detach(), cost)
         return slope
 
     def _newton(self, y: Tensor, last: bool) -> Tensor:
         """Try y; the step from there, zeros if it is the last."""
-        choice = Choice(y, self.fidelity, math.inf)
         if last:
             with torch.no_grad():
-                latents, bits, _ = self._decoded(y, self.fidelity)
-                self._measure(latents, bits, choice)
+                latents, bits, _ = self._decoded(y)
+                self._measure(y, latents, bits)
             return torch.zeros_like(y)
         y = y.detach().requires_grad_()
-        latents, bits, proxy = self._decoded(y, self.fidelity)
+        latents, bits, proxy = self._decoded(y)
         (along_bits,) = torch.autograd.grad(proxy, y)
         latents = latents.detach()  # straight through: each moves with its y
-        along_error = self._measure(latents, bits, choice, differentiate=True)
+        along_error = self._measure(y, latents, bits, differentiate=True)
         gradient = self.weight * along_error + CONTEXT * along_bits
         return latents - gradient / self.curvature - y.detach()
 
