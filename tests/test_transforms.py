@@ -46,6 +46,19 @@ def test_painting_a_cut_with_a_halo_gives_the_pixels_of_the_whole(network):
     assert torch.allclose(part[..., inner, inner], whole[..., 64:96, 64:96], atol=1e-5)
 
 
+def test_channels_that_no_level_of_the_batch_codes_are_left_out(network, monkeypatch):
+    """The last 12 of the tiny preset's 32 are coded from level 4 on."""
+    x, low, mixed = torch.rand(1, 3, 48, 80), torch.tensor([3]), torch.tensor([3, 4])
+    y = network.analyse(x, low)
+    painted = network.synthesise(y, low)
+    assert not y[:, 20:].any()
+    assert network.analyse(x.expand(2, -1, -1, -1), mixed)[0, 20:].any()
+
+    monkeypatch.setattr(type(network.config), "coded_channels", lambda *_: 32)
+    assert torch.allclose(network.analyse(x, low)[:, :20], y[:, :20], atol=1e-5)
+    assert torch.allclose(network.synthesise(y, low), painted, atol=1e-5)
+
+
 def test_blocks_are_those_of_pixel_unshuffle_in_another_order():
     x = torch.rand(2, 3, 32, 48)
     blocks = to_blocks(x, 8)

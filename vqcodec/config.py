@@ -149,6 +149,10 @@ class ModelConfig:
         if first[-1] >= self.transform.levels:
             raise ModelError(f"min_level must be below {self.transform.levels}, found {first[-1]}")
 
+    def coded_channels(self, level: int) -> int:
+        """How many latent channels a level codes, the first ones; the others are zero."""
+        return max(item.stop for item in self.prior.passes if item.min_level <= level)
+
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces, so that equal configs have equal bytes."""
         fields = dataclasses.asdict(self)

@@ -32,8 +32,10 @@ class PointConv(nn.Conv2d):
         super().__init__(inputs, outputs, 1, bias=bias)
         self.side_in, self.side_out = side_in, side_out
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
+    def forward(self, x: Tensor, outputs: int | None = None) -> Tensor:
+        """outputs: how many channels to compute, the first ones. Those that x lacks are zero."""
+        weight, bias = self.weight[:outputs, : x.shape[1]], self.bias
+        bias = bias if bias is None else bias[:outputs]
         if self.side_in > 1:
             weight = in_raster(weight.transpose(0, 1), self.side_in).transpose(0, 1)
         if self.side_out > 1:

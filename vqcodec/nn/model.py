@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..config import ALL_POSITIONS, ModelConfig
 from .blocks import as_map
@@ -55,8 +56,11 @@ class Network(nn.Module):
 
     def analyse(self, x: Tensor, levels: Tensor) -> Tensor:
         """Pixels float [B, 3, H, W] in 0..1 -> latents float32 [B, C, H/16, W/16] in steps."""
-        y = self.encoder(x, self.linear, self.gains.scale, levels)
-        return y * as_map(self.gains.to_steps()[levels])
+        used = self._used(levels)
+        y = self.encoder(x, self.linear, self.gains.scale[:used], levels)
+        y = y * as_map(self.gains.to_steps()[levels, :used])
+        left = self.config.transform.latents - used
+        return F.pad(y.movedim(1, -1), (0, left)).movedim(-1, 1) if left else y
 
     def synthesise(
         self, latents: Tensor, levels: Tensor, origin: tuple[int, int] = (0, 0)
@@ -65,9 +69,14 @@ class Network(nn.Module):
 
         origin: row and column of the first latent in the picture; grain depends on the place.
         """
-        y = latents * as_map(self.gains.to_units()[levels])
+        used = self._used(levels)
+        y = latents[:, :used] * as_map(self.gains.to_units()[levels, :used])
         noise = grain(*origin, *y.shape[2:], y.device) if self.decoder.is_grained else None
-        return self.decoder(y, self.linear, self.gains.scale, levels, noise)
+        return self.decoder(y, self.linear, self.gains.scale[:used], levels, noise)
+
+    def _used(self, levels: Tensor) -> int:
+        """The channels that any of these levels codes: transforms spare the work of the others."""
+        return self.config.coded_channels(int(levels.max()))
 
     def with_decoder(self, decoder: Decoder) -> "Network":
         """This network, all modules shared, with another decoder."""

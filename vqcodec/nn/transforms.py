@@ -79,16 +79,16 @@ class LinearPath(nn.Module):
         self.analysis = nn.Parameter(basis.clone())
         self.synthesis = nn.Parameter(basis.clone())
 
-    def forward(self, blocks: Tensor) -> Tensor:
-        """Blocks as of `to_blocks`, in 255 units -> latents."""
+    def forward(self, blocks: Tensor, count: int) -> Tensor:
+        """Blocks as of `to_blocks`, in 255 units -> the first `count` latents."""
         with torch.autocast(blocks.device.type, enabled=False):  # bfloat16 is too coarse for DC
-            weight = in_raster(self.analysis, STRIDE).T
+            weight = in_raster(self.analysis[:, :count], STRIDE).T
             return point_conv(blocks, weight[:, :, None, None])
 
     def inverse(self, latents: Tensor) -> Tensor:
-        """Latents -> blocks."""
+        """The first latents, the others being zero -> blocks."""
         with torch.autocast(latents.device.type, enabled=False):
-            weight = in_raster(self.synthesis, STRIDE)
+            weight = in_raster(self.synthesis[:, : latents.shape[1]], STRIDE)
             return point_conv(latents, weight[:, :, None, None])
 
 
@@ -109,19 +109,23 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor, linear: LinearPath, scale: Tensor, levels: Tensor) -> Tensor:
-        """Latents in standard deviations; the caller turns them into steps with `Gains`."""
+        """Latents in standard deviations; the caller turns them into steps with `Gains`.
+
+        scale: of the first latents, as many as are to be computed.
+        """
         x = x - PIXEL_MEAN
-        y = linear(to_blocks(x, STRIDE)) * (255 / scale)[:, None, None]
+        y = linear(to_blocks(x, STRIDE), len(scale)) * (255 / scale)[:, None, None]
         h = self.stem(to_blocks((x * 4).to(self.stem.weight.dtype), FINE))
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
         h = self.down(h)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
-        return y.float() + 0.2 * self.head(h).float()
+        return y.float() + 0.2 * self.head(h, len(scale)).float()
 
 
 class Decoder(nn.Module):
     """Latents [B, C, h, w] in standard deviations -> float [B, 3, 16h, 16w], about 0..1.
 
+    Of the latents the last ones may be left out, if they are zero; scale is of those given.
     grained: it takes grain as well, [B, grain.CHANNELS, 2h, 2w], as the realism decoder does.
     """
 
