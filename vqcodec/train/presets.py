@@ -59,6 +59,25 @@ def base() -> TrainConfig:
     return TrainConfig()
 
 
+def fast() -> TrainConfig:
+    """Trains the model for speed: a quarter of the base's multiplications."""
+    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
+    passes = (
+        PassConfig(0, 8, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
+        PassConfig(0, 8, lattice(*rest), 1),
+        PassConfig(8, 40, blocks=1),
+        PassConfig(40, 128, blocks=1),
+        PassConfig(128, 256, blocks=1, min_level=14),
+        PassConfig(256, 448, blocks=1, min_level=28),
+    )
+    model = ModelConfig(
+        name="fast",
+        transform=TransformConfig(448, 96, 2, 160, 4, knots=48),
+        prior=PriorConfig(width=80, passes=passes, coarse_passes=2),
+    )
+    return TrainConfig(model=model)
+
+
 def control() -> TrainConfig:
     """The scalar-quantised control: the same network, to compare equal training times."""
     model = ModelConfig(name="control", quantizer=QuantizerConfig(pair_classes=0))
@@ -100,7 +119,7 @@ def small() -> TrainConfig:
     return TrainConfig(model=model, minutes=10.0, batch=8, late_crop=128, low_share=0.25)
 
 
-PRESETS = {"base": base, "small": small, "control": control, "tiny": tiny}
+PRESETS = {"base": base, "fast": fast, "small": small, "control": control, "tiny": tiny}
 REALISM_PRESETS = {
     "base": RealismConfig(),
     "tiny": RealismConfig(
