@@ -33,7 +33,7 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
     default="base",
     show_default=True,
     help="base: the default model; fast: a quarter of its work; small: ten minutes, for --task;"
-    " tiny: a minute's trial; control: scalar quantiser.",
+    " tiny: a minute's trial; control: fast with a scalar quantiser.",
 )
 @click.option(
     "--minutes",

@@ -1,6 +1,6 @@
 """Settings of a training run; each preset is a function."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..config import (
     ModelConfig,
@@ -79,8 +79,9 @@ def fast() -> TrainConfig:
 
 
 def control() -> TrainConfig:
-    """The scalar-quantised control: the same network, to compare equal training times."""
-    model = ModelConfig(name="control", quantizer=QuantizerConfig(pair_classes=0))
+    """The scalar-quantised control of `fast`: the same network, to compare equal times."""
+    quantizer = QuantizerConfig(pair_classes=0)
+    model = replace(fast().model, name="control", quantizer=quantizer)
     return TrainConfig(model=model, scalar=True, fidelity=1e6)
 
 
