@@ -66,13 +66,13 @@ def fast() -> TrainConfig:
         PassConfig(0, 8, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
         PassConfig(0, 8, lattice(*rest), 1),
         PassConfig(8, 40, blocks=1),
-        PassConfig(40, 128, blocks=1),
-        PassConfig(128, 256, blocks=1, min_level=14),
-        PassConfig(256, 448, blocks=1, min_level=28),
+        PassConfig(40, 96, blocks=1),
+        PassConfig(96, 208, blocks=1, min_level=12),
+        PassConfig(208, 400, blocks=1, min_level=24),
     )
     model = ModelConfig(
         name="fast",
-        transform=TransformConfig(448, 96, 2, 160, 4, knots=48),
+        transform=TransformConfig(400, 80, 2, 144, 4, knots=48),
         prior=PriorConfig(width=80, passes=passes, coarse_passes=2),
     )
     return TrainConfig(model=model)
