@@ -72,7 +72,7 @@ def fast() -> TrainConfig:
     )
     model = ModelConfig(
         name="fast",
-        transform=TransformConfig(400, 80, 2, 144, 4, knots=48),
+        transform=TransformConfig(400, 80, 2, 144, 4),
         prior=PriorConfig(width=80, passes=passes, coarse_passes=2),
     )
     return TrainConfig(model=model)
