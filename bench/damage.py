@@ -15,9 +15,10 @@ from vqcodec.concealment import extend, fill
 from vqcodec.container import Header, Rectangle
 from vqcodec.geometry import MAX_PIXELS, STRIDE
 from vqcodec.metrics import psnr
+from vqcodec.places import grid_of
 from vqcodec.strips import join
 from vqcodec.tile_coder import Coded
-from vqcodec.tiling import Maps, grid_of, paint
+from vqcodec.tiling import Maps, paint
 
 from .pictures import find, load
 from .rd import show

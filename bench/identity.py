@@ -16,6 +16,7 @@ from vqcodec.errors import VqcodecError
 from vqcodec.freqs import bits
 from vqcodec.geometry import MAX_PIXELS
 from vqcodec.nn.fixed import exact_arithmetic
+from vqcodec.places import grid_of
 from vqcodec.rate_control import setting
 
 from .pictures import find, load
@@ -95,7 +96,7 @@ def differing_in_a_batch(codec: Codec, rgb: np.ndarray, quality: float) -> int:
     """Of BATCH parts of a picture, side by side, that are coded at once: how many get other words
     or tables than alone. The codec itself never does this."""
     best = setting(quality, codec.model.config.transform.levels)
-    y = tiling.analyse(codec.network, rgb, best.level, tiling.grid_of(*rgb.shape[1::-1]))
+    y = tiling.analyse(codec.network, rgb, best.level, grid_of(*rgb.shape[1::-1]))
     parts = torch.cat(y[..., : y.shape[3] // BATCH * BATCH].chunk(BATCH, 3)).to(codec.tiles.engine)
 
     def walk(y: torch.Tensor) -> list[torch.Tensor]:

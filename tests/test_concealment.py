@@ -17,8 +17,9 @@ from vqcodec.geometry import STRIDE
 from vqcodec.metadata import Metadata
 from vqcodec.metrics import psnr
 from vqcodec.pixels import Picture
+from vqcodec.places import reach
 from vqcodec.salvage import TileState, salvage
-from vqcodec.tiling import Maps, reach
+from vqcodec.tiling import Maps
 
 WHOLE, COARSE, LOST = TileState
 TILES = 16

@@ -19,7 +19,7 @@ LAYERS = [
     {"config", "metadata"},
     {"cursor", "files", "formats", "geometry"},
     {"ahead", "container", "freqs", "metrics", "nn", "pixels", "rans", "shipped"},
-    {"chunks", "drawing", "model_files", "salvage", "strips", "symbols"},
+    {"chunks", "drawing", "model_files", "places", "salvage", "strips", "symbols"},
     {"weights"},
     {"rate_control", "realism", "tile_coder", "tiling"},
     {"concealment", "preview", "search"},
@@ -65,7 +65,7 @@ ALLOWED = {
 LIGHT = [
     *("errors", "config", "cursor", "files", "geometry", "container", "freqs", "pixels", "rans"),
     *("symbols", "metadata", "formats", "chunks", "strips", "pillow_plugin", "cli", "__init__"),
-    *("model_files", "nn.units", "onnx.tile_coder"),
+    *("model_files", "nn.units", "onnx.tile_coder", "places"),
 ]
 
 

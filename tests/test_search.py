@@ -12,6 +12,7 @@ from vqcodec import search as search_module
 from vqcodec import tiling
 from vqcodec.cli import main
 from vqcodec.container import Rectangle
+from vqcodec.places import pixels_of, widened
 from vqcodec.rate_control import setting
 from vqcodec.search import HALO, Search
 from vqcodec.tiling import Maps
@@ -22,9 +23,9 @@ GRID = Rectangle(0, 0, 12, 10)
 def begin(codec, quality, tile=GRID):
     rgb = smooth_picture(160, 192)
     best = setting(quality, codec.model.config.transform.levels)
-    around = tiling.widened(tile, HALO, GRID)
+    around = widened(tile, HALO, GRID)
     y = tiling.analyse(codec.network, rgb, best.level, around).clone()
-    own = tiling.pixels_of(tile)
+    own = pixels_of(tile)
     part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
     return Search(codec.network, part, Maps(y, around), tile, best)
 
@@ -89,18 +90,6 @@ def test_a_search_in_windows_chooses_as_one_of_the_whole_tile(codec, monkeypatch
 
     assert parts.cost == pytest.approx(whole.cost, rel=1e-4)
     assert float((parts.latents - whole.latents).abs().mean()) < 1e-3
-
-
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (64, 64), (65, 3), (130, 191)])
-def test_windows_are_even_and_cover_each_latent_once(width, height):
-    covered = np.zeros((height, width), dtype=int)
-    for x, y, w, h in tiling.windows(Rectangle(7, 5, width, height), 64):
-        covered[y - 5 : y - 5 + h, x - 7 : x - 7 + w] += 1
-        assert 1 <= w <= 64
-        assert 1 <= h <= 64
-        assert w >= min(width, 32)
-
-    assert (covered == 1).all()
 
 
 def test_efforts_write_smaller_or_closer_files_that_decode(codec):

@@ -15,6 +15,7 @@ from vqcodec.container import Rectangle
 from vqcodec.errors import CorruptError
 from vqcodec.geometry import latents_across
 from vqcodec.nn.transforms import Decoder, Encoder, LinearPath
+from vqcodec.places import reach
 from vqcodec.rate_control import setting
 
 LEVEL = 3
@@ -75,7 +76,7 @@ def touched(spoilt: torch.Tensor) -> int:
 def test_the_reach_is_exactly_the_receptive_field(fine, coarse):
     """Not-a-number passes every sum that it is in, whatever the weights."""
     config = TransformConfig(8, 4, fine, 4, coarse, levels=2, knots=2)
-    side = 2 * tiling.reach(config) + 3
+    side = 2 * reach(config) + 3
     middle, levels = side // 2, torch.tensor([0])
     y, x = torch.zeros(1, 8, side, side), torch.zeros(1, 3, 16 * side, 16 * side)
     y[..., middle, middle] = torch.nan
@@ -86,8 +87,8 @@ def test_the_reach_is_exactly_the_receptive_field(fine, coarse):
         pixels = Decoder(config)(y, linear, scale, levels)
     blocks = pixels.isnan().view(3, side, 16, side, 16).any(4).any(2).any(0)
 
-    assert touched(latents.isnan().any(1)[0]) == tiling.reach(config)
-    assert touched(blocks) == tiling.reach(config)
+    assert touched(latents.isnan().any(1)[0]) == reach(config)
+    assert touched(blocks) == reach(config)
 
 
 def whole_latents(network, rgb: np.ndarray) -> torch.Tensor:

@@ -26,6 +26,7 @@ from .metadata import Metadata, to_info
 from .nn.prior import LevelTables
 from .nn.transforms import convolution_type
 from .pixels import Source
+from .places import grid_of, pixels_of, widened
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, FIDELITY, Setting, setting
 from .realism import Painters
 from .salvage import TileState, salvage
@@ -317,13 +318,13 @@ class Codec:
     def _encode_tile(
         self, rgb: np.ndarray, header: Header, setting: Setting, effort: int, tile: Rectangle
     ) -> Coded:
-        whole = tiling.grid_of(header.width, header.height)
-        place = tiling.widened(tile, HALO if effort > 1 else 0, whole)
+        whole = grid_of(header.width, header.height)
+        place = widened(tile, HALO if effort > 1 else 0, whole)
         y = Maps(tiling.analyse(self.network, rgb, header.level, place), place)
         # Search would bring back what a network with a task takes away.
         if effort == 1 or self.model.config.task is not None:
             return self.tiles.encode(y.cut(tile), header.level, setting.fidelity)
-        own = tiling.pixels_of(tile)
+        own = pixels_of(tile)
         part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
         choice = search(self.searched, part, y, tile, setting, effort)
         return self.tiles.encode(choice.latents, header.level, setting.fidelity)

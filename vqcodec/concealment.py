@@ -15,9 +15,10 @@ from .config import STRIDE
 from .container import Rectangle, Segments, tile_grid
 from .errors import CorruptError
 from .nn.model import Network
+from .places import grid_of, widened
 from .salvage import Salvaged, TileState
 from .tile_coder import Coded, TileCoder
-from .tiling import Maps, grid_of, widened
+from .tiling import Maps
 
 SMOOTHING = 64  # sweeps of each scale; 256 win 0.07 dB over lost tiles, for four times the time
 MARGIN = 1  # latents around a lost tile that are looked at: with 2 or 8 it is no closer

@@ -7,7 +7,7 @@ writes as a file. `inpaint` gives pixels. What is drawn is the same again for th
 import numpy as np
 import torch
 
-from . import pixels, tiling
+from . import pixels
 from .codec import Codec, Indices
 from .concealment import extend
 from .config import STRIDE
@@ -16,7 +16,9 @@ from .drawing import Drawing
 from .errors import InputError
 from .geometry import MAX_PIXELS, check_size, latents_across
 from .pixels import Picture, Source
+from .places import grid_of, pixels_of, widened
 from .rate_control import setting
+from .tiling import analyse
 
 SAMPLE_QUALITY = 30  # of which samples have the level: above it their detail is mostly noise
 HOLE_QUALITY = 25  # 5 and 50 fill holes as closely, within 0.05 dB on 10 photographs
@@ -95,12 +97,12 @@ def inpaint(
     drawing = None if temperature is None else Drawing(codec.model.freqs, temperature, seed)
     rgb, hole = picture.rgb.copy(), mask.copy()
     height, width = mask.shape
-    grid = tiling.grid_of(width, height)
+    grid = grid_of(width, height)
     header = Header(codec.model.id, 0, width, height, choose_tile_log2(width, height))
     parts = [part for tile in tile_grid(header) if (part := _hole_in(hole, tile))]
     while parts:
         # First where most is known: what is filled is known to those that follow.
-        windows = [tiling.widened(part, MARGIN, grid) for part in parts]
+        windows = [widened(part, MARGIN, grid) for part in parts]
         best = min(range(len(parts)), key=lambda n: float(_cut(hole, windows[n]).mean()))
         part, window = parts.pop(best), windows[best]
         filled = _fill(codec, _cut(rgb, window), _cut(hole, window), drawing, picture.grey)
@@ -136,7 +138,7 @@ def _hole_in(hole: np.ndarray, tile: Rectangle) -> Rectangle | None:
 
 def _cut(values: np.ndarray, place: Rectangle) -> np.ndarray:
     """The view of [H, W, ...] of a place in latents."""
-    own = tiling.pixels_of(place)
+    own = pixels_of(place)
     return values[own.y : own.y + own.height, own.x : own.x + own.width]
 
 
@@ -152,10 +154,10 @@ def _fill(
     height, width = hole.shape
     level = _level(codec, HOLE_QUALITY)
     smooth = _to_bytes(_continue(rgb, hole))
-    place = tiling.grid_of(width, height)
+    place = grid_of(width, height)
     blocks = pixels.pad(hole[..., None]).reshape(place.height, STRIDE, place.width, STRIDE)
     known = torch.from_numpy(~blocks.any((1, 3))).to(codec.device)
-    y = tiling.analyse(codec.network, smooth, level, place).to(codec.tiles.engine)
+    y = analyse(codec.network, smooth, level, place).to(codec.tiles.engine)
     latents = codec.tiles.complete(y, known, level, drawing).latents.float()
     levels = torch.tensor([level], device=codec.device)
     painted = codec.network.synthesise(latents, levels)[0, :, :height, :width]

@@ -20,9 +20,10 @@ from .container import Header, Rectangle, Unpacked, tile_grid
 from .geometry import QUICK_SCALES, SCALES, check_crop, shrunk
 from .metadata import Metadata
 from .nn.model import Network
+from .places import meet
 from .strips import Strips
 from .tile_coder import TileCoder
-from .tiling import Maps, meet, to_bytes
+from .tiling import Maps, to_bytes
 
 
 def place_of(header: Header, crop: tuple[int, int, int, int] | None, scale: int) -> Rectangle:

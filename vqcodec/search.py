@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import tiling
 from .container import Rectangle
 from .nn.fixed import exact_arithmetic
 from .nn.model import Network
 from .nn.proxy import GaussianBits, scale_bounds
+from .places import pixels_of, reach, widened, windows
 from .rate_control import Setting
 from .tiling import Maps
 
@@ -95,13 +95,13 @@ class Search:
         whole = Maps(self.around.values.clone(), around)
         whole.cut(self.tile).copy_(latents)
         slope = Maps(torch.zeros_like(whole.values), around)
-        halo = tiling.reach(self.network.config.transform)
-        for window in tiling.windows(self.tile, SIDE):
-            seen = tiling.widened(window, halo, around)
+        halo = reach(self.network.config.transform)
+        for window in windows(self.tile, SIDE):
+            seen = widened(window, halo, around)
             part = whole.cut(seen).clone().requires_grad_(differentiate)
             out = self.network.synthesise(part, self.levels)
-            own = Maps(self.x, tiling.pixels_of(self.tile)).cut(tiling.pixels_of(window))
-            out = Maps(out, tiling.pixels_of(seen)).cut(tiling.pixels_of(window))
+            own = Maps(self.x, pixels_of(self.tile)).cut(pixels_of(window))
+            out = Maps(out, pixels_of(seen)).cut(pixels_of(window))
             out = out[..., : own.shape[2], : own.shape[3]]
             error += float(((out.detach().clamp(0, 1) - own) ** 2).sum())
             if differentiate:

@@ -6,7 +6,7 @@ of the whole picture: what the networks see at once is no matter of the format.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import groupby, islice, pairwise
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -14,56 +14,15 @@ import torch
 from torch import Tensor
 
 from .ahead import AT_ONCE, Ahead
-from .config import STRIDE, TransformConfig
 from .container import Header, Rectangle, tile_grid
-from .geometry import latents_across
 from .nn.model import Network
 from .pixels import pad
+from .places import cover, end, grid_of, meet, pixels_of, reach, widened, within
 
 SIDE = 64  # latents of a window. On CPUs smaller ones lose to their halo, larger ones to the caches
 WHOLE = 2**13  # latents, 2 megapixels: what is not more is painted in one window
 
 LatentsOf = Callable[[int, Rectangle], Tensor]  # number and place of a tile -> [1, C, h, w], steps
-
-
-def reach(config: TransformConfig) -> int:
-    """How many latents away, in each direction, the pixels at a latent matter to it, and it to
-    pixels: the 3x3 convolutions at 1/16, and those at 1/8 at half a latent each."""
-    return config.coarse_blocks + -(-config.fine_blocks // 2)
-
-
-def grid_of(width: int, height: int) -> Rectangle:
-    """All latents of a picture of so many pixels."""
-    return Rectangle(0, 0, latents_across(width), latents_across(height))
-
-
-def widened(place: Rectangle, by: int, grid: Rectangle) -> Rectangle:
-    """The place with a halo of `by` latents, which ends where the grid ends."""
-    around = Rectangle(place.x - by, place.y - by, place.width + 2 * by, place.height + 2 * by)
-    return meet(around, grid)
-
-
-def windows(place: Rectangle, side: int) -> Iterator[Rectangle]:
-    """Parts of a place of at most `side` latents each way, as even as can be, in raster order."""
-    down, across = (-(-length // side) for length in (place.height, place.width))
-    rows = [place.height * n // down for n in range(down + 1)]
-    columns = [place.width * n // across for n in range(across + 1)]
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(columns):
-            yield Rectangle(place.x + left, place.y + top, right - left, bottom - top)
-
-
-def pixels_of(place: Rectangle) -> Rectangle:
-    """Latents -> their pixels."""
-    return Rectangle(*(STRIDE * number for number in place))
-
-
-def meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
-    """What two rectangles have in common; None is nothing."""
-    x, y = max(a.x, b.x), max(a.y, b.y)
-    width = min(a.x + a.width, b.x + b.width) - x
-    height = min(_end(a), _end(b)) - y
-    return Rectangle(x, y, width, height) if min(width, height) > 0 else None
 
 
 def to_bytes(x: Tensor, grey: bool) -> np.ndarray:
@@ -82,8 +41,8 @@ class Maps(NamedTuple):
 
     def cut(self, part: Rectangle) -> Tensor:
         """The view of a part of the place."""
-        x, y = part.x - self.place.x, part.y - self.place.y
-        return self.values[:, :, y : y + part.height, x : x + part.width]
+        rows, columns = within(part, self.place)
+        return self.values[:, :, rows, columns]
 
 
 @torch.inference_mode()
@@ -95,7 +54,7 @@ def analyse(network: Network, rgb: np.ndarray, level: int, place: Rectangle) -> 
     grid = grid_of(rgb.shape[1], rgb.shape[0])
     window = widened(place, reach(network.config.transform), grid)
     own, device = pixels_of(window), network.lambdas.device
-    part = pad(rgb[own.y : _end(own), own.x : own.x + own.width])
+    part = pad(rgb[own.y : end(own), own.x : own.x + own.width])
     x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float().div_(255)
     x = x.contiguous(memory_format=torch.channels_last)
     y = network.analyse(x, torch.tensor([level], device=device))
@@ -112,7 +71,7 @@ def paint(
     crop: in pixels, inside the picture. latents_of is asked once for each tile whose latents
     matter to the crop, a few ahead of the painting, in several threads at once.
     """
-    region = _cover(crop)
+    region = cover(crop)
     needed = widened(region, reach(network.config.transform), grid_of(header.width, header.height))
     side = SIDE if region.width * region.height > WHOLE else max(region.width, region.height)
     across = -(-region.width // side)
@@ -140,13 +99,13 @@ def _windows(
     halo, top = reach(network.config.transform), region.y
     for known in bands:
         # The rows whose halo is known, too: in the last band that is all of them.
-        ready = _end(region) if _end(known.place) == _end(needed) else _end(known.place) - halo
+        ready = end(region) if end(known.place) == end(needed) else end(known.place) - halo
         while top < ready:
             strip = region._replace(y=top, height=min(side, ready - top))
             for x in range(region.x, region.x + region.width, side):
                 width = min(side, region.x + region.width - x)
                 yield known, strip, Rectangle(x, top, width, strip.height)
-            top = _end(strip)
+            top = end(strip)
 
 
 def _bands(
@@ -171,7 +130,7 @@ def _bands(
         known = torch.cat([kept, band], 2) if kept.shape[2] else band
         kept = known[:, :, -overlap:]
         height = known.shape[2]
-        yield Maps(known, Rectangle(needed.x, _end(own) - height, needed.width, height))
+        yield Maps(known, Rectangle(needed.x, end(own) - height, needed.width, height))
 
 
 @torch.inference_mode()
@@ -188,18 +147,4 @@ def _paint_window(network: Network, header: Header, known: Maps, window: Rectang
 def _crop_strip(rgb: np.ndarray, strip: Rectangle, crop: Rectangle) -> np.ndarray:
     """What belongs to the crop of a painted strip."""
     painted = pixels_of(strip)
-    own = meet(painted, crop)
-    y, x = own.y - painted.y, own.x - painted.x
-    return np.ascontiguousarray(rgb[y : y + own.height, x : x + own.width])
-
-
-def _end(place: Rectangle) -> int:
-    """The row behind the last one."""
-    return place.y + place.height
-
-
-def _cover(crop: Rectangle) -> Rectangle:
-    """Pixels -> the latents that cover them."""
-    x, y = crop.x // STRIDE, crop.y // STRIDE
-    right, bottom = latents_across(crop.x + crop.width), latents_across(_end(crop))
-    return Rectangle(x, y, right - x, bottom - y)
+    return np.ascontiguousarray(rgb[within(meet(painted, crop), painted)])
