@@ -12,20 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from conftest import smooth_picture
+from conftest import random_network, smooth_picture
 from vqcodec import container, shipped
 from vqcodec.chunks import metadata_chunks
 from vqcodec.cli import quick
 from vqcodec.cli.options import Goal
 from vqcodec.codec import Codec
-from vqcodec.container import Header, Segments, unpack
-from vqcodec.errors import CorruptError, ModelError, UnknownModelError
+from vqcodec.container import Header, Rectangle, Segments, unpack
+from vqcodec.errors import CorruptError, ImageTooLargeError, ModelError, UnknownModelError
 from vqcodec.metadata import Metadata
 from vqcodec.nn.fixed import exact_arithmetic
-from vqcodec.nn.quantizer import Classes
+from vqcodec.nn.quantizer import Classes, gaussian_probabilities
 from vqcodec.pixels import Picture
+from vqcodec.places import meet, reach, within
 from vqcodec.strips import join, to_image
+from vqcodec.tiling import Maps
+from vqcodec.train.export import export
 
 pytest.importorskip("onnxruntime")
 
@@ -34,6 +38,7 @@ from vqcodec.onnx.codec import OnnxCodec
 GOLDEN = Path(__file__).parent / "golden" / "valid"
 INDEX = json.loads((GOLDEN / "index.json").read_text())
 LIMIT = 10**8  # pixels
+HEIGHT, WIDTH = 350, 500
 
 
 @pytest.fixture
@@ -158,6 +163,140 @@ def test_it_paints_a_crop(codec, onnx, picture):
         onnx.decode_strips(data, crop=(60, 0, 60, 80))
 
 
+@pytest.fixture(scope="module")
+def strong(tmp_path_factory) -> tuple[Codec, OnnxCodec]:
+    """Both engines with a model whose decoder's blocks add as much as its linear path: a wrong
+    halo would show."""
+    network = random_network()
+    for name, p in network.decoder.named_parameters():
+        if name.endswith(("mix.3.weight", "expand.2.weight", "head.weight")):
+            torch.nn.init.normal_(p, std=0.3)
+    folder = tmp_path_factory.mktemp("models") / "strong"
+    export(network, gaussian_probabilities(network.config.quantizer), folder)
+    codec = Codec.load(folder, "cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shipped, "entries", lambda: (shipped.Entry("strong", codec.model.id, {}),))
+        patch.setattr(shipped, "folder_of", lambda name: folder)
+        return codec, OnnxCodec.load("strong")
+
+
+@pytest.fixture(scope="module")
+def tiled(strong) -> bytes:
+    """A file of 4 x 3 tiles of 128x128 pixels, the last ones cut, with alpha."""
+    alpha = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(container, "choose_tile_log2", lambda width, height: 3)
+        rgba = np.dstack([smooth_picture(HEIGHT, WIDTH), alpha])
+        return strong[0].encode(rgba, 60, effort=1)
+
+
+@pytest.fixture
+def read_tiles(strong, monkeypatch) -> list[Segments]:
+    """Those that are decoded, while they are."""
+    onnx = strong[1]
+    calls, decode = [], onnx.tiles.decode
+
+    def listen(segments, *rest):
+        calls.append(segments)
+        return decode(segments, *rest)
+
+    monkeypatch.setattr(onnx.tiles, "decode", listen)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("crop", "needed"),
+    [
+        ((120, 100, 50, 60), [0, 1, 4, 5]),
+        ((0, 0, 1, 1), [0]),
+        ((WIDTH - 1, HEIGHT - 1, 1, 1), [11]),
+        ((256, 129, 1, 60), [1, 2, 5, 6]),
+        ((160, 160, 20, 20), [5]),
+        ((159, 160, 20, 20), [4, 5]),
+        (None, [*range(12)]),
+    ],
+)
+def test_it_paints_crops_of_pictures_with_tiles(strong, tiled, read_tiles, crop, needed):
+    """Of the tiles that it needs for their pixels and the halo of these, and of no others."""
+    codec, onnx = strong
+    strips = onnx.decode_strips(tiled, crop=crop)
+    painted, expected = np.asarray(to_image(strips)), np.asarray(codec.decode(tiled, crop=crop))
+
+    assert strips[:3] == (*expected.shape[1::-1], 4)
+    assert_near(painted, expected)
+    assert np.array_equal(painted[..., 3], expected[..., 3])
+    tiles = unpack(tiled, LIMIT).tiles
+    assert [tiles.index(segments) for segments in read_tiles] == needed
+
+
+def test_latents_of_a_window_are_those_of_its_tiles(strong, tiled):
+    """To the bit: tiles of several rows and columns, cut at each side of the window."""
+    codec, onnx = strong
+    file, window = unpack(tiled, LIMIT), Rectangle(5, 3, 16, 14)
+    found = onnx._latents(file, window)
+    assert found.shape == (14, 16, onnx.config.transform.latents)
+
+    for number, tile in enumerate(container.tile_grid(file.header)):
+        if part := meet(tile, window):
+            latents = codec._read_tile(file, number, tile).latents
+            expected = Maps(latents, tile).cut(part)[0].permute(1, 2, 0).numpy()
+            assert np.array_equal(found[within(part, window)], expected)
+
+
+def test_a_crop_of_one_tile_paints_no_more_than_its_halo(strong, picture, monkeypatch):
+    codec, onnx = strong
+    data, shapes, run = codec.encode(picture, 60, effort=1), [], onnx._run
+
+    def listen(name, **inputs):
+        if name == "synthesis":
+            shapes.append(inputs["latents"].shape[:2])
+        return run(name, **inputs)
+
+    monkeypatch.setattr(onnx, "_run", listen)
+    halo = reach(onnx.config.transform)
+    painted = np.asarray(to_image(onnx.decode_strips(data, crop=(64, 0, 16, 17))))
+
+    assert shapes == [(2 + halo, 1 + 2 * halo)]
+    assert_near(painted, np.asarray(codec.decode(data))[:17, 64:80])
+
+
+def with_damage(data: bytes, *numbers: int) -> bytes:
+    """A file whose checksums are right, but some of whose tiles no encoder writes."""
+    header, tiles, parts = unpack(data, LIMIT)
+    bad = list(tiles)
+    for number in numbers:
+        bad[number] = bad[number]._replace(fine=bytes(4 * number) + bad[number].fine)
+    return container.pack(header, bad, parts)
+
+
+def test_a_damaged_tile_is_told_if_the_crop_needs_it(strong, tiled):
+    codec, onnx = strong
+    crop, damaged = (120, 100, 50, 60), with_damage(tiled, 4, 5)
+    with pytest.raises(CorruptError, match="words are left") as found:
+        onnx.decode_strips(damaged, crop=crop)
+    with pytest.raises(CorruptError) as expected:
+        codec.decode(damaged, crop=crop)
+    assert str(found.value) == str(expected.value)
+
+    strips = onnx.decode_strips(with_damage(tiled, 2, 11), crop=crop)
+    assert_near(np.asarray(to_image(strips)), np.asarray(codec.decode(tiled, crop=crop)))
+
+
+@pytest.mark.parametrize(
+    ("crop", "limit"),
+    [((0, 0, 0, 9), LIMIT), ((WIDTH, 0, 1, 1), LIMIT), ((0, 0, 9, 9), HEIGHT * WIDTH - 1)],
+)
+def test_crops_and_limits_are_refused_as_by_torch(strong, tiled, crop, limit):
+    codec, onnx = strong
+    kinds = ValueError, ImageTooLargeError
+    with pytest.raises(kinds) as expected:
+        codec.decode(tiled, crop=crop, max_pixels=limit)
+    with pytest.raises(kinds) as found:
+        onnx.decode_strips(tiled, crop=crop, max_pixels=limit)
+
+    assert (found.type, str(found.value)) == (expected.type, str(expected.value))
+
+
 def test_alpha_metadata_and_grey_go_through(codec, onnx, picture):
     grey = np.repeat(picture[..., :1], 3, 2)
     metadata = Metadata(icc=None, exif=None, xmp=b"<x:xmpmeta/>")
@@ -212,8 +351,8 @@ def test_model_files_are_checked(onnx, model_folder, tmp_path, monkeypatch):
 
 
 def test_torch_does_what_it_cannot(onnx, model_folder, monkeypatch):
-    """Search, targets, large or tiled pictures, realism, small sizes, folders, devices; or if it
-    is missing."""
+    """Search, targets, large pictures and crops, realism, small sizes, folders, devices; or if
+    it is missing."""
     fast = Goal.of(50, 1)
     assert quick.encoder(fast, 1448, 1448, None, "auto") is onnx
     assert quick.encoder(fast, 1449, 1448, None, "auto") is None
@@ -223,20 +362,32 @@ def test_torch_does_what_it_cannot(onnx, model_folder, monkeypatch):
     assert quick.encoder(fast, 64, 64, None, "cpu") is None
 
     header = Header(onnx.id, 3, 128, 64)
-    assert quick.decoder(header, 0.0, 1, None, "auto") is onnx
-    assert quick.decoder(header, 0.5, 1, None, "auto") is None
-    assert quick.decoder(header, 0.0, 8, None, "auto") is None
-    assert quick.decoder(replace(header, tile_log2=2), 0.0, 1, None, "auto") is None
-    assert quick.decoder(replace(header, width=1 << 16), 0.0, 1, None, "auto") is None
+    crop = 0, 0, 64, 64
+    assert quick.decoder(header, None, 0.0, 1, None, "auto") is onnx
+    assert quick.decoder(header, crop, 0.0, 1, None, "auto") is onnx
+    assert quick.decoder(header, crop, 0.5, 1, None, "auto") is None
+    assert quick.decoder(header, crop, 0.0, 8, None, "auto") is None
+    assert quick.decoder(replace(header, tile_log2=2), crop, 0.0, 1, None, "auto") is None
+    assert quick.decoder(replace(header, width=1 << 16), crop, 0.0, 1, None, "auto") is None
+
+    large = Header(onnx.id, 3, 12_000, 8_400, 6)
+    assert quick.decoder(large, crop, 0.0, 1, None, "auto") is onnx
+    assert quick.decoder(large, (1, 2, 1448, 1448), 0.0, 1, None, "auto") is onnx
+    assert quick.decoder(large, (1, 2, 1449, 1448), 0.0, 1, None, "auto") is None
+    assert quick.decoder(large, None, 0.0, 1, None, "auto") is None
+    assert quick.decoder(replace(large, tile_log2=8), crop, 0.0, 1, None, "auto") is None
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "vqcodec.onnx.codec")
     assert quick.encoder(fast, 64, 64, None, "auto") is None
-    assert quick.decoder(header, 0.0, 1, None, "auto") is None
+    assert quick.decoder(header, None, 0.0, 1, None, "auto") is None
 
 
 def test_commands_run_without_torch(tmp_path):
-    """With the default model, as a user has it."""
+    """With the default model, as a user has it, and a crop of a picture with tiles."""
+    large, crop = Codec.shared().encode(smooth_picture(1100, 2000), effort=1), (1000, 990, 40, 50)
+    assert container.tile_count(unpack(large, LIMIT).header) == 4
+    (tmp_path / "large.vqc").write_bytes(large)
     code = """
 import sys
 from PIL import Image
@@ -244,15 +395,17 @@ from vqcodec.cli import main
 Image.new("RGB", (40, 30), "teal").save("a.png")
 main(["encode", "a.png", "--effort", "1", "--device", "auto"], standalone_mode=False)
 main(["decode", "a.vqc", "-o", "b.png", "--device", "auto"], standalone_mode=False)
+crop = ["--crop", "1000,990,40,50", "--device", "auto"]
+main(["decode", "large.vqc", *crop], standalone_mode=False)
 sys.exit("torch" in sys.modules)
 """
     where = {"cwd": tmp_path, "env": {"PYTHONPATH": ":".join(filter(None, sys.path))}}
     subprocess.run([sys.executable, "-c", code], check=True, **where)
 
-    data = (tmp_path / "a.vqc").read_bytes()
-    with Codec.shared().decode(data) as expected:
-        painted = np.asarray(to_image(OnnxCodec.load(shipped.default_name()).decode_strips(data)))
-        assert_near(painted, np.asarray(expected))
+    coded = (tmp_path / "a.vqc").read_bytes()
+    for name, data, part in [("b.png", coded, None), ("large.png", large, crop)]:
+        painted = np.asarray(Image.open(tmp_path / name))
+        assert_near(painted, np.asarray(Codec.shared().decode(data, crop=part)))
 
 
 @pytest.mark.parametrize("file", [file for file in INDEX if "tile" not in file])

@@ -191,7 +191,7 @@ def _decode_file(
     options.check_inside(crop, header)
     check_target(job, force)
     check_format(job, image_format)
-    codec = None if allow_damaged else quick.decoder(header, realism, scale, model, device)
+    codec = None if allow_damaged else quick.decoder(header, crop, realism, scale, model, device)
     codec = codec or options.codec_of(header, model, device)
     start = time.perf_counter()
     how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}

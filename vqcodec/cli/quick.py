@@ -24,13 +24,24 @@ def encoder(
 
 
 def decoder(
-    header: Header, realism: float, scale: int, model: str | None, device: str
+    header: Header,
+    crop: tuple[int, int, int, int] | None,
+    realism: float,
+    scale: int,
+    model: str | None,
+    device: str,
 ) -> "OnnxCodec | None":
-    """The codec for a whole file, None if it takes torch. Raises UnknownModelError, ModelError."""
-    if realism or scale > 1 or header.tile_log2 is not None:
+    """The codec for a file, or for a crop inside it, None if it takes torch.
+
+    Raises UnknownModelError, ModelError.
+    """
+    if realism or scale > 1:
         return None
-    if choose_tile_log2(header.width, header.height) is not None:
-        return None  # a valid file, if an odd one: too large to be painted at once
+    if header.tile_log2 != choose_tile_log2(header.width, header.height):
+        return None  # a valid file, if an odd one: its tiles may be larger than any of ours
+    width, height = crop[2:] if crop else (header.width, header.height)
+    if choose_tile_log2(width, height) is not None:
+        return None  # too large to be painted at once
     return _load(model or shipped.name_of(header.model_id), device)
 
 

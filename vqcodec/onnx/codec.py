@@ -1,6 +1,7 @@
 """Pictures <-> .vqc bytes with ONNX Runtime: a part of what `codec.Codec` does, without torch.
 
-It is for pictures of one tile (`container.choose_tile_log2`), which are painted at once.
+It encodes pictures of one tile (`container.choose_tile_log2`). What it paints, a picture or a
+crop of one, it paints at once.
 """
 
 import os
@@ -14,12 +15,13 @@ from safetensors.numpy import load as load_tensors
 
 from .. import chunks, container, pixels, shipped, symbols
 from ..config import ModelConfig
-from ..container import Header
+from ..container import Header, Rectangle, Unpacked
 from ..errors import CorruptError, ModelError, UnknownModelError
 from ..geometry import MAX_PIXELS, check_crop
 from ..model_files import PARTS, model_id, read_files
 from ..nn.units import table_sizes
 from ..pixels import Source
+from ..places import cover, grid_of, meet, pixels_of, reach, widened, within
 from ..rate_control import DEFAULT_QUALITY, setting
 from ..strips import Strips
 from . import nets
@@ -30,7 +32,7 @@ Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
 class OnnxCodec:
-    """A shipped model, ready for pictures of one tile. Use from several threads is safe."""
+    """A shipped model, ready for small pictures and crops. Use from several threads is safe."""
 
     device = "cpu, ONNX Runtime"  # as reports have it
 
@@ -96,23 +98,22 @@ class OnnxCodec:
         realism: float = 0.0,
         max_pixels: int = MAX_PIXELS,
     ) -> Strips:
-        """As `Codec.decode_strips`, but of one tile and in one strip. scale: 1. realism: 0."""
+        """As `Codec.decode_strips`, but in one strip, painted at once: memory grows with the crop.
+        scale: 1. realism: 0."""
         file = container.unpack(data, max_pixels)
         header = file.header
-        if realism or scale != 1 or header.tile_log2 is not None:
-            raise ValueError(f"realism is {realism}, scale {scale}, expected 0 and 1, and one tile")
-        x, y, width, height = crop or (0, 0, header.width, header.height)
-        check_crop((x, y, width, height), header.width, header.height)
+        if realism or scale != 1:
+            raise ValueError(f"realism is {realism}, scale {scale}, expected 0 and 1")
+        whole = Rectangle(0, 0, header.width, header.height)
+        place = whole if crop is None else Rectangle(*crop)
+        check_crop(place, header.width, header.height)
         self._check(header)
         metadata = chunks.read_metadata(file.chunks).upright()
         alpha = chunks.read_alpha(file.chunks, header.width, header.height)
-        (place,) = container.tile_grid(header)
-        tile = self.tiles.decode(file.tiles[0], place.height, place.width, header.level)
-        picture = self._paint(tile.latents, header)
+        picture = self._paint(file, place)
         if alpha is not None:
-            picture = np.dstack([picture, alpha])
-        picture = picture[y : y + height, x : x + width]
-        return Strips(width, height, picture.shape[2], metadata, iter([picture]))
+            picture = np.dstack([picture, alpha[within(place, whole)]])
+        return Strips(place.width, place.height, picture.shape[2], metadata, iter([picture]))
 
     def _check(self, header: Header) -> None:
         if header.model_id != self.id:
@@ -129,14 +130,28 @@ class OnnxCodec:
         (y,) = self._run("analysis", pixels=x, level=level)
         return y
 
-    def _paint(self, latents: np.ndarray, header: Header) -> np.ndarray:
-        """Latents int64 [h, w, C] in 2**-6 steps -> uint8 [H, W, 3 or 1]."""
-        y = latents.astype(np.float32) / STEP
+    def _paint(self, file: Unpacked, place: Rectangle) -> np.ndarray:
+        """A place in pixels: uint8 [place.height, place.width, 3 or 1]."""
+        header = file.header
+        grid = grid_of(header.width, header.height)
+        window = widened(cover(place), reach(self.config.transform), grid)
+        y = self._latents(file, window)
         (x,) = self._run("synthesis", latents=y, level=header.level)
-        x = x[: header.height, : header.width]
+        x = x[within(place, pixels_of(window))]
         if header.grey:
             x = x.mean(2, keepdims=True)
         return np.clip(x * 255 + 0.5, 0, 255).astype(np.uint8)
+
+    def _latents(self, file: Unpacked, window: Rectangle) -> np.ndarray:
+        """Those of a window in latents, float32 [h, w, C] in steps, from the tiles that meet it."""
+        shape = window.height, window.width, self.config.transform.latents
+        y = np.empty(shape, np.float32)
+        for segments, tile in zip(file.tiles, container.tile_grid(file.header), strict=True):
+            if part := meet(tile, window):
+                coded = self.tiles.decode(segments, tile.height, tile.width, file.header.level)
+                y[within(part, window)] = coded.latents[within(part, tile)]
+        y /= STEP
+        return y
 
     def _kappa(self, level: int) -> np.ndarray:
         """As `Network.kappa`, at a fidelity of 1: float32 [C]."""
