@@ -42,7 +42,7 @@ from bench.lpips import Lpips
 from bench.ours import Encoder
 from bench.pictures import Point
 from conftest import smooth_picture
-from vqcodec import cli
+from vqcodec import cli, container
 from vqcodec.train.perceptual import Perceptual
 
 OUTPUTS = {"results.json", "details.csv", "rd.svg", "rd.png", "report.html"}
@@ -587,7 +587,8 @@ def test_the_products_of_a_codec_are_those_of_its_transforms(codec, picture):
     ]
 
     config = codec.model.config.transform
-    linear = config.latents * 3 / 1e3  # kMAC: a 16x16 block of RGB for each latent
+    coded = codec.model.config.coded_channels(container.unpack(data).header.level)
+    linear = coded * 3 / 1e3  # kMAC: a 16x16 block of RGB for each latent
     assert found[0]["linear"] == found[1]["decoder"] == pytest.approx(linear)
     assert found[0]["encoder.stem"] == pytest.approx(3 * config.fine_width / 1e3)
     assert {name.split(".")[0] for name in found[2]} == {"prior"}
