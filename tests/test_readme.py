@@ -168,7 +168,7 @@ def test_our_options_in_the_table_exist():
 
 
 def test_the_figures_of_the_tokens_are_those_of_base_5():
-    config = ModelConfig.from_json((shipped.folder_of("base-5") / "config.json").read_text())
+    config = ModelConfig.from_json((shipped.folder_of("base-6") / "config.json").read_text())
     sizes = [size - 1 for size in table_sizes(config.quantizer)]  # without the escape
     scalars, pairs = sizes[: config.quantizer.classes], sizes[config.quantizer.classes :]
     passes = config.prior.passes
