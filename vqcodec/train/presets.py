@@ -54,17 +54,22 @@ class RealismConfig:
     seed: int = 0
 
 
+def _coarse(channels: int) -> tuple[PassConfig, PassConfig]:
+    """The passes of the first channels: at a quarter of the positions, then at the rest."""
+    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
+    quarter = lattice((0, 0), (0, 2), (2, 0), (2, 2))
+    return PassConfig(0, channels, quarter, 0), PassConfig(0, channels, lattice(*rest), 1)
+
+
 def base() -> TrainConfig:
-    """Trains the shipped model."""
+    """Trains the default model."""
     return TrainConfig()
 
 
 def fast() -> TrainConfig:
     """Trains the model for speed: a quarter of the base's multiplications."""
-    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
     passes = (
-        PassConfig(0, 8, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
-        PassConfig(0, 8, lattice(*rest), 1),
+        *_coarse(8),
         PassConfig(8, 40, blocks=1),
         PassConfig(40, 96, blocks=1),
         PassConfig(96, 208, blocks=1, min_level=12),
@@ -87,10 +92,8 @@ def control() -> TrainConfig:
 
 def tiny() -> TrainConfig:
     """A minute on one core, for tests and as a first look: real in every part, but small."""
-    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
     passes = (
-        PassConfig(0, 4, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
-        PassConfig(0, 4, lattice(*rest), 1),
+        *_coarse(4),
         PassConfig(4, 20, blocks=1),
         PassConfig(20, 32, blocks=1, min_level=4),
     )
@@ -105,10 +108,8 @@ def tiny() -> TrainConfig:
 
 def small() -> TrainConfig:
     """Ten minutes on one core: for restoration, where the error counts and not the rate."""
-    rest = tuple((y, x) for y in range(4) for x in range(4) if y % 2 or x % 2)
     passes = (
-        PassConfig(0, 8, lattice((0, 0), (0, 2), (2, 0), (2, 2)), 0),
-        PassConfig(0, 8, lattice(*rest), 1),
+        *_coarse(8),
         PassConfig(8, 64, blocks=1),
         PassConfig(64, 512, blocks=1),
     )
