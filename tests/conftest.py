@@ -155,3 +155,15 @@ def smooth_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 @pytest.fixture
 def picture() -> np.ndarray:
     return smooth_picture(80, 112)
+
+
+def decoded_tiles(codec, monkeypatch) -> list:
+    """The segments of the tiles that a codec of either engine decodes, while it does."""
+    calls, decode = [], codec.tiles.decode
+
+    def listen(segments, *rest):
+        calls.append(segments)
+        return decode(segments, *rest)
+
+    monkeypatch.setattr(codec.tiles, "decode", listen)
+    return calls

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import random_network, smooth_picture
+from conftest import decoded_tiles, random_network, smooth_picture
 from vqcodec import container, shipped
 from vqcodec.chunks import metadata_chunks
 from vqcodec.cli import quick
@@ -193,15 +193,7 @@ def tiled(strong) -> bytes:
 @pytest.fixture
 def read_tiles(strong, monkeypatch) -> list[Segments]:
     """Those that are decoded, while they are."""
-    onnx = strong[1]
-    calls, decode = [], onnx.tiles.decode
-
-    def listen(segments, *rest):
-        calls.append(segments)
-        return decode(segments, *rest)
-
-    monkeypatch.setattr(onnx.tiles, "decode", listen)
-    return calls
+    return decoded_tiles(strong[1], monkeypatch)
 
 
 @pytest.mark.parametrize(

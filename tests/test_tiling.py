@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import random_network, smooth_picture
+from conftest import decoded_tiles, random_network, smooth_picture
 from vqcodec import container, pixels, tiling
 from vqcodec.config import TransformConfig
 from vqcodec.container import Rectangle
@@ -171,17 +171,6 @@ def test_a_crop_is_cut_from_the_picture(codec, tiled, painted, small, crop):
     assert far.max() <= 1
     assert far.mean() < 1e-3
     assert not far[..., 3].any()
-
-
-def decoded_tiles(codec, monkeypatch) -> list:
-    calls, decode = [], codec.tiles.decode
-
-    def listen(segments, *rest):
-        calls.append(segments)
-        return decode(segments, *rest)
-
-    monkeypatch.setattr(codec.tiles, "decode", listen)
-    return calls
 
 
 def test_a_crop_decodes_the_tiles_that_it_needs(codec, tiled, small, monkeypatch):

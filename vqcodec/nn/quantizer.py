@@ -243,23 +243,16 @@ class Codebooks(nn.Module):
     def _assign_pair(self, r: Tensor, near: Tensor, t: Tensor, kappa: Tensor) -> Tensor:
         """Indices of pairs: int32 [N, 2] of [N, 2] each."""
         reach, size = self.config.pair_range, self.pair_words.shape[1]
-        rows = t // self.config.pair_merge
-        start = (
-            rows[:, 0] * (self.config.pair_classes // self.config.pair_merge) + rows[:, 1]
-        ) * size
+        merge = self.config.pair_merge
+        row = t[:, 0] // merge * (self.config.pair_classes // merge) + t[:, 1] // merge
         words = round_to(self.pair_words, WORD_BITS).flatten(0, 1)
         bits = self.bits[self.config.classes :, :size].flatten()
-        (a, b), zero = (
-            (near.clamp(-reach, reach).int() + reach).unbind(-1),
-            torch.full_like(start, reach),
-        )
-        inner_a, inner_b = a - (a - reach).sign(), b - (b - reach).sign()
-        a, b = (
-            torch.stack([a, a, inner_a, inner_a, zero]),
-            torch.stack([b, inner_b, b, inner_b, zero]),
-        )
+        n = near.clamp(-reach, reach).int() + reach
+        inner, zero = n - (n - reach).sign(), torch.full_like(n, reach)
+        a = torch.stack([guess[:, 0] for guess in (n, n, inner, inner, zero)])
+        b = torch.stack([guess[:, 1] for guess in (n, inner, n, inner, zero)])
         k = a * (2 * reach + 1) + b  # [5, N]
-        at = (start + k).flatten()
+        at = (row * size + k).flatten()
         error = kappa * (r - words.index_select(0, at).view(*k.shape, 2)) ** 2
         best = _cheapest(error[..., 0] + error[..., 1] + bits.index_select(0, at).view(k.shape), k)
         escape, numbers = (near.abs() > reach).any(-1), zigzag(near.int())
