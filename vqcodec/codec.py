@@ -138,7 +138,7 @@ class Codec:
     def encode(
         self,
         image: Source,
-        quality: float = DEFAULT_QUALITY,
+        quality: float | Setting = DEFAULT_QUALITY,
         *,
         effort: int = DEFAULT_EFFORT,
         max_pixels: int = MAX_PIXELS,
@@ -147,7 +147,8 @@ class Codec:
 
         image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
         may be encoded as well, to take them away from.
-        quality: 0 (smallest) to 100 (closest), need not be whole.
+        quality: 0 (smallest) to 100 (closest), need not be whole; or the level and fidelity that
+        it stands for.
         effort: 1 (fastest) to 9: how long to search for better indices for this picture.
         Raises InputError, ImageTooLargeError; ValueError for a quality or effort out of range.
         """
@@ -301,10 +302,12 @@ class Codec:
         return self._indices(header, tiles)
 
     def _encode(
-        self, image: Source, quality: float, effort: int, max_pixels: int
+        self, image: Source, quality: float | Setting, effort: int, max_pixels: int
     ) -> tuple[Header, Iterator[Coded]]:
         """The tiles come one by one, while they are asked for."""
-        best = setting(quality, self.model.config.transform.levels)
+        best = quality
+        if not isinstance(best, Setting):
+            best = setting(best, self.model.config.transform.levels)
         if effort not in EFFORTS:
             raise ValueError(f"effort is {effort}, expected {EFFORTS[0]}..{EFFORTS[-1]}")
         picture = pixels.load(image, max_pixels)

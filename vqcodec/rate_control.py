@@ -18,7 +18,7 @@ BELOW = 3  # levels' worth of quality below level 0, reached by its fidelity alo
 class Setting(NamedTuple):
     level: int  # 0..L - 1; the file carries it
     fidelity: float  # of the entropy-constrained assignment; the encoder's own business
-    tilt: float  # levels that the quality lies above the level, -0.5 to 0.5; lower below level 0
+    tilt: float  # levels that the quality lies above the level, mostly -0.5 to 0.5
 
 
 def setting(quality: float, levels: int) -> Setting:
@@ -30,4 +30,9 @@ def setting(quality: float, levels: int) -> Setting:
         raise ValueError(f"quality is {quality}, expected 0..100")
     place = quality / 100 * (levels - 1 + BELOW) - BELOW
     level = max(0, min(math.floor(place + 0.5), levels - 1))
-    return Setting(level, FIDELITY * FIDELITY_PER_LEVEL ** (place - level), place - level)
+    return at_level(level, place - level)
+
+
+def at_level(level: int, tilt: float) -> Setting:
+    """A level with the fidelity of a quality that lies `tilt` levels above it."""
+    return Setting(level, FIDELITY * FIDELITY_PER_LEVEL**tilt, tilt)

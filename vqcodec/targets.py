@@ -12,15 +12,18 @@ from .errors import OutOfReachError
 from .geometry import MAX_PIXELS
 from .metrics import bits_per_pixel, psnr
 from .pixels import Picture, load
-from .rate_control import DEFAULT_EFFORT
+from .rate_control import DEFAULT_EFFORT, Setting, at_level, setting
 
 TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size
 CLOSE = 0.995  # of a target size: near enough to stop
+# From one level to the next the size of some pictures jumps by more than 3 %. What lies between is
+# reached by the lower level's fidelity, up to a whole level beyond where quality would leave it.
+BETWEEN = 5  # trials there: a level is about a tenth of the size, this a 32nd of that
 
 
 class Reached(NamedTuple):
     data: bytes  # the .vqc file
-    quality: float
+    quality: float  # the nearest, where `data` lies between two levels
     value: float  # bytes, bits per pixel or dB, as the target
 
 
@@ -35,7 +38,7 @@ def to_size(
 
     Raises OutOfReachError if quality 0 takes more.
     """
-    return _largest(_encoder(codec, picture, effort, max_pixels), most, len, "bytes")
+    return _largest(codec, _encoder(codec, picture, effort, max_pixels), most, len, "bytes")
 
 
 def to_bpp(
@@ -47,8 +50,11 @@ def to_bpp(
 ) -> Reached:
     """The best quality in at most `most` bits per pixel. Raises OutOfReachError."""
     height, width = picture.rgb.shape[:2]
-    encode = _encoder(codec, picture, effort, max_pixels)
-    return _largest(encode, most, lambda data: bits_per_pixel(len(data), width, height), "bpp")
+
+    def measure(data: bytes) -> float:
+        return bits_per_pixel(len(data), width, height)
+
+    return _largest(codec, _encoder(codec, picture, effort, max_pixels), most, measure, "bpp")
 
 
 def to_psnr(
@@ -84,16 +90,20 @@ def to_psnr(
 
 def _encoder(
     codec: Codec, picture: Picture, effort: int, max_pixels: int
-) -> Callable[[float], bytes]:
+) -> Callable[[float | Setting], bytes]:
     """Quality -> file."""
     return lambda quality: codec.encode(picture, quality, effort=effort, max_pixels=max_pixels)
 
 
 def _largest(
-    encode: Callable[[float], bytes], most: float, measure: Callable[[bytes], float], unit: str
+    codec: Codec,
+    encode: Callable[[float | Setting], bytes],
+    most: float,
+    measure: Callable[[bytes], float],
+    unit: str,
 ) -> Reached:
-    def trial(quality: float) -> Reached:
-        data = encode(quality)
+    def trial(quality: float, between: Setting | None = None) -> Reached:
+        data = encode(quality if between is None else between)
         return Reached(data, quality, measure(data))
 
     best = trial(0)
@@ -103,12 +113,35 @@ def _largest(
     highest = trial(high)
     if highest.value <= most:
         return highest
-    for _ in range(TRIALS):
-        middle = trial((low + high) / 2)
-        if middle.value <= most:
-            best, low = max(best, middle, key=lambda item: item.value), middle.quality
-            if best.value >= CLOSE * most:
-                break
-        else:
-            high = middle.quality
-    return best
+    best, low, high = _bisect(trial, best, (low, high), most, TRIALS)
+    levels = codec.model.config.transform.levels
+    lower, upper = setting(low, levels), setting(high, levels)
+    if best.value >= CLOSE * most or lower.level == upper.level:
+        return best
+
+    def between(tilt: float) -> Reached:
+        return trial(low, at_level(lower.level, tilt))
+
+    return _bisect(between, best, (lower.tilt, lower.tilt + 1), most, BETWEEN)[0]
+
+
+def _bisect(
+    trial: Callable[[float], Reached],
+    best: Reached,
+    place: tuple[float, float],
+    most: float,
+    trials: int,
+) -> tuple[Reached, float, float]:
+    """The largest of `best` and what is tried that has at most `most`; and the places, within
+    `place`, between which the next trial would be."""
+    low, high = place
+    for _ in range(trials):
+        middle = (low + high) / 2
+        found = trial(middle)
+        if found.value > most:
+            high = middle
+            continue
+        best, low = max(best, found, key=lambda item: item.value), middle
+        if best.value >= CLOSE * most:
+            break
+    return best, low, high
