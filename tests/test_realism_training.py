@@ -222,7 +222,7 @@ def test_weights_that_break_pictures_are_not_kept(pictures, tmp_path, model_fold
     ("args", "message"),
     [
         (["--stage", "realism"], "needs --init"),
-        (["--stage", "realism", "--init", "random", "--grow"], "no --grow"),
+        (["--stage", "realism", "--init", "random", "--resize"], "no --resize"),
         (["--perceptual", "a.pth"], "is of --stage realism"),
     ],
 )

@@ -42,7 +42,13 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
     help="Length of the schedule, instead of the preset's.",
 )
 @click.option("--init", metavar="NAME|DIR", help="Start from the networks of this model.")
-@click.option("--grow", is_flag=True, help="With --init: train the preset's larger network.")
+@click.option(
+    "--resize",
+    "--grow",
+    "resize",
+    is_flag=True,
+    help="With --init: train the preset's network, larger or smaller, from what fits of the model.",
+)
 @click.option(
     "--stage",
     type=click.Choice(["codec", "realism"]),
@@ -79,7 +85,7 @@ def train(
     preset: str,
     minutes: float | None,
     init: str | None,
-    grow: bool,
+    resize: bool,
     stage: str,
     perceptual: str | None,
     task: str | None,
@@ -98,11 +104,12 @@ def train(
       vqcodec train --data photos/ --out runs/a --preset tiny
       vqcodec train --data photos/ --out runs/b --init base --minutes 60
       vqcodec train --data photos/ --out runs/b --resume --minutes 60
+      vqcodec train --data photos/ --out runs/e --init base --preset fast --resize
       vqcodec train --data photos/ --out runs/d --preset small --task denoise --sigma 25
       torchrun --nproc-per-node 2 -m vqcodec train --data photos/ --out runs/c
       vqcodec train --data photos/ --out runs/d --stage realism --init base --perceptual lpips.pth
     """
-    _check_usage(stage, init, preset, grow, resume, perceptual)
+    _check_usage(stage, init, preset, resize, resume, perceptual)
     if init is not None:
         options.check_model(init)
     chosen = _task(task, sigma, factor)
@@ -117,7 +124,7 @@ def train(
         trainer = _realism_trainer(preset, minutes, sources, Path(out), init, perceptual, resume)
     else:
         config = _config(preset, minutes, chosen)
-        trainer = _trainer(config, sources, Path(out), init, grow, resume)
+        trainer = _trainer(config, sources, Path(out), init, resize, resume)
     with _stopping_on_interrupt(trainer):
         trainer.run()
     finish_processes()
@@ -131,22 +138,22 @@ def train(
 
 
 def _check_usage(
-    stage: str, init: str | None, preset: str, grow: bool, resume: bool, perceptual: str | None
+    stage: str, init: str | None, preset: str, resize: bool, resume: bool, perceptual: str | None
 ) -> None:
     if stage == "realism":
         if init is None:
             raise click.UsageError("--stage realism needs --init, the model that gets a decoder")
-        if grow or preset in ("control", "fast", "small"):
+        if resize or preset in ("control", "fast", "small"):
             raise click.UsageError(
-                "--stage realism trains a decoder alone: no --grow, base or tiny"
+                "--stage realism trains a decoder alone: no --resize, base or tiny"
             )
         return
     if perceptual is not None:
         raise click.UsageError("--perceptual is of --stage realism")
     if init is not None and resume:
         raise click.UsageError("--init starts a run and --resume goes on with one: give either")
-    if grow and init is None:
-        raise click.UsageError("--grow needs --init, the model to grow from")
+    if resize and init is None:
+        raise click.UsageError("--resize needs --init, the model to start from")
 
 
 def _check_paths(data: tuple[str, ...], folder: Path, may_exist: bool) -> None:
@@ -180,12 +187,12 @@ def _config(preset: str, minutes: float | None, task: TaskConfig | None) -> "Tra
 
 
 def _trainer(
-    config: "TrainConfig", data: list[Path], out: Path, init: str | None, grow: bool, resume: bool
+    config: "TrainConfig", data: list[Path], out: Path, init: str | None, resize: bool, resume: bool
 ) -> "Trainer":
     from ..train.loop import Trainer
 
     network = None if init is None else _initial_network(init)
-    if network is not None and not grow:
+    if network is not None and not resize:
         task = config.model.task or network.config.task
         network.config = dataclasses.replace(network.config, task=task)
         config = dataclasses.replace(config, model=network.config)

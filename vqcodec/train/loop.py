@@ -21,6 +21,7 @@ from .export import export
 from .grow import grow
 from .objective import Losses, Objective
 from .presets import TrainConfig
+from .shrink import shrink
 from .soap import Soap, matrix_shape
 from .tables import TableCounts
 from .validation import Validation
@@ -97,7 +98,8 @@ class Trainer:
     """One process of a run. Everything that a run needs to go on is in `state`."""
 
     def __init__(self, config: TrainConfig, data: list[Path], out: Path, init: Network | None):
-        """init: the network to start with; one of another config is grown to `config.model`."""
+        """init: the network to start with; one of another config is grown to `config.model`, or
+        shrunk if it has more latents. Raises ModelError if neither fits."""
         self.config, self.out = config, out
         self.rank, self.world, self.device = open_run(data, out)
         cache = out / "cache"
@@ -125,6 +127,8 @@ class Trainer:
         network = Network(self.config.model)
         if init is None:
             fit_linear(network, self.crops)
+        elif init.config.transform.latents > self.config.model.transform.latents:
+            shrink(network, init, self.crops, self.config.fidelity)
         else:
             grow(network, init, self.crops)
         return network

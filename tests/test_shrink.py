@@ -1,0 +1,123 @@
+"""A smaller network from a larger one."""
+
+import dataclasses
+
+import pytest
+import torch
+from PIL import Image
+
+from conftest import smooth_picture
+from vqcodec.config import ModelConfig, PassConfig
+from vqcodec.errors import ModelError
+from vqcodec.nn.model import Network
+from vqcodec.train import data as train_data
+from vqcodec.train.grow import grow
+from vqcodec.train.importance import Seen, balanced, spread, strongest
+from vqcodec.train.objective import Objective
+from vqcodec.train.shrink import shrink
+
+FIDELITY = 1.8
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory) -> train_data.Crops:
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed in range(4):
+        Image.fromarray(smooth_picture(160, 160, seed)).save(folder / f"{seed}.png")
+    train_data.build_cache([folder], folder / "cache")
+    return train_data.Crops(folder / "cache", torch.device("cpu"), False, 0)
+
+
+@pytest.fixture(scope="module")
+def trained(codec) -> Network:
+    """The tests' network, as training starts from it."""
+    network = Network(codec.model.config)
+    network.load_state_dict(codec.model.network.state_dict())
+    network.codebooks.bits.copy_(codec.model.network.codebooks.bits)
+    return network
+
+
+def larger(config: ModelConfig) -> ModelConfig:
+    passes = (*config.prior.passes, PassConfig(32, 40, blocks=1, min_level=5))
+    sizes = {"latents": 40, "coarse_blocks": 2, "fine_width": 32, "coarse_width": 40}
+    transform = dataclasses.replace(config.transform, **sizes)
+    return ModelConfig("larger", transform, prior=dataclasses.replace(config.prior, passes=passes))
+
+
+def resized(config: ModelConfig, **sizes) -> ModelConfig:
+    return dataclasses.replace(config, transform=dataclasses.replace(config.transform, **sizes))
+
+
+@torch.no_grad()
+def passed(network: Network, crops: train_data.Crops) -> tuple[torch.Tensor, ...]:
+    """Latents, decoded latents and pixels of two crops at levels without the last pass."""
+    x, levels = torch.rand(2, 3, 64, 64), torch.tensor([1, 4])
+    y = network.analyse(x, levels)
+    latents = list(network.quantise(y, levels, 3.0))[-1].latents
+    return y, latents, network.synthesise(latents, levels)
+
+
+@torch.no_grad()
+def cost(network: Network, crops: train_data.Crops) -> float:
+    levels = torch.arange(8)
+    x = crops.sample(8, 64)
+    return float(Objective(network, FIDELITY, autocast=False)(x, levels).cost.log().mean())
+
+
+def test_what_growing_added_without_effect_shrinking_takes_away(trained, crops):
+    """Latents, channels and blocks; the new blocks do harm here, so that they are told apart."""
+    grown, again = Network(larger(trained.config)), Network(trained.config)
+    grow(grown, trained, crops)
+    for row in (grown.encoder.coarse, grown.decoder.coarse):
+        torch.nn.init.normal_(row[1].expand[2].weight[:32])
+    shrink(again, grown, crops, FIDELITY)
+    torch.manual_seed(1)
+    before = passed(trained, crops)
+    torch.manual_seed(1)
+    after = passed(again, crops)
+
+    assert (after[0] - before[0]).abs().mean() < 0.01 * before[0].abs().mean()
+    assert ((after[1] - before[1]).abs() > 0.2).float().mean() < 0.05  # words at a tie
+    assert (after[2] - before[2]).abs().mean() < 0.005
+
+
+def test_a_shrunk_network_is_better_than_the_larger_ones_first_channels(trained, crops):
+    """Half the channels at 1/8, picked by what they matter: `grow` the other way would fail."""
+    small = resized(trained.config, fine_width=12)
+    shrunk, cut = Network(small), Network(small)
+    shrink(shrunk, trained, crops, FIDELITY)
+    state = shrunk.state_dict()
+    theirs = trained.state_dict()
+    cut.load_state_dict({k: theirs[k][tuple(slice(n) for n in t.shape)] for k, t in state.items()})
+
+    assert cost(trained, crops) < cost(shrunk, crops) < cost(cut, crops)
+
+
+@pytest.mark.parametrize("sizes", [{"fine_width": 32}, {"coarse_blocks": 2}, {"lambda_max": 0.02}])
+def test_a_network_that_does_not_fit_is_refused(trained, crops, sizes):
+    other = Network(resized(trained.config, **sizes))
+    with pytest.raises(ModelError, match=r"expected at most|same levels"):
+        shrink(other, trained, crops, FIDELITY)
+
+
+def test_the_directions_that_are_both_used_and_felt_are_kept():
+    """Of four directions one is loud but felt by nobody, one felt but silent."""
+    loud, felt = torch.tensor([9.0, 0, 1, 1]), torch.tensor([0.0, 9, 1, 2])
+    turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0))).Q.double()
+    seen = Seen(turn * loud @ turn.T, turn * felt @ turn.T)
+    cut = balanced([seen], 2)
+    through = cut.read @ cut.write.T
+
+    kept = turn[:, 2:].float()
+    torch.testing.assert_close(through @ kept, kept, atol=1e-3, rtol=0)
+    torch.testing.assert_close(cut.write.T @ cut.read, torch.eye(2), atol=1e-3, rtol=0)
+    assert strongest([Seen(loud.diag(), felt.diag())], 2).tolist() == [2, 3]
+
+
+def test_channels_that_go_are_predicted_from_those_that_stay():
+    x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:, 2] = 2 * x[:, 0] - x[:, 1]
+    kept = torch.tensor([0, 2])
+
+    back = x[:, kept].float() @ spread(x.T @ x, kept).T
+    torch.testing.assert_close(back, x.float(), atol=1e-3, rtol=0)
