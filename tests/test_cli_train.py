@@ -17,7 +17,7 @@ from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.config import TaskConfig
 from vqcodec.train import loop
-from vqcodec.train.presets import base, small, tiny
+from vqcodec.train.presets import base, fast, small, tiny
 
 
 class FakeTrainer:
@@ -85,6 +85,15 @@ def test_a_run_can_start_from_a_model(trainers, model_folder):
     assert trainer.exported == Path("mine")
 
 
+@pytest.mark.parametrize("option", ["--resize", "--grow"])
+def test_a_run_can_start_from_a_model_of_another_size(trainers, model_folder, option):
+    call("--data", "photos", "--out", "run", "--preset", "fast", "--init", model_folder, option)
+
+    (trainer,) = trainers
+    assert trainer.config.model == fast().model
+    assert trainer.init.config.transform.latents == tiny().model.transform.latents
+
+
 def test_a_task_is_part_of_the_model(trainers, model_folder):
     call("--data", "photos", "--out", "a", "--task", "denoise", "--sigma", 15, "--preset", "small")
     call("--data", "photos", "--out", "b", "--task", "superres", "--init", model_folder)
@@ -135,6 +144,7 @@ def test_matplotlib_is_asked_for_before_the_training(trainers, monkeypatch):
         ("--data photos --out run --export photos", 7, "photos exists already"),
         ("--data photos --out run --init none", 5, "no model or model folder named 'none'"),
         ("--data photos --out run --init x --resume", 2, "give either"),
+        ("--data photos --out run --resize", 2, "--resize needs --init"),
         ("--data photos --out run --minutes nan", 2, "not a number"),
         ("--data photos --out run --sigma 25", 2, "--sigma needs --task denoise"),
         ("--data photos --out run --task denoise --factor 2", 2, "needs --task superres"),
