@@ -38,9 +38,10 @@ def dense_levels(network: Network) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 def to_integers(name: str, tensor: Tensor) -> Tensor:
     scaled = torch.floor(tensor.double() * 2.0 ** UNITS[name.rsplit(".")[-1]] + 0.5)
-    if float(scaled.abs().max()) >= 2**24:
+    most = float(scaled.abs().max()) if scaled.numel() else 0.0  # a control has no pairs
+    if most >= 2**24:
         raise ModelError(f"{name}: values up to {float(tensor.abs().max())} do not fit 24 bits")
-    small = float(scaled.abs().max()) < 2**15
+    small = most < 2**15
     return scaled.to(torch.int16 if small else torch.int32).contiguous()
 
 
