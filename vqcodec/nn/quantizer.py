@@ -30,10 +30,11 @@ NOT_ALLOWED = 1e9
 
 class Classes(NamedTuple):
     """int32 [B, C, h, w] each. scalar: class of scale. row: of the tables, -1 for the second of a
-    pair."""
+    pair. couple: int32 [B, h, w, C / 2], the classes of two neighbours as one number."""
 
     scalar: Tensor
     row: Tensor
+    couple: Tensor
 
 
 class Assignment(NamedTuple):
@@ -79,8 +80,8 @@ class Codebooks(nn.Module):
     """Words and tables of all classes.
 
     Maps come and go as [B, C, h, w]. Inside, channels are the last dimension, where the two of a
-    possible pair are neighbours: with maps in channels_last that costs nothing. What depends on
-    the classes of two neighbours alone is looked up for both at once: `both` [T * T].
+    possible pair, a couple, are neighbours: with maps in channels_last that costs nothing. What
+    depends on the classes of a couple alone is looked up for both at once: `both` [T * T].
     """
 
     def __init__(self, config: QuantizerConfig):
@@ -100,12 +101,14 @@ class Codebooks(nn.Module):
         bits = torch.full((len(sizes), max(sizes)), NOT_ALLOWED)
         self.register_buffer("bits", bits, persistent=False)  # [rows, K], padded
         self.register_buffer("frozen_words", None, persistent=False)
+        self.register_buffer("frozen_pairs", None, persistent=False)
         self.set_probabilities(gaussian_probabilities(config))
         self._look_ahead()
 
     def _look_ahead(self) -> None:
         """Tables of what follows from two neighbours' classes: their rows, the last index and the
-        index of the word at zero of either, and where `_words` has the values."""
+        index of the word at zero of either, and where `_words` has the values, and that of the
+        word at zero."""
         config, sizes = self.config, self.sizes
         t = torch.arange(config.classes)
         first, second = (x.flatten() for x in torch.meshgrid(t, t, indexing="ij"))
@@ -116,14 +119,19 @@ class Codebooks(nn.Module):
         pairs, entries = len(sizes) - config.classes, self.pair_words.shape[1] + 1
         start = torch.where(paired, config.classes * width + number * entries, first * width)
         last, zero = sizes[row] - 1, self.pair_words.shape[1] // 2
+        self.register_buffer("is_pair", paired, persistent=False)
+        zero = (
+            torch.where(paired, zero, self.reach[first]),
+            torch.where(paired, -1, self.reach[second]),
+        )
+        starts = start, torch.where(paired, start + pairs * entries, second * width)
+        still = zero[0] + starts[0], torch.where(paired, zero[0], zero[1]) + starts[1]
         of_both = {
             "rows": (row, torch.where(paired, -1, second)),
             "last": (last, torch.where(paired, last, sizes[second] - 1)),
-            "zero": (
-                torch.where(paired, zero, self.reach[first]),
-                torch.where(paired, -1, self.reach[second]),
-            ),
-            "start": (start, torch.where(paired, start + pairs * entries, second * width)),
+            "zero": zero,
+            "start": starts,
+            "still": still,
         }
         for name, two in of_both.items():
             both = torch.stack(two, 1).int().view(torch.int64).flatten()
@@ -137,15 +145,17 @@ class Codebooks(nn.Module):
     def classify(self, log_scale: Tensor) -> Classes:
         """log2 of the scale in steps, [B, C, h, w] -> table rows."""
         config = self.config
-        t = (log_scale.movedim(1, -1) - config.log_sigma_min).mul_(config.per_octave)
-        t = t.add_(0.5).floor_().clamp_(0, config.classes - 1).int()
-        return Classes(t.movedim(-1, 1), self._of_both("rows", t).movedim(-1, 1))
+        # A multiple of 2**-13 each, below 2**11: exact in float32.
+        t = log_scale.movedim(1, -1) * config.per_octave
+        t = t.add_(0.5 - config.log_sigma_min * config.per_octave).floor_()
+        t = t.clamp_(0, config.classes - 1).int()
+        couple = t[..., 0::2] * config.classes + t[..., 1::2]
+        return Classes(t.movedim(-1, 1), self._of_both("rows", couple).movedim(-1, 1), couple)
 
-    def _of_both(self, name: str, t: Tensor) -> Tensor:
-        """Of classes t [..., C]: int32 [..., C]."""
-        code = t[..., 0::2] * self.config.classes + t[..., 1::2]
-        both = getattr(self, f"both_{name}").index_select(0, code.flatten())
-        return both.view(torch.int32).view(t.shape)
+    def _of_both(self, name: str, couple: Tensor) -> Tensor:
+        """Of couples [..., C / 2]: int32 [..., C]."""
+        both = getattr(self, f"both_{name}").index_select(0, couple.flatten())
+        return both.view(torch.int32).view(*couple.shape[:-1], -1)
 
     def assign(self, r: Tensor, classes: Classes, kappa: Tensor) -> Assignment:
         """Entropy-constrained assignment of residuals r [B, C, h, w] in steps.
@@ -154,52 +164,61 @@ class Codebooks(nn.Module):
         r and around zero are tried: codebooks stay near the grid that they start as.
         """
         with torch.no_grad():
-            index = self._assigned(r.movedim(1, -1).contiguous(), classes, kappa).movedim(-1, 1)
-        return Assignment(index, classes.row, self.lookup(index, classes))
-
-    def _assigned(self, r: Tensor, classes: Classes, kappa: Tensor) -> Tensor:
-        """int32 [B, h, w, C]: the indices of residuals [B, h, w, C]."""
-        t = classes.scalar.movedim(1, -1)
-        near = (r + 0.5).floor_().clamp_(-NUMBER_MAX, NUMBER_MAX)
-        index = self._of_both("zero", t)  # where r is nearest to 0
-        paired = classes.row.movedim(1, -1)[..., 1::2] < 0
-        moved = (near != 0).unflatten(-1, (-1, 2))
-        channels, item = r.shape[-1], r[0].numel()
-
-        def given(at: Tensor, width: int) -> tuple[Tensor, ...]:
-            first = width * at[:, None] + torch.arange(width, device=at.device)
-            weight = kappa.flatten()[first // item * channels + first % channels]
-            maps = (x.reshape(-1, width).index_select(0, at) for x in (r, near, t))
-            return (*maps, weight)
-
-        alone = (moved & ~paired[..., None]).flatten().nonzero()[:, 0]
-        index.view(-1, 1)[alone] = self._assign_scalar(*given(alone, 1))
-        both = (paired & (moved[..., 0] | moved[..., 1])).flatten().nonzero()[:, 0]
-        index.view(-1, 2)[both] = self._assign_pair(*given(both, 2))
-        return index
+            r = r.movedim(1, -1).contiguous()
+            near = (r + 0.5).floor_().clamp_(-NUMBER_MAX, NUMBER_MAX).int()
+            index, place = (self._of_both(name, classes.couple) for name in ("zero", "still"))
+            # Both of most couples are nearest to 0, and stay there.
+            moved = (near.flatten().view(torch.int64) != 0).nonzero()[:, 0]
+            couple = classes.couple.flatten().index_select(0, moved)
+            paired = self.is_pair.index_select(0, couple)
+            for kind, assigned in ((paired, self._assign_pair), (~paired, self._assign_scalar)):
+                at = moved[kind]
+                maps = (_rows_of_two(x, at) for x in (r, near, _last(classes.scalar)))
+                index.view(-1, 2)[at] = assigned(*maps, _weights(kappa, at, r))
+            there, escaped = self._places(_rows_of_two(index, moved), couple)
+            place.view(-1, 2)[moved] = there
+            escaped = 2 * moved[escaped // 2] + escaped % 2
+        value = self._values(place, index, classes, escaped)
+        return Assignment(index.movedim(-1, 1), classes.row, value)
 
     def lookup(self, index: Tensor, classes: Classes) -> Tensor:
         """Values in steps of the words `index` [B, C, h, w], with escapes as integers."""
-        t, index = classes.scalar.movedim(1, -1), index.movedim(1, -1)
-        paired = classes.row.movedim(1, -1)[..., 1::2] < 0
-        k = torch.stack(
-            [index[..., 0::2], torch.where(paired, index[..., 0::2], index[..., 1::2])], -1
-        )
-        k, last = k.flatten(-2).clamp_(min=0), self._of_both("last", t)
-        at = torch.minimum(k, last).add_(self._of_both("start", t))
-        value = self._words().index_select(0, at.flatten()).view(at.shape)
-        escape = k >= last
-        if bool(escape.any()):
-            at = escape.flatten().nonzero()[:, 0]
-            numbers = self._spelled(index.flatten()[at].long(), t.flatten()[at], at, paired)
-            value = value.flatten().index_put((at,), numbers.to(value.dtype)).view(value.shape)
+        index = index.movedim(1, -1)
+        place, escaped = self._places(index.unflatten(-1, (-1, 2)), classes.couple)
+        return self._values(place.flatten(-2), index, classes, escaped)
+
+    def _places(self, index: Tensor, couple: Tensor) -> tuple[Tensor, Tensor]:
+        """Of words [..., 2] of couples [...]: where `_words` has their values, as many; and which
+        are escapes, int64 [E], counted through all."""
+        first = index[..., 0]
+        k = torch.stack([first, torch.where(self._are_pairs(couple), first, index[..., 1])], -1)
+        last, start = (self._of_both(name, couple).view(k.shape) for name in ("last", "start"))
+        k = k.clamp_(min=0)
+        escaped = (k >= last).flatten().nonzero()[:, 0]
+        return torch.minimum(k, last).add_(start), escaped
+
+    def _are_pairs(self, couple: Tensor) -> Tensor:
+        return self.is_pair.index_select(0, couple.flatten()).view(couple.shape)
+
+    def _values(self, place: Tensor, index: Tensor, classes: Classes, escaped: Tensor) -> Tensor:
+        """float [B, C, h, w] from maps [B, h, w, C]; place, escaped: as of `_places`."""
+        value = self._words().index_select(0, place.flatten()).view(place.shape)
+        if len(escaped):
+            t = _last(classes.scalar).flatten()[escaped].long()
+            paired = self.is_pair[classes.couple.flatten()[escaped // 2]]
+            numbers = self._spelled(index.flatten()[escaped].long(), t, escaped, paired)
+            numbers = numbers.to(value.dtype)
+            value = value.flatten().index_put((escaped,), numbers).view(value.shape)
         return value.movedim(-1, 1)
 
     def freeze(self, frozen: bool = True) -> None:
         """Make the table of all values once: the words will not change."""
-        self.frozen_words = None
+        self.frozen_words = self.frozen_pairs = None
         if frozen:
-            self.frozen_words = self._words().detach()
+            self.frozen_words, self.frozen_pairs = (
+                self._words().detach(),
+                self._pair_sides().detach(),
+            )
 
     def _words(self) -> Tensor:
         """Values of all words, where `both_start` says, and a zero for each escape: the scalar
@@ -211,12 +230,13 @@ class Codebooks(nn.Module):
         return torch.cat([scalar.flatten(), pair[..., 0].flatten(), pair[..., 1].flatten()])
 
     def _spelled(self, index: Tensor, t: Tensor, at: Tensor, paired: Tensor) -> Tensor:
-        """The integers that escapes stand for. at: their places among all [..., C], flattened."""
+        """The integers that escapes stand for. at: their places among all [..., C], flattened.
+        All [E]."""
         reach = self.reach[t]
         e = index - 2 * reach - 1
         alone = (e // 2 + reach + 1) * (1 - 2 * (e % 2))
         pair = unzigzag(index - self.pair_words.shape[1] * (1 - at % 2))
-        return torch.where(paired.flatten()[at // 2], pair, alone)
+        return torch.where(paired, pair, alone)
 
     def bits_of(self, index: Tensor, row: Tensor) -> Tensor:
         """Bits of each index [B, C, h, w] under the tables; 0 for the second of a pair."""
@@ -228,36 +248,67 @@ class Codebooks(nn.Module):
         return (bits + ESCAPE_BITS * (index >= last)).masked_fill(row < 0, 0).movedim(-1, 1)
 
     def _assign_scalar(self, r: Tensor, near: Tensor, t: Tensor, kappa: Tensor) -> Tensor:
-        """Indices of single words: int32 [N, 1] of [N, 1] each."""
+        """Indices of single words: int32 [N, 2] of [N, 2] each."""
         reach, words, width = self.reach[t].int(), self._words(), self.scalar_words.shape[1] + 1
-        guess = torch.stack([near, near - near.sign(), torch.zeros_like(near)])  # [3, N, 1]
-        n = guess.int()
+        n = torch.stack([near, near - near.sign(), torch.zeros_like(near)])  # [3, N, 2]
         beyond = n.abs() - reach - 1
         escape = beyond >= 0
         inside = torch.where(escape, 2 * reach + 1, n + reach)
-        value = torch.where(escape, guess, words[t * width + inside])
+        value = torch.where(escape, n.to(r.dtype), words[t * width + inside])
         bits = self.bits.flatten()[t * self.bits.shape[1] + inside] + ESCAPE_BITS * escape
         k = torch.where(escape, 2 * reach + 1 + 2 * beyond + (n < 0), inside)
         return _cheapest(bits + kappa * (r - value) ** 2, k)
 
     def _assign_pair(self, r: Tensor, near: Tensor, t: Tensor, kappa: Tensor) -> Tensor:
         """Indices of pairs: int32 [N, 2] of [N, 2] each."""
-        reach, size = self.config.pair_range, self.pair_words.shape[1]
-        merge = self.config.pair_merge
-        row = t[:, 0] // merge * (self.config.pair_classes // merge) + t[:, 1] // merge
-        words = round_to(self.pair_words, WORD_BITS).flatten(0, 1)
-        bits = self.bits[self.config.classes :, :size].flatten()
-        n = near.clamp(-reach, reach).int() + reach
-        inner, zero = n - (n - reach).sign(), torch.full_like(n, reach)
-        a = torch.stack([guess[:, 0] for guess in (n, n, inner, inner, zero)])
-        b = torch.stack([guess[:, 1] for guess in (n, inner, n, inner, zero)])
-        k = a * (2 * reach + 1) + b  # [5, N]
+        reach, size, merge = (
+            self.config.pair_range,
+            self.pair_words.shape[1],
+            self.config.pair_merge,
+        )
+        side, half = 2 * reach + 1, t // merge
+        row = half[:, 0] * (self.config.pair_classes // merge) + half[:, 1]
+        n = near.clamp(-reach, reach)
+        inward = n.sign()
+        k, zero = n[:, 0] * side + n[:, 1], torch.zeros_like(row)
+        first, second = inward[:, 0] * side, inward[:, 1]
+        k = torch.stack([k, k - second, k - first, k - first - second, zero]) + size // 2  # [5, N]
         at = (row * size + k).flatten()
-        error = kappa * (r - words.index_select(0, at).view(*k.shape, 2)) ** 2
-        best = _cheapest(error[..., 0] + error[..., 1] + bits.index_select(0, at).view(k.shape), k)
-        escape, numbers = (near.abs() > reach).any(-1), zigzag(near.int())
-        first = torch.where(escape, size + numbers[:, 0], best)
+        cost = self.bits[self.config.classes :, :size].flatten().index_select(0, at).view(k.shape)
+        for x, weight, words in zip(r.T, kappa.T, self._pair_sides(), strict=True):
+            error = x - words.index_select(0, at).view(k.shape)
+            cost.addcmul_(error.square_(), weight)
+        escape, numbers = (near.abs() > reach).any(-1), zigzag(near)
+        first = torch.where(escape, size + numbers[:, 0], _cheapest(cost, k))
         return torch.stack([first, torch.where(escape, numbers[:, 1], -1)], -1)
+
+    def _pair_sides(self) -> Tensor:
+        """The words of all pairs: float [2, P * P * 81]."""
+        if self.frozen_pairs is not None:
+            return self.frozen_pairs
+        return round_to(self.pair_words, WORD_BITS).flatten(0, 1).T.contiguous()
+
+
+def _last(x: Tensor) -> Tensor:
+    """[B, C, h, w] -> [B, h, w, C]."""
+    return x.movedim(1, -1)
+
+
+def _rows_of_two(x: Tensor, at: Tensor) -> Tensor:
+    """[N, 2]: the couples of x [B, h, w, C] at some of its places, counted through all."""
+    x = x.contiguous()
+    if x.element_size() == 4:  # two in one: three times as fast
+        return x.flatten().view(torch.int64).index_select(0, at).view(x.dtype).view(-1, 2)
+    return x.view(-1, 2).index_select(0, at)
+
+
+def _weights(kappa: Tensor, at: Tensor, r: Tensor) -> Tensor:
+    """kappa [B, C, 1, 1] of couples of r [B, h, w, C]: [N, 2]."""
+    half = r.shape[-1] // 2
+    first = at % half
+    if len(r) > 1:
+        first = first + at // (r[0].numel() // 2) * half
+    return kappa.reshape(-1, 2).index_select(0, first)
 
 
 def _cheapest(cost: Tensor, k: Tensor) -> Tensor:
