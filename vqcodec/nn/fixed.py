@@ -98,19 +98,10 @@ def activation(x: Tensor, low: float, high: float) -> Tensor:
     return x.add_(0.5).floor_().clamp_(low, high)
 
 
-def state(x: Tensor) -> Tensor:
-    return activation(x, -STATE_MAX, STATE_MAX)
-
-
 def bias_grid(bias: Tensor) -> Tensor:
     """Biases in their own units, on the grid of 2**-13."""
     limit = BIAS_MAX * 2.0**-SUM_BITS
     return round_to(bias, SUM_BITS).clamp(-limit, limit)
-
-
-def level_bias(level: LevelVector, levels: Tensor) -> Tensor:
-    """The biases of some levels as an addend of a layer's sums: [B, C, 1, 1]."""
-    return as_map(bias_grid(level(levels)) * 2.0**ACT_BITS)
 
 
 class FixedConv(nn.Module):
@@ -128,6 +119,7 @@ class FixedConv(nn.Module):
         self.groups = inputs if depthwise else 1
         self.padding = kernel // 2 * dilation
         self.frozen = False
+        self.register_buffer("biases", None, persistent=False)  # [L, C], of a frozen level vector
         shape = (outputs, inputs // self.groups, kernel, kernel)
         self.weight = nn.Parameter(torch.randn(shape) / (shape[1] * kernel * kernel) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -143,14 +135,52 @@ class FixedConv(nn.Module):
             self.bias, bias_grid(self.bias)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Integers -> sums: integers / 2**8."""
+    def freeze(self, frozen: bool, level: LevelVector | None = None) -> None:
+        """Take weight, bias and level vector for what they are: those of an exported model are
+        rounded already."""
+        self.frozen, self.biases = frozen, None
+        if frozen and level is not None:
+            self.biases = (self.bias + level.table()).detach() * 2.0**ACT_BITS
+
+    def forward(
+        self, x: Tensor, level: LevelVector | None = None, levels: Tensor | None = None
+    ) -> Tensor:
+        """Integers -> sums: integers / 2**8. level: further biases, of each item's of `levels`."""
         weight = self.weight if self.frozen else self.fixed_weight()
-        bias = self.bias if self.frozen else bias_grid(self.bias)
-        bias = bias * 2.0**ACT_BITS
+        bias, more = self._biases(level, levels)
         if not self.padding:
-            return point_conv(x, weight, bias)
-        return F.conv2d(x, weight, bias, 1, self.padding, self.dilation, self.groups)
+            out = point_conv(x, weight, bias)
+        else:
+            out = F.conv2d(x, weight, bias, 1, self.padding, self.dilation, self.groups)
+        return out if more is None else out + as_map(more)
+
+    def _biases(
+        self, level: LevelVector | None, levels: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Those of all items [C], and those of each [B, C]."""
+        if level is not None and self.biases is not None:
+            own = self.biases[levels]
+        else:
+            own = (self.bias if self.frozen else bias_grid(self.bias)) * 2.0**ACT_BITS
+            if level is not None:
+                own = own + bias_grid(level(levels)) * 2.0**ACT_BITS
+        if own.ndim == 1:
+            return own, None
+        return (own[0], None) if len(own) == 1 else (None, own)
+
+    def rounded(
+        self,
+        x: Tensor,
+        low: float = -STATE_MAX,
+        high: float = STATE_MAX,
+        *,
+        level: LevelVector | None = None,
+        levels: Tensor | None = None,
+        plus: Tensor | None = None,
+    ) -> Tensor:
+        """Integers -> integers in low..high; plus: a map that is added to the sums."""
+        sums = self(x, level, levels)
+        return activation(sums if plus is None else sums.add_(plus), low, high)
 
     def bound(self) -> int:
         """The largest |sum| that any input in range can give, in units of 2**-8, biases
@@ -172,6 +202,12 @@ class FixedBlock(nn.Module):
         nn.init.normal_(self.project.weight, std=0.02)
 
     def forward(self, h: Tensor, levels: Tensor) -> Tensor:
-        x = self.expand(state(self.spread(h)))
-        x = activation(x.add_(level_bias(self.level, levels)), 0, RELU_MAX)
-        return state(self.project(x).add_(h))
+        x = self.expand.rounded(
+            self.spread.rounded(h), 0, RELU_MAX, level=self.level, levels=levels
+        )
+        return self.project.rounded(x, plus=h)
+
+    def freeze(self, frozen: bool) -> None:
+        for conv in (self.spread, self.project):
+            conv.freeze(frozen)
+        self.expand.freeze(frozen, self.level)

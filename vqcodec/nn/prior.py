@@ -21,9 +21,8 @@ from .fixed import (
     FixedBlock,
     FixedConv,
     activation,
-    level_bias,
+    bias_grid,
     round_to,
-    state,
 )
 from .units import (
     ACT_BITS,
@@ -92,23 +91,25 @@ class PriorPass(nn.Module):
     def advance(self, h: Tensor, context: Tensor, levels: Tensor) -> Tensor:
         """h: running state [B, W, h, w]; context: `to_context` of the source's channels with
         zeros where nothing is decoded, and a last channel that marks where something is."""
-        h = state(self.read(context).add_(h))
+        h = self.read.rounded(context, plus=h)
         for block in self.blocks:
             h = block(h, levels)
         return h
 
     def expect(self, h: Tensor, levels: Tensor, tables: LevelTables) -> Expectation:
         own = slice(self.config.start, self.config.stop)
-        out = level_bias(self.level, levels) * 2.0**-ACT_BITS
         if self.source:
-            out = self.head(h).mul_(2.0**-ACT_BITS).add_(out)
-        mean, log_scale = out.expand(-1, -1, *h.shape[-2:]).chunk(2, 1)
-        mean = activation(mean * 2.0**MEAN_BITS, -MEAN_MAX, MEAN_MAX)
+            sums = self.head(h, self.level, levels)
+        else:
+            sums = as_map(bias_grid(self.level(levels)) * 2.0**ACT_BITS)
+        mean, log_scale = sums.expand(-1, -1, *h.shape[-2:]).chunk(2, 1)
+        mean = activation(mean * 2.0 ** (MEAN_BITS - ACT_BITS), -MEAN_MAX, MEAN_MAX)
         # float64: the product needs up to 38 bits.
         to_steps = as_map(tables.to_steps[:, own]).double() * 2.0 ** (LATENT_BITS - MEAN_BITS)
         mean = activation(mean.double() * to_steps, -math.inf, math.inf)
         mean = mean.to(h.dtype) * 2.0**-LATENT_BITS
-        return Expectation(mean, log_scale + as_map(tables.log_steps[:, own]))
+        log_scale = log_scale * 2.0**-ACT_BITS + as_map(tables.log_steps[:, own])
+        return Expectation(mean, log_scale)
 
 
 class Prior(nn.Module):
@@ -161,9 +162,11 @@ class Prior(nn.Module):
 
     def freeze(self, frozen: bool = True) -> None:
         """Take the weights for what they are: those of an exported model are rounded already."""
-        for module in self.modules():
-            if isinstance(module, FixedConv):
-                module.frozen = frozen
+        for item in self.passes[1:]:
+            item.read.freeze(frozen)
+            item.head.freeze(frozen, item.level)
+            for block in item.blocks:
+                block.freeze(frozen)
 
     def worst_sum(self) -> int:
         """The largest |sum| of any layer for any input, in its units; below 2**24 the
