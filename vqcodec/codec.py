@@ -81,6 +81,7 @@ class Codec:
     ):
         """engine: float32 or float64, the type in which the integer prior computes; both give
         the same indices for the same file."""
+        tiling.keep_pages()
         self.model = model
         self.device = _pick_device(device)
         self.network = copy.deepcopy(model.network)
