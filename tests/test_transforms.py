@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from conftest import random_network
+from vqcodec.nn import blocks
 from vqcodec.nn.blocks import LevelVector, PointConv, in_raster
 from vqcodec.nn.transforms import convolution_type, from_blocks, to_blocks
 
@@ -81,6 +82,39 @@ def test_a_point_convolution_is_that_of_torch(size):
 
     assert torch.allclose(enter(to_blocks(x, 8)), inner, atol=1e-5)
     assert torch.allclose(from_blocks(outer(inner), 8), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_residual_blocks_give_the_same_in_fewer_steps(monkeypatch, dtype):
+    block = blocks.Residual(16).to(dtype).requires_grad_(False)
+    torch.nn.init.normal_(block.mix[3].weight, std=0.2)
+    x = torch.randn(1, 16, 12, 20).to(dtype).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    with torch.no_grad():
+        few = block(x)
+        monkeypatch.setattr(blocks, "can_fuse", lambda dtype: False)
+        many = block(x)
+
+    assert torch.equal(x, before)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(few, many, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("failure", [AttributeError, TypeError, RuntimeError, None])
+def test_blocks_take_their_steps_where_torch_has_no_fused_ones(monkeypatch, failure):
+    """Torch's function may go, or change its arguments or what it does."""
+
+    def other(x, *arguments):
+        if failure:
+            raise failure
+        return torch.zeros_like(x)
+
+    monkeypatch.setattr(blocks, "fused", other)
+    blocks.can_fuse.cache_clear()
+    assert not blocks.can_fuse(torch.float32)
+
+    monkeypatch.undo()
+    blocks.can_fuse.cache_clear()
 
 
 def test_only_cpus_that_have_bfloat16_compute_in_it(monkeypatch):

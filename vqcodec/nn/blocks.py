@@ -1,5 +1,7 @@
 """Layers of the transforms: residual blocks and vectors that vary with the level."""
 
+from functools import lru_cache, partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +14,33 @@ def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     for dilated ones alone if they are float32: 2.2 times as fast, and 2.5 times with gradients."""
     dilated = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > ONEDNN_MIN
     return F.conv2d(x, weight, bias, dilation=2 if dilated else 1)
+
+
+def fused(x: Tensor, conv: nn.Conv2d, tail: str = "none", plus: Tensor | None = None) -> Tensor:
+    """A convolution that also takes the "relu" or does the "add" of `plus` while it writes. Torch
+    has it of oneDNN for its own compiler, not for users: ask `can_fuse`."""
+    ops = torch.ops.mkldnn
+    shape = list(conv.padding), [1, 1], [1, 1], conv.groups
+    if plus is None:
+        return ops._convolution_pointwise(x, conv.weight, conv.bias, *shape, tail, [], "")
+    rest = *shape, tail, 1.0, None, [], None
+    return ops._convolution_pointwise.binary(x, plus, conv.weight, conv.bias, *rest)
+
+
+@lru_cache
+@torch.no_grad()
+def can_fuse(dtype: torch.dtype) -> bool:
+    """Whether `fused` is there on CPUs, and gives what the steps give."""
+    conv = nn.Conv2d(16, 16, 1).to(dtype)
+    x = torch.linspace(-1, 1, 16 * 64).to(dtype).view(1, 16, 8, 8)
+    plain = conv(x)
+    near = partial(torch.allclose, atol=0.1, rtol=0.1)
+    try:
+        return near(fused(x, conv, "relu"), plain.relu()) and near(
+            fused(x, conv, "add", x), plain + x
+        )
+    except (AttributeError, RuntimeError, TypeError):
+        return False
 
 
 def in_raster(weight: Tensor, side: int) -> Tensor:
@@ -64,8 +93,18 @@ class Residual(nn.Module):
             nn.init.zeros_(branch[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        own = x.dtype == self.mix[0].weight.dtype  # no autocast
+        if own and x.device.type == "cpu" and not torch.is_grad_enabled() and can_fuse(x.dtype):
+            return self._in_fewer_steps(x)
         x = self.mix(x).add_(x)
         return self.expand(x).add_(x)
+
+    def _in_fewer_steps(self, x: Tensor) -> Tensor:
+        """The same: a fifth faster, since maps are read and written less often."""
+        enter, _, spread, leave = self.mix
+        x = fused(fused(fused(x, enter, "relu"), spread), leave, "add", x)
+        enter, _, leave = self.expand
+        return fused(fused(x, enter, "relu"), leave, "add", x)
 
 
 class LevelVector(nn.Module):

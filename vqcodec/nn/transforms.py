@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..config import STRIDE, TransformConfig
 from . import grain
-from .blocks import LevelVector, PointConv, Residual, as_map, in_raster, point_conv
+from .blocks import LevelVector, PointConv, Residual, as_map, point_conv
 from .units import PIXEL_MEAN
 
 FINE = 8  # pixels a position of the fine blocks, each way
@@ -70,8 +70,18 @@ class Gains(nn.Module):
         return (self.to_units() * self.scale) ** 2
 
 
+def in_nested(weight: Tensor) -> Tensor:
+    """Weights, channels first: the order of F.pixel_shuffle of 16x16 blocks -> that of `to_blocks`
+    by 8 and then by 2."""
+    weight = weight.unflatten(0, (-1, 2, FINE, 2, FINE))  # [c, i, y, j, x, ...]
+    return weight.permute(1, 3, 2, 4, 0, *range(5, weight.ndim)).flatten(0, 4)
+
+
 class LinearPath(nn.Module):
-    """PCA of 16x16 RGB blocks: float32 [768, C] of orthonormal columns to start with."""
+    """PCA of 16x16 RGB blocks: float32 [768, C] of orthonormal columns to start with.
+
+    The parameters have the pixels as F.pixel_shuffle does, the maps, 1/8 as large, as `to_blocks`.
+    """
 
     def __init__(self, latents: int):
         super().__init__()
@@ -80,16 +90,17 @@ class LinearPath(nn.Module):
         self.synthesis = nn.Parameter(basis.clone())
 
     def forward(self, blocks: Tensor, count: int) -> Tensor:
-        """Blocks as of `to_blocks`, in 255 units -> the first `count` latents."""
+        """Blocks of 8x8 pixels, in 255 units -> the first `count` latents."""
         with torch.autocast(blocks.device.type, enabled=False):  # bfloat16 is too coarse for DC
-            weight = in_raster(self.analysis[:, :count], STRIDE).T
-            return point_conv(blocks, weight[:, :, None, None])
+            weight = in_nested(self.analysis[:, :count]).T
+            return point_conv(to_blocks(blocks, 2), weight[:, :, None, None])
 
-    def inverse(self, latents: Tensor) -> Tensor:
-        """The first latents, the others being zero -> blocks."""
+    def inverse(self, latents: Tensor, mean: float) -> Tensor:
+        """The first latents, the others being zero -> blocks of 8x8 pixels, and `mean`."""
         with torch.autocast(latents.device.type, enabled=False):
-            weight = in_raster(self.synthesis[:, : latents.shape[1]], STRIDE)
-            return point_conv(latents, weight[:, :, None, None])
+            weight = in_nested(self.synthesis[:, : latents.shape[1]])
+            bias = weight.new_full((len(weight),), mean)
+            return from_blocks(point_conv(latents, weight[:, :, None, None], bias), 2)
 
 
 class Encoder(nn.Module):
@@ -113,9 +124,9 @@ class Encoder(nn.Module):
 
         scale: of the first latents, as many as are to be computed.
         """
-        x = x - PIXEL_MEAN
-        y = linear(to_blocks(x, STRIDE), len(scale)) * (255 / scale)[:, None, None]
-        h = self.stem(to_blocks((x * 4).to(self.stem.weight.dtype), FINE))
+        blocks = to_blocks(x, FINE) - PIXEL_MEAN
+        y = linear(blocks, len(scale)) * (255 / scale)[:, None, None]
+        h = self.stem(blocks.to(self.stem.weight.dtype) * 4)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
         h = self.down(h)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
@@ -164,12 +175,11 @@ class Decoder(nn.Module):
         levels: Tensor,
         noise: Tensor | None = None,
     ) -> Tensor:
-        blocks = linear.inverse(y * (scale / 255)[:, None, None])
+        blocks = linear.inverse(y * (scale / 255)[:, None, None], PIXEL_MEAN)
         h = self.stem(y.to(self.stem.weight.dtype))
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
         h = from_blocks(self.up(h), 2)
         if noise is not None:
             h = h + self.grain(noise)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
-        residual = from_blocks(self.head(h), FINE)
-        return from_blocks(blocks, STRIDE).add_(PIXEL_MEAN).add_(residual.float(), alpha=0.05)
+        return from_blocks(blocks.add_(self.head(h).float(), alpha=0.05), FINE)
