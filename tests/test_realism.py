@@ -21,7 +21,7 @@ from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.errors import ModelError, NoDecoderError, UnknownModelError
 from vqcodec.integrations import ray, webdataset
-from vqcodec.train.export import index_entry
+from vqcodec.train.export import append_to_index, index_entry
 
 ROOT = Path(__file__).parents[1]
 
@@ -141,8 +141,19 @@ def test_ship_takes_the_second_decoder_along(folder, tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     ship.ship(folder, "new")
 
-    (entry,) = json.loads((tmp_path / "models" / "index.json").read_text())["models"]
+    index = json.loads((tmp_path / "models" / "index.json").read_text())
+    (entry,) = index["models"]
     assert weights.load_folder(tmp_path / "models" / "new", entry["sha256"]).realism is not None
+    assert index["default"] == "new"
+
+
+def test_a_model_can_be_shipped_beside_the_default(tmp_path):
+    index = tmp_path / "index.json"
+    for name, default in (("first", True), ("second", False)):
+        append_to_index(index, {"name": name}, default)
+
+    known = json.loads(index.read_text())
+    assert (known["default"], len(known["models"])) == ("first", 2)
 
 
 # The dial

@@ -90,7 +90,7 @@ class LinearPath(nn.Module):
         self.synthesis = nn.Parameter(basis.clone())
 
     def forward(self, blocks: Tensor, count: int) -> Tensor:
-        """Blocks of 8x8 pixels, in 255 units -> the first `count` latents."""
+        """Blocks of 8x8 pixels -> the first `count` latents."""
         with torch.autocast(blocks.device.type, enabled=False):  # bfloat16 is too coarse for DC
             weight = in_nested(self.analysis[:, :count]).T
             return point_conv(to_blocks(blocks, 2), weight[:, :, None, None])

@@ -100,11 +100,12 @@ def index_entry(folder: Path, model: Model) -> dict:
     return {"name": folder.name, "id": model.id.hex(), "sha256": hashes}
 
 
-def append_to_index(index: Path, entry: dict) -> None:
-    """Add a model to index.json and make it the default; earlier rows are never changed."""
+def append_to_index(index: Path, entry: dict, default: bool = True) -> None:
+    """Add a model to index.json, as the default or not; earlier rows are never changed."""
     known = json.loads(index.read_text()) if index.exists() else {"default": "", "models": []}
     if any(row["name"] == entry["name"] for row in known["models"]):
         raise ModelError(f"{index} has a model named {entry['name']} already")
-    known["default"] = entry["name"]
+    if default:
+        known["default"] = entry["name"]
     known["models"].append(entry)
     index.write_text(json.dumps(known, indent=1) + "\n")
