@@ -45,7 +45,7 @@ class Recorder(TorchFunctionMode):
         if count is not None:
             seconds = time.perf_counter() - start
             name = self.stack[-1] if self.stack else ""
-            macs = count(result, *args[:2])
+            macs = count(result, *args)
             self.products.append(Product(name, macs, seconds))
         return result
 
@@ -67,15 +67,19 @@ class Recorder(TorchFunctionMode):
         )
 
 
-def _convolution(result: Tensor, x: Tensor, weight: Tensor) -> int:
+def _convolution(result: Tensor, x: Tensor, weight: Tensor, *_: object) -> int:
     return result.numel() * weight[0].numel()
 
 
-def _transposed(result: Tensor, x: Tensor, weight: Tensor) -> int:
+def _added_to(result: Tensor, x: Tensor, other: Tensor, weight: Tensor, *_: object) -> int:
+    return _convolution(result, x, weight)
+
+
+def _transposed(result: Tensor, x: Tensor, weight: Tensor, *_: object) -> int:
     return x.numel() * weight[0].numel()
 
 
-def _matrix(result: Tensor, x: Tensor, other: Tensor) -> int:
+def _matrix(result: Tensor, x: Tensor, *_: object) -> int:
     return result.numel() * x.shape[-1]
 
 
@@ -90,6 +94,9 @@ COUNTS: dict[Callable, Callable[..., int]] = {
     Tensor.matmul: _matrix,
     Tensor.__matmul__: _matrix,
 }
+if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # as vqcodec.nn.blocks.fused has them
+    COUNTS[torch.ops.mkldnn._convolution_pointwise] = _convolution
+    COUNTS[torch.ops.mkldnn._convolution_pointwise.binary] = _added_to
 
 
 def record(network: nn.Module, work: Callable[[], object]) -> list[Product]:

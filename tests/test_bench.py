@@ -43,6 +43,7 @@ from bench.ours import Encoder
 from bench.pictures import Point
 from conftest import smooth_picture
 from vqcodec import cli, container
+from vqcodec.nn import blocks
 from vqcodec.train.perceptual import Perceptual
 
 OUTPUTS = {"results.json", "details.csv", "rd.svg", "rd.png", "report.html"}
@@ -574,6 +575,18 @@ def test_transposed_convolutions_count_as_much_as_those_that_they_undo():
     (product,) = work.record(network, lambda: network(torch.rand(1, 4, 5, 6)))
 
     assert product.macs == 5 * 6 * 4 * 3 * 4
+
+
+@torch.no_grad()
+def test_convolutions_count_as_much_where_they_do_more(monkeypatch):
+    """Those with ReLU or addition, which are other functions of torch."""
+    network, x = torch.nn.Sequential(blocks.Residual(16)), torch.rand(1, 16, 8, 8)
+    counts = []
+    for fuses in (True, False):
+        monkeypatch.setattr(blocks, "can_fuse", lambda *_, fuses=fuses: fuses)
+        counts.append([p.macs for p in work.record(network, lambda: network(x))])
+
+    assert counts[0] == counts[1] == [64 * n for n in (256, 144, 256, 512, 512)]
 
 
 def test_the_products_of_a_codec_are_those_of_its_transforms(codec, picture):

@@ -76,7 +76,7 @@ def touched(spoilt: torch.Tensor) -> int:
 @pytest.mark.parametrize(("fine", "coarse"), BLOCKS)
 def test_the_reach_is_exactly_the_receptive_field(monkeypatch, fine, coarse):
     """Not-a-number passes every sum that it is in, whatever the weights; but not oneDNN's ReLU."""
-    monkeypatch.setattr(blocks, "can_fuse", lambda dtype: False)
+    monkeypatch.setattr(blocks, "can_fuse", lambda *_: False)
     config = TransformConfig(8, 4, fine, 4, coarse, levels=2, knots=2)
     side = 2 * reach(config) + 3
     middle, levels = side // 2, torch.tensor([0])

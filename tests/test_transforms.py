@@ -92,7 +92,7 @@ def test_residual_blocks_give_the_same_in_fewer_steps(monkeypatch, dtype):
     before = x.clone()
     with torch.no_grad():
         few = block(x)
-        monkeypatch.setattr(blocks, "can_fuse", lambda dtype: False)
+        monkeypatch.setattr(blocks, "can_fuse", lambda *_: False)
         many = block(x)
 
     assert torch.equal(x, before)
@@ -110,11 +110,16 @@ def test_blocks_take_their_steps_where_torch_has_no_fused_ones(monkeypatch, fail
         return torch.zeros_like(x)
 
     monkeypatch.setattr(blocks, "fused", other)
-    blocks.can_fuse.cache_clear()
-    assert not blocks.can_fuse(torch.float32)
+    blocks._is_right.cache_clear()
+    assert not blocks.can_fuse(torch.device("cpu"), torch.float32)
 
     monkeypatch.undo()
-    blocks.can_fuse.cache_clear()
+    blocks._is_right.cache_clear()
+
+
+def test_onednn_that_is_off_is_not_asked():
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not blocks.can_fuse(torch.device("cpu"), torch.float32)
 
 
 def test_only_cpus_that_have_bfloat16_compute_in_it(monkeypatch):

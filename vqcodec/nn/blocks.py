@@ -27,10 +27,16 @@ def fused(x: Tensor, conv: nn.Conv2d, tail: str = "none", plus: Tensor | None = 
     return ops._convolution_pointwise.binary(x, plus, conv.weight, conv.bias, *rest)
 
 
+def can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `fused` is to be had: oneDNN is for CPUs, and may be switched off."""
+    on = getattr(torch.backends.mkldnn, "enabled", True)
+    return device.type == "cpu" and on and _is_right(dtype)
+
+
 @lru_cache
 @torch.no_grad()
-def can_fuse(dtype: torch.dtype) -> bool:
-    """Whether `fused` is there on CPUs, and gives what the steps give."""
+def _is_right(dtype: torch.dtype) -> bool:
+    """Whether `fused` is there, and gives what the steps give."""
     conv = nn.Conv2d(16, 16, 1).to(dtype)
     x = torch.linspace(-1, 1, 16 * 64).to(dtype).view(1, 16, 8, 8)
     plain = conv(x)
@@ -94,7 +100,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         own = x.dtype == self.mix[0].weight.dtype  # no autocast
-        if own and x.device.type == "cpu" and not torch.is_grad_enabled() and can_fuse(x.dtype):
+        if own and not torch.is_grad_enabled() and can_fuse(x.device, x.dtype):
             return self._in_fewer_steps(x)
         x = self.mix(x).add_(x)
         return self.expand(x).add_(x)
