@@ -89,7 +89,7 @@ class Writer:
         _check_vector("indices", indices)
         if indices.shape != classes.shape:
             raise ValueError(f"{indices.size} indices and {classes.size} classes")
-        if np.any((indices < 0) | (indices >= self._tables.sizes[classes])):
+        if np.any((indices < 0) | (indices >= self._tables.sizes.take(classes))):
             raise ValueError("index out of range of its class")
         grouped = indices.astype(np.int32)[order]  # [N]
         for number, run in reversed(runs):

@@ -37,9 +37,9 @@ def to_passes(
     included. pair_row: first row of the pair classes.
     """
     coded = rows >= 0
-    at = np.flatnonzero(coded)  # numpy takes from places faster than by a mask
-    used, found = rows.ravel()[at], index.ravel()[at]
-    last = sizes[used] - 1
+    at = np.flatnonzero(coded)  # numpy takes faster than it indexes, above all by a mask
+    used, found = rows.take(at), index.take(at)
+    last = sizes.take(used) - 1
     passes = [(np.minimum(found, last).astype(np.int32), used)]
     if not (found >= last).any():
         return passes
@@ -68,11 +68,11 @@ def read(reader: Reader, rows: np.ndarray, sizes: np.ndarray, pair_row: int) -> 
     """
     coded = rows >= 0
     at = np.flatnonzero(coded)
-    used = rows.ravel()[at]
+    used = rows.take(at)
     found = reader.pull(used)
     index = np.full(rows.shape, -1, dtype=np.int32)
     index.ravel()[at] = found
-    if (found >= sizes[used] - 1).any():
+    if (found >= sizes.take(used) - 1).any():
         spelled = escaped(index, rows, sizes, pair_row)
         numbers = _read_numbers(reader, int(spelled.sum()), len(sizes) - 1)
         index[spelled] = np.where(coded[spelled], index[spelled] + numbers, numbers)
