@@ -89,9 +89,8 @@ def _root(gram: Tensor) -> Tensor:
 
 
 def _ridged(gram: Tensor) -> Tensor:
-    return gram + (RIDGE * gram.diagonal().mean()).clamp(min=1e-30) * torch.eye(
-        len(gram), dtype=gram.dtype, device=gram.device
-    )
+    ridge = (RIDGE * gram.diagonal().mean()).clamp(min=1e-30)
+    return gram + torch.diag(ridge.expand(len(gram)))
 
 
 def strongest(readers: list[Seen], count: int) -> Tensor:

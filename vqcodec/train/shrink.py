@@ -2,10 +2,10 @@
 
 What residual blocks add to is a stream that matrices alone read and write, so that any basis
 serves: the smaller network keeps the directions that matter most to the loss, by balanced
-truncation of the covariances of the stream and of its gradient. Channels that a
-nonlinearity or a depthwise kernel keeps apart are picked by the product of the two variances;
-those that stay stand in for the others as well as they predict them (least squares). Blocks whose
-absence costs least are left out.
+truncation of the covariances of the stream and of its gradient. Channels that a nonlinearity or a
+depthwise kernel keeps apart are picked by the product of the two variances; those that stay stand
+in for the others as well as they predict them (least squares). Blocks whose absence costs least are
+left out.
 """
 
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ from .objective import Objective
 
 ROUNDS = 12  # batches that are looked at
 BATCH, SIDE = 8, 128  # crops and pixels
+SIZES = "latents", "fine_width", "coarse_width"  # of transforms, besides their blocks
 # What reads a stream besides the blocks that add to it.
 READERS = {
     "encoder.fine": "encoder.down",
@@ -57,25 +58,27 @@ def shrink(network: Network, large: Network, crops: Crops, fidelity: float) -> N
 
 def _check(network: Network, large: Network) -> None:
     mine, theirs = network.config, large.config
-    same = mine.quantizer == theirs.quantizer
     a, b = mine.transform, theirs.transform
-    same &= (a.levels, a.lambda_min, a.lambda_max) == (b.levels, b.lambda_min, b.lambda_max)
-    same &= mine.prior.expand == theirs.prior.expand
+    same = mine.quantizer == theirs.quantizer and mine.task == theirs.task
+    same &= a.lambdas() == b.lambdas() and mine.prior.expand == theirs.prior.expand
     if not same:
         raise ModelError("only a network of the same levels and codebooks can be shrunk")
-    pairs = [
-        (mine.prior.width, theirs.prior.width),
-        *zip(vars(a).values(), vars(b).values(), strict=True),
+    sizes = [(getattr(a, name), getattr(b, name)) for name in SIZES]
+    sizes.append((mine.prior.width, theirs.prior.width))
+    sizes += [
+        (len(network.get_submodule(own)), len(large.get_submodule(other)))
+        for own, other in _rows(network, large)
     ]
-    if any(x > y for x, y in pairs if isinstance(x, int) and y != b.knots):
-        raise ModelError(f"expected at most the sizes of {b}, found {a}")
+    if any(own > other for own, other in sizes):
+        raise ModelError(f"expected at most the sizes of {theirs}, found {mine}")
 
 
 def _batch(network: Network, crops: Crops) -> tuple[Tensor, Tensor]:
     """Crops, and levels spread over all."""
-    x = crops.varied(BATCH, SIDE).to(memory_format=torch.channels_last)
+    device = network.lambdas.device
+    x = crops.varied(BATCH, SIDE).to(device, memory_format=torch.channels_last)
     place = (torch.arange(BATCH) + torch.rand(BATCH, generator=crops.generator)) / BATCH
-    return x, (place * network.config.transform.levels).long().to(x.device)
+    return x, (place * network.config.transform.levels).long().to(device)
 
 
 def _rows(network: Network, large: Network) -> Iterator[tuple[str, str]]:
@@ -207,10 +210,8 @@ def _residual(
         found[f"{branch}.0.weight"] = _kernel(layers[0].weight[kept, :, 0, 0] @ cut.read)
         found[f"{branch}.0.bias"] = layers[0].bias[kept]
         if branch == "mix":  # the depthwise kernels
-            found["mix.2.weight"], found["mix.2.bias"] = (
-                layers[2].weight[kept],
-                layers[2].bias[kept],
-            )
+            found["mix.2.weight"] = layers[2].weight[kept]
+            found["mix.2.bias"] = layers[2].bias[kept]
         out = layers[last].weight[..., 0, 0] @ spread(inner.values, kept)
         found[f"{branch}.{last}.weight"] = _kernel(cut.write.T @ out)
         found[f"{branch}.{last}.bias"] = cut.write.T @ layers[last].bias
@@ -263,9 +264,8 @@ def _ends(
     read[:, mine] = large.read.weight[state][:, theirs]
     read[:, -1] = large.read.weight[state, -1]  # the mark of what is decoded
     mine, theirs = _overlap(small.config, large.config)
-    weight = (large.head.weight[..., 0, 0] @ spread(seen[f"{name}.head"].values, state)).unflatten(
-        0, (2, -1)
-    )
+    weight = large.head.weight[..., 0, 0] @ spread(seen[f"{name}.head"].values, state)
+    weight = weight.unflatten(0, (2, -1))  # means and scales
     head = torch.zeros_like(small.head.weight[..., 0, 0]).unflatten(0, (2, -1))
     head[:, mine] = weight[:, theirs]
     bias = torch.zeros_like(small.head.bias).unflatten(0, (2, -1))
