@@ -85,6 +85,10 @@ def fit_linear(network: Network, crops: Crops) -> None:
         network.gains.scale.copy_(scale[:latents].clamp(least, most))
 
 
+def _size(network: Network) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
 def spread_levels(count: int, levels: int, low_share: float, generator: torch.Generator) -> Tensor:
     """int64 [count]: levels spread evenly, but the lower LOW of them get `low_share`."""
     place = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
@@ -99,7 +103,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, data: list[Path], out: Path, init: Network | None):
         """init: the network to start with; one of another config is grown to `config.model`, or
-        shrunk if it has more latents. Raises ModelError if neither fits."""
+        shrunk if it has more parameters. Raises ModelError if neither fits."""
         self.config, self.out = config, out
         self.rank, self.world, self.device = open_run(data, out)
         cache = out / "cache"
@@ -127,7 +131,7 @@ class Trainer:
         network = Network(self.config.model)
         if init is None:
             fit_linear(network, self.crops)
-        elif init.config.transform.latents > self.config.model.transform.latents:
+        elif _size(init) > _size(network):
             shrink(network, init, self.crops, self.config.fidelity)
         else:
             grow(network, init, self.crops)

@@ -81,7 +81,7 @@ def fast() -> TrainConfig:
     model = ModelConfig(
         name="fast",
         transform=TransformConfig(400, 96, 3, 96, 4),
-        prior=PriorConfig(width=96, passes=passes, coarse_passes=2),
+        prior=PriorConfig(width=80, passes=passes, coarse_passes=2),
     )
     return TrainConfig(model=model)
 
