@@ -37,7 +37,7 @@ def to_bytes(x: Tensor, grey: bool) -> np.ndarray:
     picture."""
     if grey:
         x = x.mean(0, keepdim=True)
-    return (x * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return (x * 255).add_(0.5).clamp_(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 class Maps(NamedTuple):
