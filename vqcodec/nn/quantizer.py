@@ -118,20 +118,17 @@ class Codebooks(nn.Module):
         row = torch.where(paired, config.classes + number, first)
         pairs, entries = len(sizes) - config.classes, self.pair_words.shape[1] + 1
         start = torch.where(paired, config.classes * width + number * entries, first * width)
-        last, zero = sizes[row] - 1, self.pair_words.shape[1] // 2
+        last, middle = sizes[row] - 1, self.pair_words.shape[1] // 2
         self.register_buffer("is_pair", paired, persistent=False)
-        zero = (
-            torch.where(paired, zero, self.reach[first]),
-            torch.where(paired, -1, self.reach[second]),
-        )
+        zero = torch.where(paired, middle, self.reach[first])
         starts = start, torch.where(paired, start + pairs * entries, second * width)
-        still = zero[0] + starts[0], torch.where(paired, zero[0], zero[1]) + starts[1]
+        own = torch.where(paired, middle, self.reach[second])
         of_both = {
             "rows": (row, torch.where(paired, -1, second)),
             "last": (last, torch.where(paired, last, sizes[second] - 1)),
-            "zero": zero,
+            "zero": (zero, torch.where(paired, -1, self.reach[second])),
             "start": starts,
-            "still": still,
+            "still": (starts[0] + zero, starts[1] + own),
         }
         for name, two in of_both.items():
             both = torch.stack(two, 1).int().view(torch.int64).flatten()
@@ -170,7 +167,7 @@ class Codebooks(nn.Module):
             # Both of most couples are nearest to 0, and stay there.
             moved = (near.flatten().view(torch.int64) != 0).nonzero()[:, 0]
             couple = classes.couple.flatten().index_select(0, moved)
-            paired = self.is_pair.index_select(0, couple)
+            paired = self._are_pairs(couple)
             for kind, assigned in ((paired, self._assign_pair), (~paired, self._assign_scalar)):
                 at = moved[kind]
                 maps = (_rows_of_two(x, at) for x in (r, near, _last(classes.scalar)))
@@ -205,7 +202,7 @@ class Codebooks(nn.Module):
         value = self._words().index_select(0, place.flatten()).view(place.shape)
         if len(escaped):
             t = _last(classes.scalar).flatten()[escaped].long()
-            paired = self.is_pair[classes.couple.flatten()[escaped // 2]]
+            paired = self._are_pairs(classes.couple.flatten()[escaped // 2])
             numbers = self._spelled(index.flatten()[escaped].long(), t, escaped, paired)
             numbers = numbers.to(value.dtype)
             value = value.flatten().index_put((escaped,), numbers).view(value.shape)
