@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from vqcodec import pixels
 from vqcodec.errors import VqcodecError
+from vqcodec.image import pixels
 from vqcodec.rate_control import DEFAULT_EFFORT
 
 from . import ours, pictures

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import AvifImagePlugin
 
-from vqcodec.cli.peers import nearest
+from vqcodec.compare.peers import nearest
 
 from . import ours, peers
 

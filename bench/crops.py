@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vqcodec import metrics, pixels
-from vqcodec.cli.sheet import busiest_box
-from vqcodec.cli.versions import of_size
+from vqcodec import metrics
+from vqcodec.compare.comparison import of_size
+from vqcodec.compare.contact_sheet import busiest_box
+from vqcodec.image import pixels
 
 from . import ours, peers
 from .pictures import Picture, Point, load

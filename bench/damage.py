@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vqcodec import container
+from vqcodec.bitstream import container
+from vqcodec.bitstream.container import Header
 from vqcodec.codec import Codec
-from vqcodec.concealment import extend, fill
-from vqcodec.container import Header, Rectangle
-from vqcodec.geometry import MAX_PIXELS, STRIDE
+from vqcodec.engine.concealment import extend, fill
+from vqcodec.engine.tiling import Maps, paint
+from vqcodec.engine.torch.tile_coder import Coded
+from vqcodec.geometry import MAX_PIXELS, STRIDE, Rectangle, grid_of
+from vqcodec.image.strips import join
 from vqcodec.metrics import psnr
-from vqcodec.places import grid_of
-from vqcodec.strips import join
-from vqcodec.tile_coder import Coded
-from vqcodec.tiling import Maps, paint
 
 from .pictures import find, load
 from .rd import show

@@ -8,9 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vqcodec import read_header
+from vqcodec.bitstream.salvage import Salvaged, salvage
 from vqcodec.codec import Codec
 from vqcodec.errors import VqcodecError
-from vqcodec.salvage import Salvaged, salvage
 
 from .fuzz import peak_memory
 from .rd import show

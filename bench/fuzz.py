@@ -19,11 +19,11 @@ from typing import NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from vqcodec import chunks, container
+from vqcodec.bitstream import chunks, container
+from vqcodec.bitstream.container import Chunk, Header, Segments
+from vqcodec.bitstream.salvage import salvage
 from vqcodec.codec import Codec
-from vqcodec.container import Chunk, Header, Segments
 from vqcodec.errors import VqcodecError
-from vqcodec.salvage import salvage
 
 from .rd import show
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from vqcodec import container, generate
+from vqcodec.bitstream import container
 from vqcodec.codec import Codec
 from vqcodec.config import PRECISION
+from vqcodec.generative import generate
 from vqcodec.metrics import psnr
 
 from .damage import copies

@@ -10,13 +10,14 @@ from unittest import mock
 import numpy as np
 import torch
 
-from vqcodec import container, symbols, tiling
+from vqcodec.bitstream import container
 from vqcodec.codec import Codec, Indices
+from vqcodec.engine import tiling
+from vqcodec.entropy import symbols
+from vqcodec.entropy.freqs import bits
 from vqcodec.errors import VqcodecError
-from vqcodec.freqs import bits
-from vqcodec.geometry import MAX_PIXELS
+from vqcodec.geometry import MAX_PIXELS, grid_of
 from vqcodec.nn.fixed import exact_arithmetic
-from vqcodec.places import grid_of
 from vqcodec.rate_control import setting
 
 from .pictures import find, load

@@ -20,7 +20,10 @@ import numpy as np
 from tqdm import tqdm
 
 import vqcodec
-from vqcodec import cli, container, pixels, shipped
+from vqcodec import cli
+from vqcodec.bitstream import container
+from vqcodec.image import pixels
+from vqcodec.zoo import shipped
 
 from .cache import Cache
 from .figures import Figures

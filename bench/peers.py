@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, features
 from tqdm import tqdm
 
-from vqcodec.cli.peers import AVIF, Peer, decode
-from vqcodec.cli.peers import PEERS as COMMON
+from vqcodec.compare.peers import AVIF, Peer, decode
+from vqcodec.compare.peers import PEERS as COMMON
 
 from .cache import Cache
 from .figures import Figures

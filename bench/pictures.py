@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqcodec import metrics, pixels
+from vqcodec import metrics
+from vqcodec.image import pixels
 
 from .figures import Figures
 

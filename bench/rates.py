@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vqcodec import pixels, targets
+from vqcodec import targets
 from vqcodec.codec import Codec
 from vqcodec.errors import OutOfReachError
+from vqcodec.image import pixels
 from vqcodec.metrics import bits_per_pixel
 
 from .pictures import find

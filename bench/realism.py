@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vqcodec import metrics, pixels, targets
+from vqcodec import metrics, targets
 from vqcodec.codec import Codec
 from vqcodec.errors import OutOfReachError
+from vqcodec.image import pixels
 from vqcodec.rate_control import DEFAULT_EFFORT
-from vqcodec.weights import PARTS
+from vqcodec.zoo.weights import PARTS
 
 from . import kid, ours, peers, pictures
 from .lpips import Lpips

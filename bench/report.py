@@ -4,7 +4,7 @@ import html
 import json
 from pathlib import Path
 
-from vqcodec.cli.page import data_uri
+from vqcodec.compare.html_page import data_uri
 
 from . import curves
 from .crops import Group

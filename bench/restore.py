@@ -10,8 +10,8 @@ from tqdm import tqdm
 from vqcodec import metrics
 from vqcodec.codec import Codec
 from vqcodec.config import TaskConfig
-from vqcodec.pixels import Picture
-from vqcodec.restoration import degrade, enlarge, restore, task_of
+from vqcodec.generative.restoration import degrade, enlarge, restore, task_of
+from vqcodec.image.pixels import Picture
 
 from .pictures import find, load
 from .rd import show

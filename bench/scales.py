@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm
 
 from vqcodec.codec import Codec
+from vqcodec.engine.downscaled import shrink
 from vqcodec.geometry import SCALES
 from vqcodec.metrics import psnr
-from vqcodec.preview import shrink
 
 from .pictures import find, load
 from .rd import show

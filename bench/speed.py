@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vqcodec import pillow_plugin, symbols  # noqa: F401  the plugin registers itself
+from vqcodec import pillow_plugin  # noqa: F401  the plugin registers itself
 from vqcodec.codec import Codec
+from vqcodec.entropy import symbols
 
 from . import coders, hyperprior, ours, peak, work
 from .machine import describe

@@ -9,8 +9,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import vqcodec
-from vqcodec import formats
 from vqcodec.errors import InputError
+from vqcodec.image import formats
 
 
 def encode(path: Path, folder: Path, out: Path) -> str:

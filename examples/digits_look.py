@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vqcodec import Codec, read_header, usage
+from vqcodec import Codec, read_header
+from vqcodec.compare import bit_allocation
 from vqcodec.nn.quantizer import Assignment
 
 out, quality = Path(sys.argv[1]), float(sys.argv[2])
@@ -20,7 +21,7 @@ codec, sheet = Codec.load(out / "model", "cpu"), np.array(Image.open(out / "test
 test = sheet.reshape(-1, 28, 10, 28).swapaxes(1, 2).reshape(-1, 28, 28)
 files, png = [codec.encode(digit, quality, effort=1) for digit in test], io.BytesIO()
 painted = np.stack([np.asarray(codec.decode(data)) for data in files])
-found = [usage.measure(codec, data) for data in files]
+found = [bit_allocation.measure(codec, data) for data in files]
 for digit in test:
     Image.fromarray(digit).save(png, "PNG", optimize=True)
 bits, total = np.sum([use.bits.sum() for use in found]), 8 * sum(map(len, files))

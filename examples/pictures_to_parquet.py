@@ -9,7 +9,7 @@ import sys
 
 import ray
 
-from vqcodec import formats
+from vqcodec.image import formats
 from vqcodec.integrations.ray import Encode
 
 

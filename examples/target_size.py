@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from vqcodec import Codec, pixels, targets
+from vqcodec import Codec, targets
 from vqcodec.errors import OutOfReachError
+from vqcodec.image import pixels
 
 source, limit = Path(sys.argv[1]), int(sys.argv[2])
 codec, picture = Codec.load(), pixels.load(source)

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 
 import vqcodec
-from vqcodec import Codec, usage
+from vqcodec import Codec
+from vqcodec.compare import bit_allocation
 
 paths = [Path(name) for name in sys.argv[1:]]
 files = [path.read_bytes() for path in paths]
 codec = Codec.shared(vqcodec.read_header(files[0]).model_id)
-histograms = np.stack([np.concatenate(usage.measure(codec, data).counts) for data in files])
+histograms = np.stack(
+    [np.concatenate(bit_allocation.measure(codec, data).counts) for data in files]
+)
 roots = np.sqrt(histograms / histograms.sum(1, keepdims=True))
 likeness = roots @ roots.T  # Bhattacharyya coefficient: 1 for equal histograms, 0 for disjoint
 np.fill_diagonal(likeness, -1)

@@ -8,7 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from vqcodec import Codec, pixels
+from vqcodec import Codec
+from vqcodec.image import pixels
 from vqcodec.train.loop import Trainer
 from vqcodec.train.presets import tiny
 

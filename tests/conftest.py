@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vqcodec import shipped, weights
 from vqcodec.cli import options
 from vqcodec.codec import Codec
 from vqcodec.nn.grain import CHANNELS
@@ -17,6 +16,7 @@ from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.train.export import export, export_realism
 from vqcodec.train.presets import tiny
+from vqcodec.zoo import shipped, weights
 
 
 def cosines(count: int) -> torch.Tensor:
@@ -138,7 +138,7 @@ def forget_models() -> None:
     options.load_codec.cache_clear()
     Codec.shared.cache_clear()
     weights.load_shipped.cache_clear()
-    if onnx := sys.modules.get("vqcodec.onnx.codec"):
+    if onnx := sys.modules.get("vqcodec.engine.onnx.codec"):
         onnx.OnnxCodec.load.cache_clear()
 
 

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 import torch
 
-from vqcodec.ahead import Ahead
+from vqcodec.engine.torch.scheduling import Ahead
 
 CPU = torch.device("cpu")
 MANY = 200

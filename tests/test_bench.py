@@ -42,7 +42,8 @@ from bench.lpips import Lpips
 from bench.ours import Encoder
 from bench.pictures import Point
 from conftest import smooth_picture
-from vqcodec import cli, container
+from vqcodec import cli
+from vqcodec.bitstream import container
 from vqcodec.nn import blocks
 from vqcodec.train.perceptual import Perceptual
 

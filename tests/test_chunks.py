@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqcodec import chunks as chunks_module
-from vqcodec.chunks import alpha_chunks, metadata_chunks, read_alpha, read_metadata
-from vqcodec.container import Chunk
+from vqcodec.bitstream import chunks as chunks_module
+from vqcodec.bitstream.chunks import alpha_chunks, metadata_chunks, read_alpha, read_metadata
+from vqcodec.bitstream.container import Chunk
 from vqcodec.errors import CorruptError, InputError
-from vqcodec.metadata import MAX_METADATA_BYTES, Metadata
+from vqcodec.image.metadata import MAX_METADATA_BYTES, Metadata
 
 PLANE = np.random.default_rng(0).integers(0, 256, (5, 7), dtype=np.uint8)  # [H, W]
 TEXT = b"<x:xmpmeta/>" * 9

@@ -12,12 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageCms
 
-from vqcodec import pixels, shipped
-from vqcodec.cli import main, report
+from vqcodec.bitstream.container import Chunk, pack, unpack
+from vqcodec.cli import console, main
 from vqcodec.codec import Codec
-from vqcodec.container import Chunk, pack, unpack
+from vqcodec.compare import captions
 from vqcodec.errors import CorruptError, InputError, OutputError
-from vqcodec.metadata import Metadata
+from vqcodec.image import pixels
+from vqcodec.image.metadata import Metadata
+from vqcodec.zoo import shipped
 
 ROOT = Path(__file__).parents[1]
 PRECIOUS = b"what was there before"
@@ -85,7 +87,9 @@ def test_encode_puts_the_file_beside_its_source_and_says_so(folder, coding):
     result = coding("encode", "a.png")
 
     size = len(Path("a.vqc").read_bytes())
-    figures = f"{report.spaced(size)} B, {8 * size / 8960:.3f} bpp, {report.ratio(8960, size)}, "
+    figures = (
+        f"{captions.spaced(size)} B, {8 * size / 8960:.3f} bpp, {captions.ratio(8960, size)}, "
+    )
     assert result.stdout.startswith(f"a.png 112x80 -> a.vqc {figures}")
     assert result.stdout.endswith(" MP/s\n")
     assert result.stderr == ""
@@ -383,7 +387,7 @@ def _huge_header(header) -> bytes:
     """The start of a file of 100 000 x 100 000 pixels."""
     from dataclasses import replace
 
-    from vqcodec.container import _pack_header
+    from vqcodec.bitstream.container import _pack_header
 
     return _pack_header(replace(header, width=100_000, height=100_000, tile_log2=8), chunked=False)
 
@@ -479,14 +483,14 @@ def test_a_bug_keeps_its_traceback(folder, model_folder, monkeypatch):
 
 
 def test_one_line_whatever_the_message():
-    assert report.explain(InputError("a\n  b")) == ("a b", 3)
+    assert console.explain(InputError("a\n  b")) == ("a b", 3)
 
 
 @pytest.mark.parametrize(
     ("codes", "expected"), [([], 0), ([CorruptError], 4), ([CorruptError, OutputError], 1)]
 )
 def test_exit_code_is_the_common_one(codes, expected, capsys):
-    failures = report.Failures()
+    failures = console.Failures()
     for error in codes:
         with failures.of("x"):
             raise error("found this")
@@ -495,11 +499,11 @@ def test_exit_code_is_the_common_one(codes, expected, capsys):
 
 
 def test_numbers_are_written_for_people():
-    assert report.spaced(1234567) == "1 234 567"
-    assert report.ratio(768 * 512, 9834) == "1:120"
-    assert report.ratio(100, 40) == "1:7.5"
-    assert report.speed(1_900_000, 1) == "1.9 MP/s"
-    assert report.speed(1_900, 1) == "0.002 MP/s"
+    assert captions.spaced(1234567) == "1 234 567"
+    assert captions.ratio(768 * 512, 9834) == "1:120"
+    assert captions.ratio(100, 40) == "1:7.5"
+    assert console.speed(1_900_000, 1) == "1.9 MP/s"
+    assert console.speed(1_900, 1) == "0.002 MP/s"
 
 
 # Info

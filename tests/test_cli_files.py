@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from vqcodec import pixels, shipped
 from vqcodec.cli import main
+from vqcodec.image import pixels
 from vqcodec.metrics import psnr
+from vqcodec.zoo import shipped
 
 
 @pytest.fixture

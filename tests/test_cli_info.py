@@ -12,10 +12,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from conftest import smooth_picture
-from vqcodec import metrics, pixels, shipped
+from vqcodec import metrics
 from vqcodec.cli import main
-from vqcodec.cli.heat import MAX_SIDE, MIN_SIDE, draw_map, summary
-from vqcodec.usage import Usage
+from vqcodec.compare.bit_allocation import Usage
+from vqcodec.compare.bit_map import MAX_SIDE, MIN_SIDE, draw_map, summary
+from vqcodec.image import pixels
+from vqcodec.zoo import shipped
 
 
 @pytest.fixture

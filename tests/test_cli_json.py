@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from vqcodec.bitstream.container import read_header
 from vqcodec.cli import main
-from vqcodec.container import read_header
 
 AREA = 112 * 80
 

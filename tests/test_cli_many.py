@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from vqcodec.cli import main, pool
+from vqcodec.bitstream.container import unpack
+from vqcodec.cli import main, workers
+from vqcodec.cli.console import Report
 from vqcodec.cli.paths import Job
-from vqcodec.cli.report import Report
-from vqcodec.container import unpack
 from vqcodec.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -155,18 +155,18 @@ def test_workers_write_the_same_files_and_go_on_after_a_bad_one(tree, coding):
     assert (back.exit_code, len(files("back"))) == (0, 3)
 
 
-def die_or_return(job: Job, report: Report) -> pool.Done:
+def die_or_return(job: Job, report: Report) -> workers.Done:
     if job.source == "dies":
         os._exit(9)
     if job.source == "fails":
         raise InputError("found this")
     report.line(f"{job.source} in {os.getpid()}")
-    return pool.Done(10, 100)
+    return workers.Done(10, 100)
 
 
-def outcomes(sources: list[str], workers: int, work=die_or_return) -> list[pool.Outcome]:
+def outcomes(sources: list[str], workers: int, work=die_or_return) -> list[workers.Outcome]:
     jobs = [Job(source, source) for source in sources]
-    return list(pool._in_workers(jobs, work, Report(), workers))
+    return list(workers._in_workers(jobs, work, Report(), workers))
 
 
 def test_a_worker_that_dies_costs_one_file():
@@ -181,13 +181,13 @@ def test_a_worker_that_dies_costs_one_file():
     assert str(os.getpid()) not in pids
 
 
-def threads(job: Job, report: Report) -> pool.Done:
-    return pool.Done(int(os.environ["OMP_NUM_THREADS"]), 1)
+def threads(job: Job, report: Report) -> workers.Done:
+    return workers.Done(int(os.environ["OMP_NUM_THREADS"]), 1)
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(None, 4), ("3", 3)])
 def test_workers_share_the_cores_unless_threads_are_chosen(monkeypatch, chosen, expected):
-    monkeypatch.setattr(pool, "_cores", lambda: 9)
+    monkeypatch.setattr(workers, "_cores", lambda: 9)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if chosen is not None:  # what --threads sets
         monkeypatch.setenv("OMP_NUM_THREADS", chosen)
@@ -195,7 +195,7 @@ def test_workers_share_the_cores_unless_threads_are_chosen(monkeypatch, chosen, 
     assert [found.done.size for found in outcomes(["a", "b"], 2, threads)] == [expected] * 2
 
 
-def bug(job: Job, report: Report) -> pool.Done:
+def bug(job: Job, report: Report) -> workers.Done:
     raise IndexError(job.source)
 
 
@@ -270,7 +270,7 @@ def test_ctrl_c_leaves_whole_files_and_no_process(long_run, whole_group):
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
 
-    assert process.returncode == pool.STOPPED, errors.decode()
+    assert process.returncode == workers.STOPPED, errors.decode()
     assert errors.startswith(b"vqcodec: stopped; ")
     assert errors.count(b"\n") == 1
     written = files("out")
@@ -297,6 +297,6 @@ def test_ctrl_c_stops_files_in_one_process_too(tree, coding, monkeypatch):
     monkeypatch.setattr("vqcodec.codec.Codec.encode", interrupt)
     result = coding("encode", "in", "-r")
 
-    assert result.exit_code == pool.STOPPED
+    assert result.exit_code == workers.STOPPED
     assert result.stderr == "vqcodec: stopped; 0 of 3 files were tried\n"
     assert not list(Path("in").rglob("*.vqc"))

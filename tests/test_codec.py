@@ -10,7 +10,7 @@ from PIL import Image
 
 import vqcodec
 from conftest import smooth_picture
-from vqcodec import container, pixels
+from vqcodec.bitstream import container
 from vqcodec.codec import Codec
 from vqcodec.errors import (
     CorruptError,
@@ -19,7 +19,8 @@ from vqcodec.errors import (
     UnknownModelError,
     VqcodecError,
 )
-from vqcodec.metadata import Metadata
+from vqcodec.image import pixels
+from vqcodec.image.metadata import Metadata
 
 
 @contextlib.contextmanager

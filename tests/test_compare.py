@@ -14,10 +14,10 @@ from PIL import Image
 
 from conftest import smooth_picture
 from vqcodec.cli import main
-from vqcodec.cli.page import draw_page
-from vqcodec.cli.peers import PEERS, decode, nearest
-from vqcodec.cli.sheet import Cell, draw_row
-from vqcodec.cli.versions import of_size
+from vqcodec.compare.comparison import of_size
+from vqcodec.compare.contact_sheet import Cell, draw_row
+from vqcodec.compare.html_page import draw_page
+from vqcodec.compare.peers import PEERS, decode, nearest
 from vqcodec.metrics import psnr
 
 LABELS = ["vqcodec", *(peer.label for peer in PEERS.values() if peer.is_available)]

@@ -8,18 +8,18 @@ import torch
 from PIL import Image, ImageFile
 
 from conftest import smooth_picture
-from vqcodec import container, pillow_plugin
+from vqcodec import pillow_plugin
+from vqcodec.bitstream import container
+from vqcodec.bitstream.container import Segments, pack, unpack
+from vqcodec.bitstream.salvage import TileState, salvage
 from vqcodec.codec import Codec
-from vqcodec.concealment import conceal, extend, fill, tile_notices
-from vqcodec.container import Rectangle, Segments, pack, unpack
+from vqcodec.engine.concealment import conceal, extend, fill, tile_notices
+from vqcodec.engine.tiling import Maps
 from vqcodec.errors import CorruptError, UnknownModelError
-from vqcodec.geometry import STRIDE
-from vqcodec.metadata import Metadata
+from vqcodec.geometry import STRIDE, Rectangle, reach
+from vqcodec.image.metadata import Metadata
+from vqcodec.image.pixels import Picture
 from vqcodec.metrics import psnr
-from vqcodec.pixels import Picture
-from vqcodec.places import reach
-from vqcodec.salvage import TileState, salvage
-from vqcodec.tiling import Maps
 
 WHOLE, COARSE, LOST = TileState
 TILES = 16

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec import container
-from vqcodec.container import (
+from vqcodec.bitstream import container
+from vqcodec.bitstream.container import (
     HEADER_BYTES_MAX,
     Chunk,
     Header,
-    Rectangle,
     Segments,
     Unpacked,
     choose_tile_log2,
@@ -35,6 +34,7 @@ from vqcodec.errors import (
     UnsupportedVersionError,
     VqcodecError,
 )
+from vqcodec.geometry import Rectangle
 
 MODEL_ID = bytes(range(0x10, 0x18))
 WORDS = bytes(range(1, 29))  # seven words

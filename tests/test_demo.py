@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqcodec.cli import main
-from vqcodec.cli.sheet import Cell, busiest_box, draw_sheet
+from vqcodec.compare.contact_sheet import Cell, busiest_box, draw_sheet
 
 
 def call(*args):

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from conftest import smooth_picture
-from vqcodec import files
 from vqcodec.cli import main
 from vqcodec.errors import OutputError
-from vqcodec.files import write_atomically
+from vqcodec.image import atomic_write
+from vqcodec.image.atomic_write import write_atomically
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals, limits and permissions")
 not_root = pytest.mark.skipif(
@@ -215,7 +215,7 @@ def test_a_disk_that_fills_up_keeps_the_old_file(folder, codec, monkeypatch, com
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "_fill", full)
+    monkeypatch.setattr(atomic_write, "_fill", full)
     more = ["--format", "png"] if command[0] == "decode" else []
     result = call(*command, "-f", *more)
 

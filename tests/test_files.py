@@ -5,9 +5,9 @@ import stat
 
 import pytest
 
-from vqcodec import files
 from vqcodec.errors import OutputError
-from vqcodec.files import write_atomically
+from vqcodec.image import atomic_write
+from vqcodec.image.atomic_write import write_atomically
 
 
 def names(folder):
@@ -46,7 +46,7 @@ def test_the_content_of_an_existing_target_is_not_even_computed(tmp_path):
 def test_a_file_that_appears_meanwhile_is_not_lost(tmp_path, monkeypatch, links):
     target = tmp_path / "a"
     if not links:
-        monkeypatch.setattr(files.os, "link", no_links)
+        monkeypatch.setattr(atomic_write.os, "link", no_links)
 
     def content(file):
         target.write_bytes(b"theirs")
@@ -63,7 +63,7 @@ def no_links(source, target, **options):
 
 
 def test_a_file_system_without_hard_links_will_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.os, "link", no_links)
+    monkeypatch.setattr(atomic_write.os, "link", no_links)
     write_atomically(tmp_path / "a", b"new")
 
     assert (tmp_path / "a").read_bytes() == b"new"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec.freqs import bits, from_probabilities
+from vqcodec.entropy.freqs import bits, from_probabilities
 
 
 @given(st.lists(st.floats(1e-9, 1), min_size=2, max_size=300))

@@ -7,13 +7,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from vqcodec import container, generate, pixels, usage
+from vqcodec.bitstream import container
 from vqcodec.cli import main
 from vqcodec.codec import Codec
+from vqcodec.compare import bit_allocation
 from vqcodec.config import PRECISION
-from vqcodec.drawing import Drawing
+from vqcodec.entropy.sampler import Drawing
 from vqcodec.errors import ImageTooLargeError, InputError, UnknownModelError
-from vqcodec.metadata import Metadata
+from vqcodec.generative import generate
+from vqcodec.image import pixels
+from vqcodec.image.metadata import Metadata
 
 COUNTS = np.array([2, 900, 90, 8, 7], np.uint32)
 # Scaled to what the coder takes; the last is the escape.
@@ -87,7 +90,7 @@ def test_a_sample_takes_the_bits_in_a_file_that_the_prior_predicts(codec):
     entropy = np.array([-(row * np.log2(row)).sum() for row in p])[tables[tables >= 0]].sum()
 
     assert np.array_equal(codec.read_indices(data).words, tokens.words)
-    assert 0 <= payload - usage.measure(codec, data).bits.sum() < 2 * 64 + 1e-4 * payload
+    assert 0 <= payload - bit_allocation.measure(codec, data).bits.sum() < 2 * 64 + 1e-4 * payload
     assert abs(payload / entropy - 1) < 0.05
     assert entropy > 10000
 

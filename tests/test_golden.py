@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vqcodec import errors, read_header, shipped
+from vqcodec import errors, read_header
 from vqcodec.codec import Codec
+from vqcodec.zoo import shipped
 
 GOLDEN = Path(__file__).parent / "golden"
 VALID = json.loads((GOLDEN / "valid" / "index.json").read_text())

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from bench import flips, fuzz
 from conftest import smooth_picture
 from test_container import CASES, header_bytes
-from vqcodec import chunks, container
-from vqcodec.container import Chunk, Header, Segments, pack, unpack
+from vqcodec.bitstream import chunks, container
+from vqcodec.bitstream.container import Chunk, Header, Segments, pack, unpack
+from vqcodec.bitstream.salvage import salvage
 from vqcodec.errors import CorruptError, VqcodecError
-from vqcodec.metadata import Metadata, from_info, to_info
-from vqcodec.pixels import Picture
-from vqcodec.salvage import salvage
+from vqcodec.image.metadata import Metadata, from_info, to_info
+from vqcodec.image.pixels import Picture
 
 
 @pytest.fixture(scope="module")

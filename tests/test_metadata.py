@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from vqcodec import pixels
-from vqcodec.container import unpack
-from vqcodec.metadata import Metadata, from_info, to_info
+from vqcodec.bitstream.container import unpack
+from vqcodec.image import pixels
+from vqcodec.image.metadata import Metadata, from_info, to_info
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="%d"/></x:xmpmeta>'

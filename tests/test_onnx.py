@@ -15,25 +15,26 @@ import torch
 from PIL import Image
 
 from conftest import decoded_tiles, random_network, smooth_picture
-from vqcodec import container, shipped
-from vqcodec.chunks import metadata_chunks
+from vqcodec.bitstream import container
+from vqcodec.bitstream.chunks import metadata_chunks
+from vqcodec.bitstream.container import Header, Segments, unpack
 from vqcodec.cli import quick
 from vqcodec.cli.options import Goal
 from vqcodec.codec import Codec
-from vqcodec.container import Header, Rectangle, Segments, unpack
+from vqcodec.engine.tiling import Maps
 from vqcodec.errors import CorruptError, ImageTooLargeError, ModelError, UnknownModelError
-from vqcodec.metadata import Metadata
+from vqcodec.geometry import Rectangle, meet, reach, within
+from vqcodec.image.metadata import Metadata
+from vqcodec.image.pixels import Picture
+from vqcodec.image.strips import join, to_image
 from vqcodec.nn.fixed import exact_arithmetic
 from vqcodec.nn.quantizer import Classes, gaussian_probabilities
-from vqcodec.pixels import Picture
-from vqcodec.places import meet, reach, within
-from vqcodec.strips import join, to_image
-from vqcodec.tiling import Maps
 from vqcodec.train.export import export
+from vqcodec.zoo import shipped
 
 pytest.importorskip("onnxruntime")
 
-from vqcodec.onnx.codec import OnnxCodec
+from vqcodec.engine.onnx.codec import OnnxCodec
 
 GOLDEN = Path(__file__).parent / "golden" / "valid"
 INDEX = json.loads((GOLDEN / "index.json").read_text())
@@ -370,7 +371,7 @@ def test_torch_does_what_it_cannot(onnx, model_folder, monkeypatch):
     assert quick.decoder(replace(large, tile_log2=8), crop, 0.0, 1, None, "auto") is None
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "vqcodec.onnx.codec")
+    monkeypatch.delitem(sys.modules, "vqcodec.engine.onnx.codec")
     assert quick.encoder(fast, 64, 64, None, "auto") is None
     assert quick.decoder(header, None, 0.0, 1, None, "auto") is None
 

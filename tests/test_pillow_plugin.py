@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from vqcodec import container, pillow_plugin, shipped
+from vqcodec import pillow_plugin
+from vqcodec.bitstream import container
 from vqcodec.codec import Codec
+from vqcodec.zoo import shipped
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from vqcodec import formats
 from vqcodec.errors import ImageTooLargeError, InputError, OutputError
-from vqcodec.metadata import MAX_METADATA_BYTES, Metadata
-from vqcodec.pixels import Picture, blend, load, pad, save
+from vqcodec.image import formats
+from vqcodec.image.metadata import MAX_METADATA_BYTES, Metadata
+from vqcodec.image.pixels import Picture, blend, load, pad, save
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)  # [H, W, 3]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -9,13 +9,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from conftest import smooth_picture
-from vqcodec import container, pixels, preview
+from vqcodec.bitstream import container
 from vqcodec.cli import main
 from vqcodec.codec import Codec
-from vqcodec.container import Rectangle
+from vqcodec.engine import downscaled
 from vqcodec.errors import CorruptError
-from vqcodec.geometry import SCALES
-from vqcodec.metadata import Metadata
+from vqcodec.geometry import SCALES, Rectangle
+from vqcodec.image import pixels
+from vqcodec.image.metadata import Metadata
 from vqcodec.metrics import psnr
 from vqcodec.pillow_plugin import VqcImageFile
 
@@ -66,7 +67,7 @@ def test_half_the_size_is_the_mean_of_the_picture(codec, in_tiles):
 
 def all_passes(monkeypatch) -> None:
     """Decode all channels, so that only the residual blocks are left out."""
-    monkeypatch.setattr(preview, "_passes", lambda prior, scale: len(prior.passes))
+    monkeypatch.setattr(downscaled, "_passes", lambda prior, scale: len(prior.passes))
 
 
 @pytest.mark.parametrize("scale", [4, 8])

@@ -6,13 +6,7 @@ import pytest
 import torch
 
 from vqcodec.config import QuantizerConfig
-from vqcodec.nn.quantizer import (
-    Codebooks,
-    gaussian_probabilities,
-    table_sizes,
-    unzigzag,
-    zigzag,
-)
+from vqcodec.nn.quantizer import Codebooks, gaussian_probabilities, table_sizes, unzigzag, zigzag
 
 CONFIG = QuantizerConfig()
 

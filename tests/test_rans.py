@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqcodec.entropy.rans import Reader, Tables, Writer
 from vqcodec.errors import CorruptError
-from vqcodec.rans import Reader, Tables, Writer
 
 SIZES = [1, 2, 3, 17, 256, 1, 700]
 

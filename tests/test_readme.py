@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from conftest import smooth_picture
-from vqcodec import container, shipped
+from vqcodec.bitstream import container
 from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig
 from vqcodec.nn.quantizer import table_sizes
+from vqcodec.zoo import shipped
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,12 +16,15 @@ from safetensors.torch import load_file, save_file
 
 import vqcodec
 from conftest import forget_models
-from vqcodec import pillow_plugin, realism, shipped, tiling, weights
+from vqcodec import pillow_plugin
 from vqcodec.cli import main
 from vqcodec.codec import Codec
+from vqcodec.engine import tiling
+from vqcodec.engine.torch import decoder_blend
 from vqcodec.errors import ModelError, NoDecoderError, UnknownModelError
 from vqcodec.integrations import ray, webdataset
 from vqcodec.train.export import append_to_index, index_entry
+from vqcodec.zoo import shipped, weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -195,7 +198,7 @@ def test_the_networks_of_the_last_values_are_kept(two):
     first = two.painters.at(0.5)
 
     assert two.painters.at(0.5) is first
-    for number in range(realism.KEPT):
+    for number in range(decoder_blend.KEPT):
         two.painters.at(0.9 + number / 100)
     assert two.painters.at(0.5) is not first
 

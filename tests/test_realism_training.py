@@ -20,7 +20,7 @@ from vqcodec.train.presets import REALISM_PRESETS
 
 pytest.importorskip("matplotlib")
 from vqcodec.train.realism import STRENGTHS, RealismTrainer
-from vqcodec.train.watch import pattern
+from vqcodec.train.realism_validation import pattern
 
 
 @pytest.fixture(scope="module")

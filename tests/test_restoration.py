@@ -14,11 +14,11 @@ from PIL import Image
 
 from bench.__main__ import main as bench
 from conftest import random_network, smooth_picture
-from vqcodec import restoration, shipped
 from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, TaskConfig
 from vqcodec.errors import ImageTooLargeError, ModelError
+from vqcodec.generative import restoration
 from vqcodec.metrics import psnr
 from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
@@ -26,6 +26,7 @@ from vqcodec.train.degrade import degrade
 from vqcodec.train.export import export
 from vqcodec.train.objective import Objective
 from vqcodec.train.presets import small, tiny
+from vqcodec.zoo import shipped
 
 DENOISE, DOUBLE = TaskConfig(sigma=25.0), TaskConfig(factor=2)
 

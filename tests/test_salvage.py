@@ -5,10 +5,10 @@ import tracemalloc
 import pytest
 
 from test_container import CASES, CHUNKED, ONE_TILE, PARTS, TILED, WORDS, header_bytes, with_chunks
-from vqcodec import salvage as module
-from vqcodec.container import Header, Segments, pack, tile_count
+from vqcodec.bitstream import salvage as module
+from vqcodec.bitstream.container import Header, Segments, pack, tile_count
+from vqcodec.bitstream.salvage import Salvaged, TileState, salvage
 from vqcodec.errors import FormatError, ImageTooLargeError, TruncatedError, UnsupportedVersionError
-from vqcodec.salvage import Salvaged, TileState, salvage
 
 WHOLE, COARSE, LOST = TileState
 EMPTY = Segments(b"", b"")

@@ -8,14 +8,13 @@ from PIL import Image
 
 import vqcodec.pillow_plugin  # noqa: F401 - registers itself
 from conftest import smooth_picture
-from vqcodec import search as search_module
-from vqcodec import tiling
 from vqcodec.cli import main
-from vqcodec.container import Rectangle
-from vqcodec.places import pixels_of, widened
+from vqcodec.engine import tiling
+from vqcodec.engine.tiling import Maps
+from vqcodec.engine.torch import refinement as search_module
+from vqcodec.engine.torch.refinement import HALO, Search
+from vqcodec.geometry import Rectangle, pixels_of, widened
 from vqcodec.rate_control import setting
-from vqcodec.search import HALO, Search
-from vqcodec.tiling import Maps
 
 GRID = Rectangle(0, 0, 12, 10)
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from vqcodec import shipped
 from vqcodec.errors import UnknownModelError
+from vqcodec.zoo import shipped
 
 ROWS = [
     {"name": "old", "id": "00" * 8, "sha256": {"prior": "aa"}},

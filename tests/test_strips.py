@@ -7,10 +7,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from conftest import smooth_picture
-from vqcodec import pixels, strips
 from vqcodec.errors import CorruptError, OutputError
-from vqcodec.metadata import Metadata
-from vqcodec.strips import Strips
+from vqcodec.image import pixels, strips
+from vqcodec.image.metadata import Metadata
+from vqcodec.image.strips import Strips
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF = b"II*\0\x08\0\0\0\0\0\0\0\0\0"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from vqcodec import freqs, symbols
 from vqcodec.config import QuantizerConfig
+from vqcodec.entropy import freqs, symbols
+from vqcodec.entropy.rans import Reader
 from vqcodec.errors import CorruptError
 from vqcodec.nn.quantizer import Codebooks, gaussian_probabilities
-from vqcodec.rans import Reader
 
 CONFIG = QuantizerConfig()
 PAIR_ROW = CONFIG.classes

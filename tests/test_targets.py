@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from conftest import smooth_picture
-from vqcodec import container, pixels, targets
+from vqcodec import targets
+from vqcodec.bitstream import container
 from vqcodec.errors import OutOfReachError
+from vqcodec.image import pixels
 from vqcodec.metrics import psnr
 from vqcodec.rate_control import setting
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from conftest import decoded_tiles, random_network, smooth_picture
-from vqcodec import container, pixels, tiling
+from vqcodec.bitstream import container
 from vqcodec.config import TransformConfig
-from vqcodec.container import Rectangle
+from vqcodec.engine import tiling
 from vqcodec.errors import CorruptError
-from vqcodec.geometry import latents_across
+from vqcodec.geometry import Rectangle, latents_across, reach
+from vqcodec.image import pixels
 from vqcodec.nn import blocks
 from vqcodec.nn.transforms import Decoder, Encoder, LinearPath
-from vqcodec.places import reach
 from vqcodec.rate_control import setting
 
 LEVEL = 3

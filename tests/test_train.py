@@ -18,14 +18,14 @@ from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, PassConfig, lattice
 from vqcodec.errors import InputError
 from vqcodec.nn.model import Network
-from vqcodec.nn.proxy import GaussianBits
+from vqcodec.nn.rate_proxy import GaussianBits
 from vqcodec.train import data as train_data
 from vqcodec.train.presets import tiny
 from vqcodec.train.soap import Soap
 
 pytest.importorskip("matplotlib")
+from vqcodec.train.dead_leaves import dead_leaves
 from vqcodec.train.grow import grow
-from vqcodec.train.leaves import dead_leaves
 from vqcodec.train.loop import Trainer, spread_levels
 
 

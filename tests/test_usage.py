@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vqcodec import container, usage
+from vqcodec.bitstream import container
+from vqcodec.compare import bit_allocation
 
 
 def noise(side: int) -> np.ndarray:
@@ -16,7 +17,7 @@ def noise(side: int) -> np.ndarray:
 @pytest.mark.parametrize("source", ["picture", "noise"])
 def test_the_bits_of_all_places_are_those_of_the_payload(codec, picture, source, quality):
     data = codec.encode(picture if source == "picture" else noise(64), quality)
-    found = usage.measure(codec, data)
+    found = bit_allocation.measure(codec, data)
     payload = 8 * (len(data) - container.overhead(data))
 
     assert found.bits.shape == codec.read_indices(data).words.shape[:2]
@@ -26,14 +27,14 @@ def test_the_bits_of_all_places_are_those_of_the_payload(codec, picture, source,
 def test_bits_are_where_the_detail_is(codec):
     rgb = np.full((128, 128, 3), 128, np.uint8)
     rgb[32:96, 64:128] = noise(64)
-    bits = usage.measure(codec, codec.encode(rgb, 60)).bits
+    bits = bit_allocation.measure(codec, codec.encode(rgb, 60)).bits
 
     assert bits[2:6, 4:8].mean() > bits[:, :3].mean()
 
 
 def test_every_index_is_counted_once(codec):
     data = codec.encode(noise(64), 100)
-    found = usage.measure(codec, data)
+    found = bit_allocation.measure(codec, data)
     tables = codec.read_tables(data)
     words = codec.read_indices(data).words
 

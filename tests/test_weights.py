@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vqcodec import shipped, weights
 from vqcodec.config import ModelConfig
 from vqcodec.errors import ModelError, UnknownModelError
 from vqcodec.nn.fixed import FixedConv
+from vqcodec.zoo import shipped, weights
 
 
 @pytest.fixture

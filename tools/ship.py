@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from vqcodec.train.export import append_to_index, index_entry
-from vqcodec.weights import PARTS, REALISM, load_folder
+from vqcodec.zoo.weights import PARTS, REALISM, load_folder
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,14 +10,16 @@ from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .bitstream.container import Header
     from .codec import Codec, Crop, Indices
-    from .container import Header
-    from .pixels import Source
+    from .image.pixels import Source
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "Header", "Indices", "decode", "encode", "read_header"]
 
-_LAZY = {"Codec": ".codec", "Indices": ".codec", "Header": ".container"}
+__path__.append(f"{__path__[0]}/moved")  # modules under their names of version 0.1
+
+_LAZY = {"Codec": ".codec", "Indices": ".codec", "Header": ".bitstream.container"}
 
 
 def __getattr__(name: str):
@@ -52,6 +54,6 @@ def read_header(data: bytes) -> "Header":
 
     Raises FormatError (a ValueError) if they are not the start of one, ImageTooLargeError.
     """
-    from .container import read_header as read
+    from .bitstream.container import read_header as read
 
     return read(data)

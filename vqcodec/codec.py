@@ -15,25 +15,28 @@ import numpy as np
 import torch
 from PIL import Image
 
-from . import chunks, container, pixels, preview, shipped, symbols, tiling, weights
-from .ahead import AT_ONCE, Ahead
-from .concealment import conceal, tile_notices
-from .container import Header, Rectangle
-from .drawing import Drawing
+from .bitstream import chunks, container
+from .bitstream.container import Header
+from .bitstream.salvage import TileState, salvage
+from .engine import downscaled, tiling
+from .engine.concealment import conceal, tile_notices
+from .engine.tiling import Maps
+from .engine.torch.decoder_blend import Painters
+from .engine.torch.refinement import HALO, search
+from .engine.torch.scheduling import AT_ONCE, Ahead
+from .engine.torch.tile_coder import Coded, TileCoder
+from .entropy import symbols
+from .entropy.sampler import Drawing
 from .errors import CorruptError, UnknownModelError, VqcodecError
-from .geometry import MAX_PIXELS, latents_across
-from .metadata import Metadata, to_info
+from .geometry import MAX_PIXELS, Rectangle, grid_of, latents_across, pixels_of, widened
+from .image import pixels
+from .image.metadata import Metadata, to_info
+from .image.pixels import Source
+from .image.strips import Strips, to_image
 from .nn.prior import LevelTables
 from .nn.transforms import convolution_type
-from .pixels import Source
-from .places import grid_of, pixels_of, widened
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS, FIDELITY, Setting, setting
-from .realism import Painters
-from .salvage import TileState, salvage
-from .search import HALO, search
-from .strips import Strips, to_image
-from .tile_coder import Coded, TileCoder
-from .tiling import Maps
+from .zoo import shipped, weights
 
 Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
 Result = TypeVar("Result")
@@ -215,15 +218,15 @@ class Codec:
         self._check(header.model_id, header.level)
         metadata = chunks.read_metadata(file.chunks).upright()
         alpha = chunks.read_alpha(file.chunks, header.width, header.height)
-        place, painter = preview.place_of(header, crop, scale), self.painters.at(realism)
-        if preview.is_quick(self.model.config, place, scale):
-            rows = preview.paint(self.tiles, file, place, scale)
+        place, painter = downscaled.place_of(header, crop, scale), self.painters.at(realism)
+        if downscaled.is_quick(self.model.config, place, scale):
+            rows = downscaled.paint(self.tiles, file, place, scale)
         else:
             rows = tiling.paint(
                 painter, header, place, lambda *tile: self._read_tile(file, *tile).latents
             )
-            rows = preview.shrink_rows(rows, scale)
-        return preview.strips(header, place, scale, rows, alpha, metadata)
+            rows = downscaled.shrink_rows(rows, scale)
+        return downscaled.strips(header, place, scale, rows, alpha, metadata)
 
     def decode_damaged(
         self,
@@ -242,13 +245,13 @@ class Codec:
         found = salvage(data, max_pixels)
         header = found.header
         self._check(header.model_id, header.level)
-        place, painter = preview.place_of(header, crop, scale), self.painters.at(realism)
+        place, painter = downscaled.place_of(header, crop, scale), self.painters.at(realism)
         with torch.inference_mode():
             latents, states = conceal(self.tiles, found)
         alpha, metadata, notices = chunks.read_damaged(found.chunks, header.width, header.height)
         rows = tiling.paint(painter, header, place, lambda _, tile: latents.cut(tile))
-        rows = preview.shrink_rows(rows, scale)
-        strips = preview.strips(header, place, scale, rows, alpha, metadata.upright())
+        rows = downscaled.shrink_rows(rows, scale)
+        strips = downscaled.strips(header, place, scale, rows, alpha, metadata.upright())
         tail = () if found.ended else ("the file's end is damaged: alpha or metadata may be lost",)
         return Rescued(_image(strips), states, (*tile_notices(states), *notices, *tail))
 

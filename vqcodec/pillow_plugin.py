@@ -15,13 +15,14 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile
 
-from . import container, pixels
-from .chunks import read_metadata
+from .bitstream import container
+from .bitstream.chunks import read_metadata
+from .bitstream.salvage import salvage
 from .errors import FormatError, VqcodecError
 from .geometry import MAX_DIMENSION, QUICK_SCALES, shrunk
-from .metadata import to_info
+from .image import pixels
+from .image.metadata import to_info
 from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY
-from .salvage import salvage
 
 FORMAT = "VQC"
 EXTENSION = ".vqc"

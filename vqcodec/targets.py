@@ -10,8 +10,8 @@ from typing import NamedTuple
 from .codec import Codec
 from .errors import OutOfReachError
 from .geometry import MAX_PIXELS
+from .image.pixels import Picture, load
 from .metrics import bits_per_pixel, psnr
-from .pixels import Picture, load
 from .rate_control import DEFAULT_EFFORT, Setting, at_level, setting
 
 TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size

@@ -21,10 +21,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from conftest import smooth_picture  # noqa: E402
-from vqcodec import container  # noqa: E402
+from vqcodec.bitstream import container  # noqa: E402
 from vqcodec.codec import Codec  # noqa: E402
-from vqcodec.metadata import Metadata  # noqa: E402
-from vqcodec.pixels import Picture  # noqa: E402
+from vqcodec.image.metadata import Metadata  # noqa: E402
+from vqcodec.image.pixels import Picture  # noqa: E402
 
 
 def noise(height: int, width: int) -> np.ndarray:

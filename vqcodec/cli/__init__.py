@@ -9,11 +9,11 @@ import click
 from .. import __version__
 from .coding import decode, encode
 from .compare import compare
+from .console import Failures
 from .demo import demo
 from .generate import inpaint, sample
 from .info import info
 from .models import models
-from .report import Failures
 from .restore import restore
 from .tokens import tokens
 from .train import train

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from .. import formats, pixels
-from ..container import read_header, unpack
+from ..bitstream.container import read_header, unpack
+from ..compare.captions import ratio, spaced, speed
 from ..errors import CorruptError
 from ..geometry import MAX_DIMENSION
-from ..metadata import from_info
-from ..strips import Strips
-from ..strips import save as save_strips
+from ..image import formats, pixels
+from ..image.metadata import from_info
+from ..image.strips import Strips
+from ..image.strips import save as save_strips
 from . import options, quick
+from .console import Report, write_stdout
 from .info import anatomy, facts
 from .paths import STREAM, Job, check_stdout, check_target, copy_times, read, write
-from .pool import Done, Work, run_files
-from .report import Report, ratio, spaced, speed, write_stdout
+from .workers import Done, Work, run_files
 
 if TYPE_CHECKING:
     from ..codec import Codec

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
-from .. import pixels
-from . import options, versions
+from ..compare import comparison
+from ..compare.captions import spaced
+from ..compare.contact_sheet import draw_row
+from ..compare.html_page import draw_page
+from ..compare.peers import PEERS
+from ..image import pixels
+from . import options
 from .coding import check_format
-from .page import draw_page
+from .console import Report, run, say
 from .paths import Job, check_target, read, write
-from .peers import PEERS
-from .report import Report, run, say, spaced
-from .sheet import draw_row
 
 PAGES = ".html", ".htm"
 NO_MS_SSIM = "MS-SSIM is left out, it needs pytorch-msssim: pip install 'vqcodec[bench]'"
@@ -22,14 +24,14 @@ def _is_page(job: Job) -> bool:
     return Path(job.target).suffix.lower() in PAGES
 
 
-def _versions(rgb, quality: float, model: str | None, device: str) -> list[versions.Version]:
+def _versions(rgb, quality: float, model: str | None, device: str) -> list[comparison.Version]:
     """Ours, and each peer that this Pillow has, at the size of ours."""
-    found = [versions.ours(options.load_codec(model, device), rgb, quality)]
+    found = [comparison.ours(options.load_codec(model, device), rgb, quality)]
     for peer in PEERS.values():
         if peer.is_available:
-            found.append(versions.of_size(peer, rgb, found[0].size))
+            found.append(comparison.of_size(peer, rgb, found[0].size))
     try:
-        return [versions.with_ms_ssim(version, rgb) for version in found]
+        return [comparison.with_ms_ssim(version, rgb) for version in found]
     except ImportError:
         say(NO_MS_SSIM, to_stderr=True)
         return found
@@ -41,7 +43,7 @@ def _make(job: Job, quality: float, model: str | None, device: str, force: bool)
         check_format(job)
     rgb = pixels.load(read(job.source)).rgb
     found = _versions(rgb, quality, model, device)
-    cells = [versions.original(rgb), *(version.cell for version in found)]
+    cells = [comparison.original(rgb), *(version.cell for version in found)]
     if _is_page(job):
         write(job, draw_page(f"{job.name} at the same size", cells).encode(), force)
     else:

@@ -5,15 +5,17 @@ from functools import partial
 import click
 import numpy as np
 
-from .. import pixels
+from ..compare import comparison
+from ..compare.captions import spaced
+from ..compare.comparison import Version
+from ..compare.contact_sheet import draw_sheet
+from ..compare.peers import PEERS
 from ..errors import VqcodecError
-from . import options, versions
+from ..image import pixels
+from . import options
 from .coding import check_format
+from .console import Report, run, say
 from .paths import Job, check_target, read
-from .peers import PEERS
-from .report import Report, run, say, spaced
-from .sheet import draw_sheet
-from .versions import Version
 
 QUALITIES = {"low": 10, "middle": 40, "high": 75}
 
@@ -32,8 +34,8 @@ def _versions(rgb: np.ndarray, model: str | None, device: str) -> list[tuple[Ver
     codec = options.load_codec(model, device)
     pairs = []
     for quality in QUALITIES.values():
-        ours = versions.ours(codec, rgb, quality)
-        pairs.append((ours, versions.of_size(PEERS["jpeg"], rgb, ours.size)))
+        ours = comparison.ours(codec, rgb, quality)
+        pairs.append((ours, comparison.of_size(PEERS["jpeg"], rgb, ours.size)))
     return pairs
 
 
@@ -43,7 +45,7 @@ def _make(image: str | None, job: Job, model: str | None, device: str, force: bo
     rgb = _astronaut() if image is None else pixels.load(read(image)).rgb
     pairs = _versions(rgb, model, device)
     height, width = rgb.shape[:2]
-    rows = [[versions.original(rgb), *(version.cell for version in pair)] for pair in pairs]
+    rows = [[comparison.original(rgb), *(version.cell for version in pair)] for pair in pairs]
     pixels.save(draw_sheet(rows), job.target, overwrite=force)
     say(f"{'':8}{'':30}{'bytes':>10}{'bpp':>8}{'PSNR':>9}")
     for quality, pair in zip(QUALITIES, pairs, strict=True):

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import container, pixels
+from ..bitstream import container
+from ..compare.captions import spaced
 from ..geometry import MAX_PIXELS, check_size
+from ..image import pixels
 from . import options
 from .coding import check_format
+from .console import Report, run, write_stdout
 from .paths import STREAM, Job, check_stdout, check_target, read, write
-from .report import Report, run, spaced, write_stdout
 
 if TYPE_CHECKING:
     from ..codec import Codec, Indices
@@ -99,7 +101,7 @@ def _new(
     size: tuple[int, int], level: int | None, temperature: float, model: str | None, device: str
 ) -> tuple["Codec", Draw]:
     """The codec, and what draws a picture of its own for each seed."""
-    from .. import generate
+    from ..generative import generate
 
     check_size(*size, MAX_PIXELS)
     codec = options.load_codec(model, device)
@@ -112,7 +114,7 @@ def _variation(
     source: str, keep: int | str, temperature: float, model: str | None, device: str
 ) -> tuple["Codec", Draw]:
     """The codec, and what draws a variation of a file for each seed."""
-    from .. import generate
+    from ..generative import generate
 
     data = read(source)
     codec = options.codec_of(container.unpack(data).header, model, device)
@@ -252,7 +254,7 @@ def _inpaint(
     for notice in picture.notices:
         report.notice(job.name, notice)
     hole = pixels.load(read(mask)).rgb.max(2) >= WHITE
-    from .. import generate
+    from ..generative import generate
 
     codec = options.load_codec(model, device)
     filled = generate.inpaint(codec, picture, hole, temperature=temperature, seed=seed)

@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 import click
 
-from .. import formats, pixels, shipped
-from ..container import ALPHA, VERSION, tile_count, unpack
+from ..bitstream.container import ALPHA, VERSION, tile_count, unpack
+from ..compare.captions import ratio, spaced
 from ..errors import UnknownModelError
 from ..geometry import MAX_DIMENSION, STRIDE
+from ..image import formats, pixels
+from ..zoo import shipped
 from . import options
+from .console import Report, run, say
 from .paths import STREAM, Job, check_target, read
-from .report import Report, ratio, run, say, spaced
 
 
 class Facts(NamedTuple):
@@ -110,10 +112,10 @@ def _draw(job: Job, model: str | None, device: str, force: bool) -> None:
     check_target(job, force)
     name = formats.name_of(job.target, None)
     codec = options.codec_of(header, model, device)
-    from .. import usage
-    from .heat import draw_map, summary
+    from ..compare import bit_allocation
+    from ..compare.bit_map import draw_map, summary
 
-    found = usage.measure(codec, data)
+    found = bit_allocation.measure(codec, data)
     scalars = codec.model.config.quantizer.classes
     sheet = draw_map(pixels.load(codec.decode(data)).rgb, found, scalars)
     pixels.save(sheet, job.target, name, force)

@@ -4,9 +4,9 @@ import json
 
 import click
 
-from .. import shipped
 from ..config import ModelConfig
 from ..errors import ModelError
+from ..zoo import shipped
 
 
 def _facts(entry: shipped.Entry) -> dict:

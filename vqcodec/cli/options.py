@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from PIL import Image, ImageColor
 
-from .. import shipped
-from ..container import Header
+from ..bitstream.container import Header
 from ..geometry import MAX_PIXELS, SCALES, check_crop
-from ..metadata import Metadata
-from ..pixels import Picture, Source, blend, load
+from ..image.metadata import Metadata
+from ..image.pixels import Picture, Source, blend, load
 from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
+from ..zoo import shipped
 from .paths import STREAM, Job, plan, plan_tree
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import click
 
 from ..errors import InputError, OutputError
-from ..files import write_atomically
-from .report import STREAM, name_of, shown, write_stdout
+from ..image.atomic_write import write_atomically
+from .console import STREAM, name_of, shown, write_stdout
 
 
 class Job(NamedTuple):

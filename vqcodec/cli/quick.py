@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import shipped
-from ..container import Header, choose_tile_log2
+from ..bitstream.container import Header, choose_tile_log2
+from ..zoo import shipped
 from . import options
 
 if TYPE_CHECKING:
-    from ..onnx.codec import OnnxCodec
+    from ..engine.onnx.codec import OnnxCodec
 
 
 def encoder(
@@ -49,7 +49,7 @@ def _load(model: str, device: str) -> "OnnxCodec | None":
     if device != "auto" or Path(model).is_dir():
         return None
     try:
-        from ..onnx.codec import OnnxCodec
+        from ..engine.onnx.codec import OnnxCodec
     except ImportError:  # ONNX Runtime is missing, or does not run here
         return None
     return OnnxCodec.load(model)

@@ -5,18 +5,19 @@ from functools import partial
 
 import click
 
-from .. import formats, pixels
+from ..compare.captions import speed
+from ..image import formats, pixels
 from . import options
 from .coding import check_format, run_batch, save_picture
+from .console import Report
 from .paths import Job, check_stdout, check_target, copy_times, read
-from .pool import Done
-from .report import Report, speed
+from .workers import Done
 
 
 def _restore_file(
     job: Job, report: Report, model: str, device: str, force: bool, times: bool
 ) -> Done:
-    from .. import restoration
+    from ..generative import restoration
 
     check_target(job, force)
     check_format(job)
@@ -78,7 +79,7 @@ def restore(
       vqcodec restore --model runs/double/model small.png -o large.png
       vqcodec restore --model runs/denoise/model scans/ -r --output-dir clean
     """
-    from .. import restoration
+    from ..generative import restoration
 
     jobs = batch.plan(sources, out, ".restored.png", formats.PICTURES)
     check_stdout(jobs, force)

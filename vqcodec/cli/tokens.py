@@ -6,10 +6,11 @@ from functools import partial
 import click
 import numpy as np
 
-from .. import container
+from ..bitstream import container
+from ..compare.captions import spaced
 from . import options
+from .console import Report, run
 from .paths import STREAM, Job, check_stdout, check_target, plan, read, write
-from .report import Report, run, spaced
 
 
 def _write_tokens(

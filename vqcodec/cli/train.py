@@ -12,7 +12,7 @@ import click
 from ..config import FACTORS, SIGMA_MAX, ModelConfig, TaskConfig
 from ..errors import InputError, ModelError, OutputError, VqcodecError
 from . import options
-from .report import say
+from .console import say
 
 if TYPE_CHECKING:
     from ..nn.model import Network
@@ -213,9 +213,9 @@ def _realism_trainer(
     perceptual: str | None,
     resume: bool,
 ) -> "RealismTrainer":
-    from .. import shipped
     from ..train.presets import REALISM_PRESETS
     from ..train.realism import RealismTrainer
+    from ..zoo import shipped
 
     config = REALISM_PRESETS[preset]
     if minutes is not None:
@@ -232,7 +232,7 @@ def _initial_network(model: str) -> "Network":
     """A trainable copy of a model's networks. Raises UnknownModelError, ModelError."""
     import copy
 
-    from .. import weights
+    from ..zoo import weights
 
     folder = Path(model)
     loaded = weights.load_folder(folder) if folder.is_dir() else weights.load_shipped(model)

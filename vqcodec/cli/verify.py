@@ -6,10 +6,10 @@ from importlib.util import find_spec
 import click
 import numpy as np
 
-from .. import container
+from ..bitstream import container
 from . import options
+from .console import Report, name_of, run
 from .paths import read
-from .report import Report, name_of, run
 
 
 def _verify_file(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..container import read_header
+from ..bitstream.container import read_header
 from ..errors import VqcodecError
 from ..rate_control import DEFAULT_QUALITY
 

@@ -8,7 +8,7 @@ answer None leaves the file to the next decoder. Each process loads a model once
 
 from typing import TYPE_CHECKING
 
-from ..container import read_header
+from ..bitstream.container import read_header
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..entropy.fixed_point import ACT_BITS, RELU_MAX, STATE_MAX, SUM_BITS, WEIGHT_BITS
 from .blocks import LevelVector, as_map, point_conv
-from .units import ACT_BITS, RELU_MAX, STATE_MAX, SUM_BITS, WEIGHT_BITS
 
 EXACT_SUM = 2**24  # float32 holds every integer up to here
 WEIGHT_SUM = 3 * 2**22  # bound of sum |weight| * max |input|, in sum units

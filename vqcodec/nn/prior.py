@@ -14,17 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..config import ALL_POSITIONS, ModelConfig, PassConfig
-from .blocks import LevelVector, as_map
-from .fixed import (
-    BIAS_MAX,
-    EXACT_SUM,
-    FixedBlock,
-    FixedConv,
-    activation,
-    bias_grid,
-    round_to,
-)
-from .units import (
+from ..entropy.fixed_point import (
     ACT_BITS,
     LATENT_BITS,
     MEAN_BITS,
@@ -34,6 +24,8 @@ from .units import (
     TABLE_BITS,
     UNITS_MAX,
 )
+from .blocks import LevelVector, as_map
+from .fixed import BIAS_MAX, EXACT_SUM, FixedBlock, FixedConv, activation, bias_grid, round_to
 
 
 class Expectation(NamedTuple):

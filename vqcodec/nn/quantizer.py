@@ -22,8 +22,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import QuantizerConfig
+from ..entropy.fixed_point import (
+    ESCAPE_BITS,
+    NUMBER_MAX,
+    WORD_BITS,
+    scalar_range,
+    sigmas,
+    table_sizes,
+)
 from .fixed import round_to
-from .units import ESCAPE_BITS, NUMBER_MAX, WORD_BITS, scalar_range, sigmas, table_sizes
 
 NOT_ALLOWED = 1e9
 

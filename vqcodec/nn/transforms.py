@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import STRIDE, TransformConfig
+from ..entropy.fixed_point import PIXEL_MEAN
 from . import grain
 from .blocks import LevelVector, PointConv, Residual, as_map, point_conv
-from .units import PIXEL_MEAN
 
 FINE = 8  # pixels a position of the fine blocks, each way
 MEANS = 8  # latents, the first, that are computed in float32 by every encoder

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..errors import InputError
-from .leaves import dead_leaves
+from .dead_leaves import dead_leaves
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif"}
 HELD_OUT = 16  # one picture in this many is kept for validation

@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..config import ModelConfig
+from ..entropy.freqs import from_probabilities
 from ..errors import ModelError
-from ..freqs import from_probabilities
 from ..nn.blocks import LevelVector
 from ..nn.fixed import FixedConv, bias_grid
 from ..nn.model import Network
 from ..nn.prior import LevelTables, level_tables
-from ..weights import PARTS, REALISM, UNITS, Model, assemble, load_folder, part_of
+from ..zoo.weights import PARTS, REALISM, UNITS, Model, assemble, load_folder, part_of
 
 
 def dense_levels(network: Network) -> tuple[ModelConfig, dict[str, Tensor]]:

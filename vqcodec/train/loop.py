@@ -13,17 +13,17 @@ from torch import distributed as dist
 from ..nn.blocks import LevelVector
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
-from ..weights import Model
+from ..zoo.weights import Model
 from .curves import plot_curves
 from .data import Crops, block_statistics, build_cache
 from .degrade import best_linear, degrade
 from .export import export
+from .frequency_counts import TableCounts
 from .grow import grow
 from .objective import Losses, Objective
 from .presets import TrainConfig
 from .shrink import shrink
 from .soap import Soap, matrix_shape
-from .tables import TableCounts
 from .validation import Validation
 
 WARM_UP = 100  # steps

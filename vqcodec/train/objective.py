@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nn.model import Network, PassResult
-from ..nn.proxy import GaussianBits, scale_bounds
+from ..nn.rate_proxy import GaussianBits, scale_bounds
 
 
 class Losses(NamedTuple):

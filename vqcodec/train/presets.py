@@ -2,14 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from ..config import (
-    ModelConfig,
-    PassConfig,
-    PriorConfig,
-    QuantizerConfig,
-    TransformConfig,
-    lattice,
-)
+from ..config import ModelConfig, PassConfig, PriorConfig, QuantizerConfig, TransformConfig, lattice
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch import distributed as dist
 from ..nn.grain import grain
 from ..nn.transforms import Decoder
 from ..rate_control import FIDELITY
-from ..weights import Model, load_folder
+from ..zoo.weights import Model, load_folder
 from .data import Crops
 from .discriminator import Discriminator
 from .export import export_realism
@@ -37,7 +37,7 @@ from .realism_loss import (
     squared_error,
     unit,
 )
-from .watch import Watch
+from .realism_validation import Watch
 
 LOG_STEPS = 50
 RANGES = 6  # of levels, each with a strength of its own

@@ -1,0 +1,1 @@
+"""The .vqc file as bytes: container, chunks, and what can be saved of damaged ones."""

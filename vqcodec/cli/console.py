@@ -1,0 +1,213 @@
+"""What the commands say: a line a file, a line a failure, a bar while it takes long.
+
+Every failure that has a cause outside the program passes through `explain`; what it does not
+know is a bug and keeps its traceback.
+"""
+
+import json
+import math
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import click
+from tqdm import tqdm
+
+from ..errors import OutputError, VqcodecError
+
+BAR_DELAY = 2.0  # seconds of work before a bar shows
+# Torch has no MemoryError: what its allocators say on the CPU and on GPUs.
+_NO_MEMORY = re.compile("out of memory|allocate memory|not enough memory", re.IGNORECASE)
+
+STREAM = "-"  # stdin as a source, stdout as a target
+
+Task = tuple[str, Callable[[], None]]  # a source, and the work on it
+
+
+class Report(NamedTuple):
+    """Where the lines of a command go, and which."""
+
+    quiet: bool = False
+    verbose: bool = False
+    to_stderr: bool = False  # because stdout carries data
+    as_json: bool = False  # an object a file instead of its lines
+    said: list[tuple[str, bool]] | None = None  # takes (line, to_stderr) instead of printing it
+    facts: dict | None = None  # takes what the object is to have
+
+    def line(self, text: str) -> None:
+        """Say what was done with a file."""
+        self._say(text, self.to_stderr)
+
+    def detail(self, text: str) -> None:
+        """Say more, for `-v`."""
+        if self.verbose:
+            self.line(f"  {text}")
+
+    def notice(self, name: str, text: str) -> None:
+        """Say what a file had and its code has not."""
+        self._say(f"{name}: {text}", True)
+        if self.facts is not None:
+            self.facts.setdefault("notices", []).append(text)
+
+    def fact(self, **found: object) -> None:
+        """Say what is known of a file, for its JSON object."""
+        if self.facts is not None:
+            self.facts.update(found)
+
+    def record(self, source: str, facts: dict, failure: tuple[str, int] | None = None) -> None:
+        """Print the JSON object of a file; failure: as `explain` has it."""
+        if self.quiet and failure is None:
+            return
+        found = {"file": source, "ok": failure is None} | facts
+        if failure is not None:
+            found["error"] = {"code": failure[1], "message": failure[0]}
+        # JSON has no number for the PSNR of equal pictures
+        found = {key: None if value == math.inf else value for key, value in found.items()}
+        say(json.dumps(found), self.to_stderr)
+
+    def _say(self, text: str, to_stderr: bool) -> None:
+        if self.quiet:
+            return
+        if self.said is None:
+            say(text, to_stderr)
+        else:
+            self.said.append((text, to_stderr))
+
+
+class Failures:
+    """Turns failures into lines on stderr and remembers their exit codes."""
+
+    def __init__(self, report: Report | None = None):
+        self.report = report or Report()
+        self.codes: list[int] = []  # one a failure
+
+    @contextmanager
+    def of(self, source: str | None) -> Iterator[None]:
+        """Report a failure of the body as one of this file; None: of no file."""
+        try:
+            yield
+        except Exception as exc:
+            found = explain(exc)
+            if found is None:
+                raise
+            self.add(source, found, {})
+
+    def add(self, source: str | None, failure: tuple[str, int], facts: dict) -> None:
+        """Report one that `explain` explained; facts: what is known of the file nevertheless."""
+        message, code = failure
+        as_json = self.report.as_json and source is not None
+        if as_json:
+            self.report.record(source, facts, failure)
+        if not (as_json and self.report.to_stderr):  # where the object has said it already
+            name = None if source is None else name_of(source)
+            say(": ".join(filter(None, ["vqcodec", name, message])), to_stderr=True)
+        self.codes.append(code)
+
+    def exit_code(self) -> int:
+        """0 without failures, their code if they have one in common, else 1."""
+        if not self.codes:
+            return 0
+        return self.codes[0] if len(set(self.codes)) == 1 else 1
+
+
+def explain(error: Exception) -> tuple[str, int] | None:
+    """The message, one line, and the exit code of a failure; None for what is to be raised: a
+    bug, or that the reader of our output went away, where click ends quietly."""
+    if isinstance(error, BrokenPipeError):
+        return None
+    if isinstance(error, VqcodecError):
+        return " ".join(str(error).split()), error.exit_code
+    if isinstance(error, MemoryError | RuntimeError):
+        out = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))
+        return ("not enough memory", 1) if out else None
+    if isinstance(error, OSError):
+        place = f"{shown(error.filename)}: " if error.filename else ""
+        return f"{place}{error.strerror or error}", 1
+    return None
+
+
+def run(tasks: Sequence[Task], report: Report) -> None:
+    """Do all tasks, whichever of them fail, and exit with their code if any did."""
+    failures = Failures(report)
+    terminal = sys.stderr.isatty() and not report.quiet
+    several = len(tasks) > 1
+    hidden = not (terminal and several)
+    for source, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
+        with failures.of(source), clock(name_of(source), terminal and not several):
+            work()
+    finish(failures, len(tasks))
+
+
+def finish(failures: Failures, count: int) -> None:
+    """Exit with the failures' code, if there are any; `count`: files that were tried."""
+    if failures.codes:
+        if count > 1:
+            say(f"vqcodec: {len(failures.codes)} of {count} files failed", to_stderr=True)
+        click.get_current_context().exit(failures.exit_code())
+
+
+@contextmanager
+def clock(name: str, visible: bool) -> Iterator[None]:
+    """Show the elapsed time of a single piece of work that takes long."""
+    done, start = threading.Event(), time.time()
+
+    def tick() -> None:
+        if not done.wait(BAR_DELAY):
+            with tqdm(desc=name, bar_format="{desc}: {elapsed}", leave=False) as bar:
+                bar.start_t = start
+                while not done.wait(0.5):
+                    bar.refresh()
+
+    thread = threading.Thread(target=tick, daemon=True)
+    if visible:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if visible:
+            thread.join()
+
+
+def say(text: str, to_stderr: bool = False) -> None:
+    """Print a line, and put a visible bar aside for it."""
+    with tqdm.external_write_mode(), _full_disk_is_an_error(to_stderr):
+        click.echo(text, err=to_stderr)
+
+
+def write_stdout(data: bytes) -> None:
+    """Write binary data to stdout, all of it. Raises OutputError."""
+    with _full_disk_is_an_error(False):
+        stream = sys.stdout.buffer
+        stream.write(data)
+        stream.flush()
+
+
+@contextmanager
+def _full_disk_is_an_error(to_stderr: bool) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        stream = sys.stderr if to_stderr else sys.stdout
+        with suppress(OSError, ValueError):
+            # What is left in the buffer would fail once more when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        name = "stderr" if to_stderr else "stdout"
+        raise OutputError(f"cannot write to {name}: {exc.strerror or exc}") from exc
+
+
+def name_of(source: str) -> str:
+    """A source, for messages."""
+    return "stdin" if source == STREAM else shown(source)
+
+
+def shown(path: str) -> str:
+    """A path as a message has it: always printable."""
+    return click.format_filename(path)

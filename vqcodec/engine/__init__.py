@@ -1,0 +1,1 @@
+"""The backends that compute the networks, and what is neutral to them."""

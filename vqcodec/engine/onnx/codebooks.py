@@ -1,0 +1,139 @@
+"""Conditional codebooks in numpy: what `nn.quantizer` does, for one picture.
+
+Everything is [M, c], M positions of a pass with its c channels, c even. Indices and rows are those
+of `nn.quantizer`; words are in 2**-6 steps.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...config import QuantizerConfig
+from ...entropy.fixed_point import ESCAPE_BITS, NUMBER_MAX, WORD_BITS, scalar_range, table_sizes
+from ...entropy.freqs import bits
+
+STEP = 2**WORD_BITS  # units of a word in a step
+
+
+class Codebooks:
+    """Words and tables of all classes."""
+
+    def __init__(
+        self,
+        config: QuantizerConfig,
+        scalar_words: np.ndarray,
+        pair_words: np.ndarray,
+        freqs: Sequence[np.ndarray],
+    ):
+        """scalar_words: int32 [T, 2 M + 1], padded. pair_words: integer [pair rows, 81, 2]."""
+        self.config = config
+        self.reach = np.array(scalar_range(config))  # [T]
+        sizes = np.array(table_sizes(config))
+        self.last = sizes - 1  # [rows], the index of the escape
+        self.start = np.cumsum(sizes) - sizes  # [rows], where those of a row are in what follows
+        self.words = np.zeros((sizes.sum(), 2), np.int64)  # of channel and, in pairs, the next
+        for row, count in enumerate(self.last):
+            words = self.words[self.start[row] :][:count]
+            if row < config.classes:
+                words[:, 0] = scalar_words[row, :count]
+            else:
+                words[:] = pair_words[row - config.classes]
+        reach = config.pair_range
+        pairs = np.full(len(pair_words), 2 * reach * (reach + 1))
+        self.zero = np.concatenate([self.reach, pairs])  # [rows], the index of the word at zero
+        self.bits = np.concatenate([bits(counts) for counts in freqs]).astype(np.float32)
+
+    def rows(self, classes: np.ndarray) -> np.ndarray:
+        """Classes of scale -> rows of the tables, -1 for the second of a pair; int64 both."""
+        config = self.config
+        first, second = classes[:, 0::2], classes[:, 1::2]
+        paired = (first < config.pair_classes) & (second < config.pair_classes)
+        side = config.pair_classes // config.pair_merge
+        pair = config.classes + first // config.pair_merge * side + second // config.pair_merge
+        rows = np.empty_like(classes)
+        rows[:, 0::2] = np.where(paired, pair, first)
+        rows[:, 1::2] = np.where(paired, -1, second)
+        return rows
+
+    def lookup(self, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The words of indices, int64."""
+        at = self.start[rows] + np.clip(index, 0, self.last[rows] - 1)
+        words = self.words[at, 0]
+        paired = rows[:, 1::2] < 0
+        words[:, 1::2][paired] = self.words[at[:, 0::2][paired], 1]
+        escape = (rows >= 0) & (index >= self.last[rows])
+        if escape.any():
+            single = escape & (rows < self.config.classes)
+            e, reach = (index - self.last[rows])[single], self.reach[rows[single]]
+            words[single] = STEP * (reach + 1 + e // 2) * np.where(e % 2, -1, 1)
+            pair = (escape & ~single)[:, 0::2]
+            first = (index - self.last[rows])[:, 0::2][pair]
+            words[:, 0::2][pair] = STEP * _unzigzag(first)
+            words[:, 1::2][pair] = STEP * _unzigzag(index[:, 1::2][pair])
+        return words
+
+    def assign(self, r: np.ndarray, rows: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+        """Entropy-constrained assignment of residuals r, float32 in steps: their indices.
+
+        kappa: float32 [c], bits that a squared error of one step is worth.
+        """
+        near = np.clip(np.floor(r + 0.5), -NUMBER_MAX, NUMBER_MAX)
+        kappa = np.broadcast_to(kappa, r.shape)
+        index = np.where(rows < 0, -1, self.zero[rows])  # theirs where r is nearest to 0
+        tried = (near != 0) & (rows >= 0) & (rows < self.config.classes)
+        index[tried] = self._single(r[tried], near[tried], rows[tried], kappa[tried])
+        shape = len(rows), rows.shape[1] // 2, 2
+        r, near, kappa = (x.reshape(shape) for x in (r, near, kappa))
+        tried = (rows[:, 1::2] < 0) & (near != 0).any(2)
+        both = self._pair(r[tried], near[tried], kappa[tried], rows[:, 0::2][tried])
+        index.reshape(shape)[tried] = both
+        return index
+
+    def _single(
+        self, r: np.ndarray, near: np.ndarray, rows: np.ndarray, kappa: np.ndarray
+    ) -> np.ndarray:
+        """Indices of single words, for [N] residuals."""
+        reach, best = self.reach[rows], None
+        for guess in (near, near - np.sign(near), np.zeros_like(near)):
+            n = guess.astype(np.int64)
+            beyond = abs(n) - reach - 1
+            escape = beyond >= 0
+            k = np.where(escape, 2 * (reach + beyond) + 1 + (n < 0), n + reach)
+            at = self.start[rows] + np.minimum(k, self.last[rows])
+            word = np.where(escape, guess, np.float32(self.words[at, 0] / STEP))
+            cost = self.bits[at] + np.float32(ESCAPE_BITS) * escape + kappa * (r - word) ** 2
+            best = _cheaper(best, cost, k)
+        return best[1]
+
+    def _pair(
+        self, r: np.ndarray, near: np.ndarray, kappa: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """Indices of pairs, int64 [N, 2], for [N, 2] residuals."""
+        reach = self.config.pair_range
+        n = np.clip(near, -reach, reach).astype(np.int64) + reach
+        inner, best = n - np.sign(n - reach), None
+        guesses = [(a[:, 0], b[:, 1]) for a in (n, inner) for b in (n, inner)]
+        for a, b in [*guesses, (np.full_like(rows, reach),) * 2]:
+            k = a * (2 * reach + 1) + b
+            at = self.start[rows] + k
+            error = kappa * (r - np.float32(self.words[at] / STEP)) ** 2
+            best = _cheaper(best, error[:, 0] + error[:, 1] + self.bits[at], k)
+        escape = (abs(near) > reach).any(1)
+        numbers = _zigzag(near.astype(np.int64))
+        first = np.where(escape, self.last[rows] + numbers[:, 0], best[1])
+        return np.stack([first, np.where(escape, numbers[:, 1], -1)], 1)
+
+
+def _cheaper(best: tuple | None, cost: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(cost, index) of the better of two choices at each place; the earlier one at a tie."""
+    if best is None:
+        return cost, k
+    return np.minimum(cost, best[0]), np.where(cost < best[0], k, best[1])
+
+
+def _zigzag(n: np.ndarray) -> np.ndarray:
+    return np.where(n >= 0, 2 * n, -2 * n - 1)
+
+
+def _unzigzag(e: np.ndarray) -> np.ndarray:
+    return np.where(e % 2 == 0, e // 2, -(e + 1) // 2)

@@ -1,0 +1,140 @@
+"""The networks of a model as ONNX graphs, from the tensors of its files.
+
+Maps are [h, w, C] outside, with channels last, and `level` is int64 [1]. The graphs are those of
+`vqcodec.nn`: what it does with gains and fixed units outside of its layers is in their weights.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...config import STRIDE, ModelConfig, TransformConfig
+from ...entropy.fixed_point import PIXEL_MEAN, RELU_MAX, STATE_MAX, WEIGHT_BITS
+from .graph import Graph
+
+Tensors = Mapping[str, np.ndarray]
+LEVEL = "int64", (1,)
+UNIT = 2.0**-WEIGHT_BITS  # of the prior's weights, so that sums are integers / 2**8
+
+
+def level_gains(config: TransformConfig, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """Steps in a standard deviation and standard deviations in a step, float32 [L, C]: those of
+    `nn.transforms.Gains`, of which an exported model has a knot for each level."""
+    steps = np.sqrt(0.6 * 26 / np.float32(config.lambdas()))[:, None]
+    scale = tensors["gains.scale"]
+    return (
+        scale / steps * np.exp(tensors["gains.encode.knots"]),
+        steps / scale * np.exp(tensors["gains.decode.knots"]),
+    )
+
+
+class Layers:
+    """Adds the layers that `tensors` have by name to a graph."""
+
+    def __init__(self, tensors: Tensors, **inputs):
+        self.tensors = tensors
+        self.graph = Graph(level=LEVEL, **inputs)
+
+    def __call__(self, operator: str, *inputs: str | float, **attributes) -> str:
+        """An operator, numbers among whose inputs are made constants."""
+        constant = self.graph.constant
+        names = (x if isinstance(x, str) else constant(x) for x in inputs)
+        return self.graph.node(operator, *names, **attributes)
+
+    def to_front(self, x: str) -> str:
+        """[h, w, C] -> [1, C, h, w]"""
+        axes = self.graph.node("Constant", value_ints=[0])
+        return self("Transpose", self("Unsqueeze", x, axes), perm=[0, 3, 1, 2])
+
+    def to_back(self, x: str) -> str:
+        """[1, C, h, w] -> [h, w, C]"""
+        axes = self.graph.node("Constant", value_ints=[0])
+        return self("Squeeze", self("Transpose", x, perm=[0, 2, 3, 1]), axes)
+
+    def conv(self, name: str, x: str, unit: float = 1.0, dilation: int = 1, stride: int = 1) -> str:
+        """A convolution with zeros around its input, depthwise if the weights are."""
+        weight, bias = (np.float32(self.tensors[f"{name}.{end}"]) for end in ("weight", "bias"))
+        pad = 0 if stride > 1 else weight.shape[2] // 2 * dilation
+        groups = len(weight) if weight.shape[1] == 1 else 1
+        sides = {"dilations": [dilation] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+        return self("Conv", x, weight * unit, bias * unit, group=groups, **sides)
+
+    def level(self, table: np.ndarray) -> str:
+        """The row of a table [L, C] as [1, C, 1, 1]."""
+        return self("Gather", np.float32(table)[:, :, None, None], "level")
+
+    def residual(self, name: str, x: str) -> str:
+        y = self("Relu", self.conv(f"{name}.mix.0", x))
+        x = self("Add", x, self.conv(f"{name}.mix.3", self.conv(f"{name}.mix.2", y)))
+        y = self("Relu", self.conv(f"{name}.expand.0", x))
+        return self("Add", x, self.conv(f"{name}.expand.2", y))
+
+    def residuals(self, name: str, count: int, x: str) -> str:
+        """Some blocks, behind the level's bias."""
+        x = self("Add", x, self.level(self.tensors[f"{name}_level.knots"]))
+        for number in range(count):
+            x = self.residual(f"{name}.{number}", x)
+        return x
+
+    def rounded(self, x: str, low: int, high: int) -> str:
+        """Half up to an integer, and clipped."""
+        return self("Clip", self("Floor", self("Add", x, 0.5)), low, high)
+
+    def state(self, x: str) -> str:
+        return self.rounded(x, -STATE_MAX, STATE_MAX)
+
+
+def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
+    """`pixels` float32 [16h, 16w, 3] in 0..1, `level` -> latents float32 [h, w, C] in steps."""
+    net = Layers(tensors, pixels=("float32", ("16h", "16w", 3)))
+    x = net("Sub", net.to_front("pixels"), PIXEL_MEAN)
+    basis = np.float32(tensors["linear.analysis"]) * (255 / tensors["gains.scale"])
+    kernels = basis.T.reshape(-1, 3, STRIDE, STRIDE)
+    y = net("Conv", x, kernels, strides=[STRIDE] * 2)
+    stem = 4 * np.float32(tensors["encoder.stem.weight"]).reshape(-1, 3, 8, 8)
+    h = net("Conv", x, stem, tensors["encoder.stem.bias"], strides=[8] * 2)
+    h = net.residuals("encoder.fine", config.fine_blocks, h)
+    h = net.conv("encoder.down", h, stride=2)
+    h = net.residuals("encoder.coarse", config.coarse_blocks, h)
+    y = net("Add", y, net.conv("encoder.head", h, 0.2))
+    y = net("Mul", y, net.level(level_gains(config, tensors)[0]))
+    return net.graph.model(net.to_back(y))
+
+
+def synthesis(config: TransformConfig, tensors: Tensors) -> bytes:
+    """`latents` float32 [h, w, C] in steps, `level` -> pixels float32 [16h, 16w, 3]."""
+    net = Layers(tensors, latents=("float32", ("h", "w", config.latents)))
+    y = net("Mul", net.to_front("latents"), net.level(level_gains(config, tensors)[1]))
+    basis = np.float32(tensors["linear.synthesis"]) * (tensors["gains.scale"] / 255)
+    linear = net("Conv", y, basis[:, :, None, None])
+    h = net.conv("decoder.stem", y)
+    h = net.residuals("decoder.coarse", config.coarse_blocks, h)
+    h = net("DepthToSpace", net.conv("decoder.up", h), blocksize=2, mode="CRD")
+    h = net.residuals("decoder.fine", config.fine_blocks, h)
+    x = net("DepthToSpace", net.conv("decoder.head", h, 0.05), blocksize=8, mode="CRD")
+    x = net("Add", net("DepthToSpace", linear, blocksize=STRIDE, mode="CRD"), x)
+    return net.graph.model(net.to_back(net("Add", x, PIXEL_MEAN)))
+
+
+def prior_pass(config: ModelConfig, index: int, tensors: Tensors) -> bytes:
+    """A pass of the prior, not the first: `state` float32 [1, W, h, w], `context` float32
+    [h, w, c + 1], `level` -> state, and sums [h, w, 2 n]: FORMAT.md's H, X and O, integers all."""
+    item, source = config.prior.passes[index], config.prior.passes[index - 1]
+    name, dilation = f"prior.passes.{index}", item.dilation
+    net = Layers(
+        tensors,
+        state=("float32", (1, config.prior.width, "h", "w")),
+        context=("float32", ("h", "w", source.stop - source.start + 1)),
+    )
+    h = net.conv(f"{name}.read", net.to_front("context"), UNIT, dilation)
+    h = net.state(net("Add", h, "state"))
+    for number in range(item.blocks):
+        block = f"{name}.blocks.{number}"
+        x = net.conv(
+            f"{block}.expand", net.state(net.conv(f"{block}.spread", h, UNIT, dilation)), UNIT
+        )
+        x = net("Add", x, net.level(tensors[f"{block}.level.knots"] * UNIT))
+        x = net.conv(f"{block}.project", net.rounded(x, 0, RELU_MAX), UNIT)
+        h = net.state(net("Add", x, h))
+    out = net("Add", net.conv(f"{name}.head", h), net.level(tensors[f"{name}.level.knots"]))
+    return net.graph.model(h, net.to_back(out))

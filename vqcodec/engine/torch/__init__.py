@@ -1,0 +1,1 @@
+"""The engine of torch: all that the codec can do."""

@@ -1,0 +1,1 @@
+"""Entropy coding: fixed point, frequencies, rANS, and the symbols that it codes."""

@@ -1,0 +1,1 @@
+"""Sampling, inpainting and restoration with the networks of the codec."""

@@ -1,0 +1,95 @@
+"""Image formats by name or extension, how they are written, and what they take beside RGB."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, PngImagePlugin
+
+from ..errors import OutputError
+from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, to_info
+
+# Extensions by which pictures are found in folders. Pillow knows more, of films and data sets.
+PICTURES = {
+    *(".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+}
+# A decoded picture was lossy once: saved by Pillow's defaults it would lose as much again.
+_OPTIONS = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True, "exact": True},  # exact: the colours under transparent pixels
+    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
+}
+_ANY = MAX_METADATA_BYTES
+# The most bytes of each kind; a format that is not here takes none.
+_METADATA_LIMITS = {
+    "PNG": {"icc": 2**20, "exif": _ANY, "xmp": _ANY},  # Pillow reads no larger profile
+    # Segments of 65533 bytes, each with its own prefix; a profile may take 255 of them.
+    "JPEG": {"icc": 255 * 65519, "exif": 65527, "xmp": 65504},
+    "WEBP": {"icc": _ANY, "exif": _ANY, "xmp": _ANY},
+    "AVIF": {"icc": _ANY, "exif": _ANY, "xmp": _ANY},
+    "TIFF": {"icc": _ANY},
+}
+_WITH_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "TGA"}
+
+
+class Saving(NamedTuple):
+    """How to write a picture in a format."""
+
+    options: dict  # of PIL.Image.save
+    notices: tuple[str, ...]  # what the format does not take, one phrase each
+
+
+def name_of(path: str | Path, format: str | None) -> str:
+    """Return the Pillow name of `format`, a name or an extension, or else of the path's.
+
+    Raises OutputError if that is no format that can be written.
+    """
+    extension = Path(path).suffix if format is None else f".{format}"
+    name = Image.registered_extensions().get(extension.lower(), (format or "").upper())
+    if name not in Image.SAVE:
+        what = f"image format {format}" if format else f"image extension {extension or 'none'}"
+        raise OutputError(f"{what} cannot be written")
+    return name
+
+
+def takes_alpha(name: str) -> bool:
+    """Tell whether the format of this Pillow name is written with alpha."""
+    return name in _WITH_ALPHA
+
+
+def saving(name: str, metadata: Metadata) -> Saving:
+    """How to write a picture with `metadata` in the format of this Pillow name."""
+    limits = _METADATA_LIMITS.get(name, {})
+    kept = metadata.without([kind for kind in metadata._fields if kind not in limits])
+    kept = kept.without([kind for kind, limit in limits.items() if _size(kept, kind) > limit])
+    if name == "AVIF" and kept.exif and orientation(kept.exif) is None:
+        kept = kept.without(["exif"])  # Pillow rewrites it, and would fail on it
+    lost = [
+        kind.upper() for kind in metadata._fields if getattr(metadata, kind) != getattr(kept, kind)
+    ]
+    options = to_info(kept)
+    if name == "PNG" and kept.xmp:
+        options["pnginfo"] = _png_text(options.pop("xmp"))
+    notices = (f"{', '.join(lost)} dropped: {name} cannot hold it",) if lost else ()
+    return Saving(_OPTIONS.get(name, {}) | options, notices)
+
+
+def orientation(exif: bytes) -> int | None:
+    """The orientation that Pillow reads in a TIFF stream, 1 without a tag; None if it cannot."""
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+    except Exception:  # damaged EXIF raises almost anything
+        return None
+    return tags.get(ORIENTATION, 1)
+
+
+def _size(metadata: Metadata, kind: str) -> int:
+    return len(getattr(metadata, kind) or b"")
+
+
+def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
+    """XMP as PNG has it: international text of an agreed keyword, not compressed."""
+    text = PngImagePlugin.PngInfo()
+    text.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    return text

@@ -1,0 +1,260 @@
+"""Pictures as 8-bit pixels: from files, bytes, Pillow images and arrays, and back to files.
+
+What leaves `load` is what a viewer shows: orientation is applied, and every loss on the way to
+8-bit RGB and alpha is named in a notice. Metadata comes along. Sizes are checked before pixels
+are decoded.
+"""
+
+import io
+import os
+import warnings
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from ..errors import ImageTooLargeError, InputError, OutputError, VqcodecError
+from ..geometry import MAX_PIXELS, STRIDE, check_size
+from . import formats
+from .atomic_write import write_atomically
+from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, from_info
+
+# EXIF orientation -> how to turn the stored pixels upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_DIRECTORIES = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}  # tags of TIFF
+_SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+_GREY = {"1", "L", "LA", "La", "F"} | _SIXTEEN_BIT
+_ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
+_RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
+
+
+class Picture(NamedTuple):
+    """A picture as the codec sees it."""
+
+    rgb: np.ndarray  # uint8 [H, W, 3]; of any value where alpha is 0
+    alpha: np.ndarray | None = None  # uint8 [H, W], 0 is transparent; None if all is opaque
+    metadata: Metadata = Metadata()
+    notices: tuple[str, ...] = ()  # what the source had and this has not, one phrase each
+    grey: bool = False  # the source had one channel; the three of rgb are equal
+
+
+Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | Picture
+
+
+def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture.
+
+    source: a path, the bytes of an image file, a binary file object, a Pillow image, or a uint8
+    array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], which has no metadata; a Picture is returned
+    as it is. The pixels of an array may be shared.
+    16-bit grey levels are rounded to 8 bits; alpha is not blended; of an animation the first
+    frame is taken. Colours are left as they are: with a profile they are not sRGB.
+    Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
+
+    Raises InputError if the source is no picture, is cut short or holds pixels that have no
+    8-bit meaning (float outside 0..1, integers outside 0..65535), and ImageTooLargeError above
+    `max_pixels`.
+    """
+    if isinstance(source, Picture):
+        check_size(source.rgb.shape[1], source.rgb.shape[0], max_pixels)
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels)
+    try:
+        with warnings.catch_warnings():
+            # Pillow's remarks on odd files; what matters to the user is in the notices.
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if isinstance(source, Image.Image):
+                return _from_image(source, max_pixels)
+            opened = io.BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(opened) as image:
+                return _from_image(image, max_pixels)
+    except (VqcodecError, MemoryError):
+        raise
+    except Image.DecompressionBombError as exc:
+        raise ImageTooLargeError(f"{_name(source)}: {exc}") from exc
+    except UnidentifiedImageError as exc:
+        raise InputError(f"{_name(source)} is not an image that can be read") from exc
+    except Exception as exc:  # Pillow's plugins raise almost anything on damaged files
+        reason = getattr(exc, "strerror", None) or str(exc).partition("\n")[0] or repr(exc)
+        raise InputError(f"cannot read {_name(source)}: {reason}") from exc
+
+
+def save(
+    picture: Picture | np.ndarray,
+    target: str | os.PathLike | BinaryIO,
+    format: str | None = None,
+    overwrite: bool = False,
+) -> tuple[str, ...]:
+    """Write a picture, or bare pixels, uint8 [H, W, 3], as an image file.
+
+    target: a path, written whole or not at all, or a binary file object.
+    format: a Pillow format name such as "PNG"; needed for a file object, else the extension
+    of the path decides. JPEG and AVIF are written at high quality, WebP without loss.
+    Returns notices: what alpha and metadata the format does not take, one phrase each.
+
+    Raises OutputError if the target exists (without `overwrite`), cannot be written, or has an
+    unknown format; ValueError for a wrong array.
+    """
+    picture = picture if isinstance(picture, Picture) else Picture(picture)
+    rgb = picture.rgb
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ValueError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
+    is_path = isinstance(target, str | os.PathLike)
+    name = formats.name_of(target if is_path else "", format)
+    options, notices = formats.saving(name, picture.metadata)
+    image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]) if picture.grey else rgb)
+    if picture.alpha is not None and formats.takes_alpha(name):
+        image.putalpha(Image.fromarray(picture.alpha))
+    elif picture.alpha is not None:
+        notices = (f"alpha dropped: {name} cannot hold it", *notices)
+
+    def write(file: BinaryIO) -> None:
+        try:
+            image.save(file, format=name, **options)
+        except (ValueError, KeyError) as exc:  # a side above the format's limit, for example
+            raise OutputError(f"cannot write this picture as {name}: {exc}") from exc
+
+    if is_path:
+        write_atomically(target, write, overwrite)
+    else:
+        write(target)
+    return notices
+
+
+def blend(picture: Picture, colour: tuple[int, int, int]) -> Picture:
+    """Put a picture on a ground of one colour, RGB 0..255 each: it has no alpha then."""
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha[..., None].astype(np.uint16)  # [H, W, 1]
+    mixed = picture.rgb * alpha + np.array(colour, np.uint16) * (255 - alpha)  # at most 255**2
+    grey = picture.grey and len(set(colour)) == 1
+    return picture._replace(rgb=((mixed + 127) // 255).astype(np.uint8), alpha=None, grey=grey)
+
+
+def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
+    """Repeat the right and bottom edges of `rgb` up to the next multiple of `stride`.
+
+    rgb: [H, W, C]. Returns [ceil(H / stride) * stride, ceil(W / stride) * stride, C].
+    """
+    height, width = rgb.shape[:2]
+    return np.pad(rgb, ((0, -height % stride), (0, -width % stride), (0, 0)), mode="edge")
+
+
+def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise InputError(
+            f"array is {pixels.dtype} {list(pixels.shape)}, "
+            "expected uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
+        )
+    if pixels.size == 0:
+        raise InputError(f"array is {list(pixels.shape)}, expected at least one pixel")
+    height, width = pixels.shape[:2]
+    check_size(width, height, max_pixels)
+    if channels == 1:
+        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2), grey=True)
+    return _with_alpha(pixels) if channels == 4 else Picture(np.ascontiguousarray(pixels))
+
+
+def _from_image(image: Image.Image, max_pixels: int) -> Picture:
+    check_size(*image.size, max_pixels)
+    notices = []
+    if getattr(image, "is_animated", False):
+        notices.append("animated: only one frame is kept")
+    if image.mode not in _SIXTEEN_BIT and ";16" in str(getattr(image, "tile", "")):
+        notices.append("16 bits reduced to 8")  # Pillow keeps the high byte of 16-bit colour
+    image.load()
+    grey = image.mode in _GREY
+    metadata, dropped = _metadata(image, grey)
+    orientation = _orientation(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    picture = _convert(image)
+    notices = (*picture.notices, *notices, *dropped)
+    return picture._replace(metadata=metadata, notices=notices, grey=grey)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF must not keep a picture from being read
+        return 1
+
+
+def _metadata(image: Image.Image, grey: bool) -> tuple[Metadata, list[str]]:
+    """What a .vqc file keeps of the image's metadata, and notices of what it does not."""
+    found = from_info(image.info).upright()
+    reasons = {}
+    fitting = (b"GRAY", b"RGB ") if grey else (b"RGB ",)
+    if found.icc and found.icc[16:20] not in fitting:  # the profile's "data colour space"
+        reasons["icc"] = f"colour profile dropped: not one of {'grey' if grey else 'RGB'} pixels"
+    if found.exif and formats.orientation(found.exif) in _UPRIGHT:
+        reasons["exif"] = "EXIF dropped: its orientation cannot be reset"
+    if not _EXIF_DIRECTORIES.isdisjoint(getattr(image, "tag_v2", ())):
+        reasons["exif"] = "EXIF dropped: that of TIFF files is not kept"
+    for kind, data in found._asdict().items():
+        if data and len(data) > MAX_METADATA_BYTES:
+            reasons[kind] = f"{kind.upper()} dropped: larger than {MAX_METADATA_BYTES} bytes"
+    return found.without(reasons), list(reasons.values())
+
+
+def _convert(image: Image.Image) -> Picture:
+    """Convert to 8-bit RGB and alpha, with notices of what that lost."""
+    if image.mode in _SIXTEEN_BIT:
+        levels, clear = np.asarray(image), image.info.get("transparency")
+        alpha = None if clear is None else np.where(levels == clear, 0, 255).astype(np.uint8)
+        picture = _with_alpha(_grey_from_16_bits(levels), alpha)
+        return picture._replace(notices=("16 bits reduced to 8",))
+    if image.mode == "F":
+        return Picture(_grey_from_float(np.asarray(image)), notices=("float reduced to 8 bits",))
+    if image.mode in _ALPHA or "transparency" in image.info:
+        return _with_alpha(np.asarray(_to_rgba(image)))
+    lost = () if image.mode in _RGB_FAMILY else (f"{image.mode} converted to RGB",)
+    # convert copies even what is RGB already: 4 bytes a pixel.
+    return Picture(np.array(image if image.mode == "RGB" else image.convert("RGB")), notices=lost)
+
+
+def _to_rgba(image: Image.Image) -> Image.Image:
+    # Premultiplied modes convert to their plain form only.
+    plain = {"RGBa": "RGBA", "La": "LA"}.get(image.mode)
+    return (image.convert(plain) if plain else image).convert("RGBA")
+
+
+def _with_alpha(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Picture:
+    """A picture of uint8 [H, W, 3] and alpha, or of [H, W, 4]; opaque alpha is none."""
+    if pixels.shape[2] == 4:
+        alpha = np.ascontiguousarray(pixels[..., 3])
+    if alpha is not None and alpha.min() == 255:
+        alpha = None
+    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha)
+
+
+def _grey_from_16_bits(grey: np.ndarray) -> np.ndarray:
+    """Round [H, W], each 0..65535, to uint8 [H, W, 3]: 65535 becomes 255, 257 becomes 1."""
+    low, high = int(grey.min()), int(grey.max())
+    if low < 0 or high > 65535:
+        raise InputError(f"integer pixels are {low}..{high}, expected 0..65535")
+    rounded = (grey.astype(np.uint32) + 128) // 257
+    return np.repeat(rounded.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _grey_from_float(grey: np.ndarray) -> np.ndarray:
+    """Scale float32 [H, W], each 0..1, to uint8 [H, W, 3]."""
+    if not (grey.min() >= 0 and grey.max() <= 1):  # false for NaN as well
+        raise InputError(f"float pixels are {grey.min():g}..{grey.max():g}, expected 0..1")
+    return np.repeat(np.rint(grey * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _name(source: Source) -> str:
+    """Return what an error message calls `source`."""
+    return str(source) if isinstance(source, str | os.PathLike) else "input"

@@ -1,0 +1,1 @@
+"""The models: which are shipped, their files, and their tensors."""

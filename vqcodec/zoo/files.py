@@ -1,0 +1,49 @@
+"""The files of a model's folder: reading them, their hashes and the model's id. No torch.
+
+config.json and three safetensors files: `prior`, `decoder` and `encoder`; a fourth, `realism`,
+may be there. FORMAT.md, "Model".
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..config import ModelConfig
+from ..errors import ModelError
+from . import shipped
+
+PARTS = ("prior", "decoder", "encoder")
+REALISM = shipped.REALISM
+ID_BYTES = 8
+
+
+def read_files(
+    folder: Path, parts: tuple[str, ...], hashes: Mapping[str, str] | None = None
+) -> tuple[ModelConfig, dict[str, bytes]]:
+    """The config and the bytes of some parts. hashes: the parts' expected SHA-256 in hex.
+
+    Raises ModelError if a file is missing, is not what its hash says, or the config is refused.
+    """
+    try:
+        blobs = {part: (folder / f"{part}.safetensors").read_bytes() for part in parts}
+        config = ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ModelError(f"cannot read the model in {folder}: {exc}") from exc
+    for part, expected in (hashes or {}).items():
+        found = hashlib.sha256(blobs[part]).hexdigest()
+        if found != expected:
+            raise ModelError(f"{part}.safetensors of {folder.name}: sha256 {found}, not {expected}")
+    return config, blobs
+
+
+def model_id(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> bytes:
+    """First 8 bytes of the SHA-256 of the config and of all tensors of prior and decoder, in
+    order of their names."""
+    digest = hashlib.sha256(config.to_json().encode())
+    for name, array in sorted(tensors.items()):
+        shape = ",".join(map(str, array.shape))
+        digest.update(f"\n{name} {array.dtype.name} [{shape}]\n".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.digest()[:ID_BYTES]
