@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from vqcodec.cli import options
 from vqcodec.codec import Codec
-from vqcodec.nn.grain import CHANNELS
+from vqcodec.config import GRAIN_CHANNELS
 from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.train.export import export, export_realism
@@ -86,7 +86,7 @@ def two_folder(model_folder, tmp_path_factory) -> Path:
     own = network.decoder.state_dict()
     other = {name: t + 0.05 * torch.randn(t.shape, generator=generator) for name, t in own.items()}
     width = network.config.transform.fine_width
-    other["grain.weight"] = torch.randn(width, CHANNELS, 1, 1, generator=generator)
+    other["grain.weight"] = torch.randn(width, GRAIN_CHANNELS, 1, 1, generator=generator)
     folder = tmp_path_factory.mktemp("two") / "two"
     export_realism(model_folder, other, folder)
     return folder

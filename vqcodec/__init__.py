@@ -1,16 +1,19 @@
 """vqcodec: a learned image codec. A VQ-VAE's indices, entropy-coded, in a .vqc file.
 
-Torch is imported when a picture is first encoded or decoded, not by `import vqcodec`.
+Importing it loads none of the engines: that happens with the first picture.
 """
 
 from typing import TYPE_CHECKING
 
-from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY
+from .rate_control import DEFAULT_QUALITY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
 
     from .bitstream.container import Header
+    from .bitstream.source import FileSource
     from .codec import Codec, Crop, Indices
     from .image.pixels import Source
 
@@ -31,29 +34,55 @@ def __getattr__(name: str):
 
 
 def encode(
-    image: "Source", quality: float = DEFAULT_QUALITY, *, effort: int = DEFAULT_EFFORT
+    image: "Source",
+    quality: float = DEFAULT_QUALITY,
+    *,
+    effort: int | None = None,
+    model: "str | Path | None" = None,
+    device: str | None = None,
 ) -> bytes:
-    """Compress a picture with the default model; see `Codec.encode`."""
-    from .codec import Codec
-
-    return Codec.shared().encode(image, quality, effort=effort)
+    """Compress a picture; see `Codec.encode`, and `Codec.load` for model (None: the default) and
+    device."""
+    return _codec(None, model, device).encode(image, quality, effort=effort)
 
 
 def decode(
-    data: bytes, *, crop: "Crop | None" = None, scale: int = 1, realism: float = 0.0
+    data: "FileSource",
+    *,
+    crop: "Crop | None" = None,
+    scale: int = 1,
+    realism: float = 0.0,
+    model: "str | Path | None" = None,
+    device: str | None = None,
 ) -> "Image.Image":
-    """Paint a .vqc file with the model that it names; see `Codec.decode`."""
-    from .codec import Codec
+    """The picture of a .vqc file, bytes, path or file object; see `Codec.decode`, and `Codec.load`
+    for model (None: the one that the file names) and device."""
+    from .bitstream.source import read_source
 
-    codec = Codec.shared(read_header(data).model_id)
+    data = read_source(data)
+    codec = _codec(read_header(data).model_id, model, device)
     return codec.decode(data, crop=crop, scale=scale, realism=realism)
 
 
-def read_header(data: bytes) -> "Header":
-    """Size, level and model of a .vqc file from its first bytes, without torch.
+def read_header(data: "FileSource") -> "Header":
+    """Size, level and model of a .vqc file, from its first bytes: bytes, path or file object.
 
-    Raises FormatError (a ValueError) if they are not the start of one, ImageTooLargeError.
+    Raises FormatError (a ValueError) if they are not the start of one, ImageTooLargeError,
+    InputError.
     """
-    from .bitstream.container import read_header as read
+    from .bitstream.container import HEADER_BYTES_MAX, read_header
+    from .bitstream.source import read_source
 
-    return read(data)
+    return read_header(read_source(data, HEADER_BYTES_MAX))
+
+
+def _codec(model_id: bytes | None, model: "str | Path | None", device: str | None) -> "Codec":
+    from .codec import Codec
+
+    if model is None and device is None:
+        return Codec.shared(model_id)
+    if model is None and model_id is not None:
+        from .zoo import shipped
+
+        model = shipped.name_of(model_id)
+    return Codec.load(model, device)

@@ -11,6 +11,14 @@ from dataclasses import dataclass, field
 from .errors import ModelError
 
 STRIDE = 16  # pixels a latent, each way; part of the file format
+GRAIN_CHANNELS = 16  # of the noise that a realism decoder takes
+PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
+# lambda * step^2, of the quantiser's steps: 18 / ln 2 = 26 is uniform quantisation at high rate,
+# and in use a bit finer is best.
+STEP_LAMBDA = 0.6 * 26
+# On what goes into the convolutional path of the encoder and comes out of those of both
+# transforms: weights of the usual size then begin as small corrections of the linear path.
+STEM_GAIN, ENCODER_GAIN, DECODER_GAIN = 4, 0.2, 0.05
 PRECISION = 24  # bits of a probability in the coder; part of the file format
 ALL_POSITIONS = 0xFFFF
 SIGMA_MAX = 100  # of a task's noise

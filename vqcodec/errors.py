@@ -13,6 +13,7 @@ VqcodecError(Exception)              1  some file failed
   OutputError(OSError)               7  a target that exists or cannot be written
   OutOfReachError(ValueError)        8  a size or PSNR that no quality has
   NoDecoderError(ValueError)         2  realism of a model that has no decoder for it
+  MissingExtraError(ImportError)     1  work that takes a package which is not installed
 
 Exit code 0 is success and 2 is wrong usage, as click has it. A message is one line: what was
 found, what was expected, and where. Misuse by a program (a wrong dtype, an index out of range)
@@ -106,3 +107,7 @@ class NoDecoderError(VqcodecError, ValueError):
     """Realism was asked of a model that has the fidelity decoder only."""
 
     exit_code = 2
+
+
+class MissingExtraError(VqcodecError, ImportError):
+    """What was asked for takes a package that is not installed; the message says which extra."""

@@ -109,12 +109,25 @@ def meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
     return Rectangle(x, y, width, height) if min(width, height) > 0 else None
 
 
-def within(part: Rectangle, place: Rectangle) -> tuple[slice, slice]:
-    """The rows and the columns that a part of a place has in an array of the place."""
-    x, y = part.x - place.x, part.y - place.y
+def within(part: Rectangle, place: Rectangle | None = None) -> tuple[slice, slice]:
+    """The rows and the columns that a part of a place has in an array of the place; None: one that
+    begins where the picture does."""
+    x, y = (part.x, part.y) if place is None else (part.x - place.x, part.y - place.y)
     return slice(y, y + part.height), slice(x, x + part.width)
 
 
 def end(place: Rectangle) -> int:
     """The row behind the last one."""
     return place.y + place.height
+
+
+def region_of(
+    crop: tuple[int, int, int, int] | None, scale: int, width: int, height: int
+) -> Rectangle:
+    """The pixels that a crop names, None: all. Raises ValueError for a crop that is not inside the
+    picture, or a scale that is not of SCALES."""
+    if scale not in SCALES:
+        raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, SCALES))}")
+    if crop is not None:
+        check_crop(crop, width, height)
+    return Rectangle(*(crop or (0, 0, width, height)))

@@ -1,7 +1,7 @@
 """The Pillow plugin: Image.open and Image.save of .vqc files. Importing it registers it.
 
 Opening reads the header and no more, unless the header says that chunks follow: then the whole
-file is read for its mode and metadata. Pixels are painted in `load`, where torch is imported.
+file is read for its mode and metadata. Pixels are decoded in `load`.
 Bytes of another format raise SyntaxError, which makes Pillow try its other plugins. What is
 ours and damaged, or needs a model that is not installed, raises OSError; with
 `ImageFile.LOAD_TRUNCATED_IMAGES` what can be saved of a damaged file is painted. Set `realism`,
@@ -22,7 +22,7 @@ from .errors import FormatError, VqcodecError
 from .geometry import MAX_DIMENSION, QUICK_SCALES, shrunk
 from .image import pixels
 from .image.metadata import to_info
-from .rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY
+from .rate_control import DEFAULT_QUALITY
 
 FORMAT = "VQC"
 EXTENSION = ".vqc"
@@ -133,7 +133,7 @@ def _save(image: Image.Image, file: BinaryIO, filename: str | bytes) -> None:
     from .codec import Codec
 
     quality = image.encoderinfo.get("quality", DEFAULT_QUALITY)
-    effort = image.encoderinfo.get("effort", DEFAULT_EFFORT)
+    effort = image.encoderinfo.get("effort")
     with _os_error():
         picture = _picture(image)
         data = Codec.shared().encode(picture, quality, effort=effort, max_pixels=MAX_PIXELS)

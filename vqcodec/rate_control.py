@@ -1,4 +1,4 @@
-"""Quality 0..100 -> level of the network and weight of the error in the assignment."""
+"""Quality 0..100 -> operating point: level of the network, and weight of the distortion."""
 
 import math
 from typing import NamedTuple
@@ -8,21 +8,23 @@ EFFORTS = range(1, 10)  # how long an encoder searches
 DEFAULT_EFFORT = 4
 # Networks are trained with one of 1.8 (base-1 and base-2 with 3). On held-out photographs 1.4 costs
 # 0.15 to 0.3 % less than 2 in bits + lambda * error, and 1 and 2.8 more.
-FIDELITY = 1.5
-# Between two levels the fidelity moves the rate. A level costs at least as many bits as this
-# factor on the fidelity (measured: 7 to 11 % at low rates), so that size grows with quality.
-FIDELITY_PER_LEVEL = 1.5
-BELOW = 3  # levels' worth of quality below level 0, reached by its fidelity alone
+LAMBDA_SCALE = 1.5
+# Between two levels the scale moves the rate. A level costs at least as many bits as this factor
+# on the scale (measured: 7 to 11 % at low rates), so that size grows with quality.
+SCALE_PER_LEVEL = 1.5
+BELOW = 3  # levels' worth of quality below level 0, reached by its scale alone
 
 
-class Setting(NamedTuple):
+class OperatingPoint(NamedTuple):
+    """Where on the rate-distortion curve to encode."""
+
     level: int  # 0..L - 1; the file carries it
-    fidelity: float  # of the entropy-constrained assignment; the encoder's own business
-    tilt: float  # levels that the quality lies above the level, mostly -0.5 to 0.5
+    lambda_scale: float  # on lambda in the entropy-constrained assignment; the encoder's business
+    level_offset: float  # levels that the quality lies above the level, mostly -0.5 to 0.5
 
 
-def setting(quality: float, levels: int) -> Setting:
-    """The setting for a quality, 0 (smallest) to 100 (closest).
+def operating_point(quality: float, levels: int) -> OperatingPoint:
+    """The operating point of a quality, 0 (smallest) to 100 (closest).
 
     Raises ValueError for a quality outside.
     """
@@ -33,6 +35,6 @@ def setting(quality: float, levels: int) -> Setting:
     return at_level(level, place - level)
 
 
-def at_level(level: int, tilt: float) -> Setting:
-    """A level with the fidelity of a quality that lies `tilt` levels above it."""
-    return Setting(level, FIDELITY * FIDELITY_PER_LEVEL**tilt, tilt)
+def at_level(level: int, level_offset: float) -> OperatingPoint:
+    """A level with the lambda of a quality that lies `level_offset` levels above it."""
+    return OperatingPoint(level, LAMBDA_SCALE * SCALE_PER_LEVEL**level_offset, level_offset)

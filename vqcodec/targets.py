@@ -12,12 +12,12 @@ from .errors import OutOfReachError
 from .geometry import MAX_PIXELS
 from .image.pixels import Picture, load
 from .metrics import bits_per_pixel, psnr
-from .rate_control import DEFAULT_EFFORT, Setting, at_level, setting
+from .rate_control import OperatingPoint, at_level, operating_point
 
 TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size
 CLOSE = 0.995  # of a target size: near enough to stop
 # From one level to the next the size of some pictures jumps by more than 3 %. What lies between is
-# reached by the lower level's fidelity, up to a whole level beyond where quality would leave it.
+# reached by the lower level's scale of lambda, up to a level beyond where quality would leave it.
 BETWEEN = 5  # trials there: a level is about a tenth of the size, this a 32nd of that
 
 
@@ -31,7 +31,7 @@ def to_size(
     codec: Codec,
     picture: Picture,
     most: float,
-    effort: int = DEFAULT_EFFORT,
+    effort: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Reached:
     """The best quality in at most `most` bytes, alpha and metadata included.
@@ -45,7 +45,7 @@ def to_bpp(
     codec: Codec,
     picture: Picture,
     most: float,
-    effort: int = DEFAULT_EFFORT,
+    effort: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Reached:
     """The best quality in at most `most` bits per pixel. Raises OutOfReachError."""
@@ -61,7 +61,7 @@ def to_psnr(
     codec: Codec,
     picture: Picture,
     least: float,
-    effort: int = DEFAULT_EFFORT,
+    effort: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Reached:
     """The smallest file of at least `least` dB. Raises OutOfReachError if quality 100 is less."""
@@ -89,20 +89,20 @@ def to_psnr(
 
 
 def _encoder(
-    codec: Codec, picture: Picture, effort: int, max_pixels: int
-) -> Callable[[float | Setting], bytes]:
+    codec: Codec, picture: Picture, effort: int | None, max_pixels: int
+) -> Callable[[float | OperatingPoint], bytes]:
     """Quality -> file."""
     return lambda quality: codec.encode(picture, quality, effort=effort, max_pixels=max_pixels)
 
 
 def _largest(
     codec: Codec,
-    encode: Callable[[float | Setting], bytes],
+    encode: Callable[[float | OperatingPoint], bytes],
     most: float,
     measure: Callable[[bytes], float],
     unit: str,
 ) -> Reached:
-    def trial(quality: float, between: Setting | None = None) -> Reached:
+    def trial(quality: float, between: OperatingPoint | None = None) -> Reached:
         data = encode(quality if between is None else between)
         return Reached(data, quality, measure(data))
 
@@ -115,14 +115,14 @@ def _largest(
         return highest
     best, low, high = _bisect(trial, best, (low, high), most, TRIALS)
     levels = codec.model.config.transform.levels
-    lower, upper = setting(low, levels), setting(high, levels)
+    lower, upper = operating_point(low, levels), operating_point(high, levels)
     if best.value >= CLOSE * most or lower.level == upper.level:
         return best
 
-    def between(tilt: float) -> Reached:
-        return trial(low, at_level(lower.level, tilt))
+    def between(offset: float) -> Reached:
+        return trial(low, at_level(lower.level, offset))
 
-    return _bisect(between, best, (lower.tilt, lower.tilt + 1), most, BETWEEN)[0]
+    return _bisect(between, best, (lower.level_offset, lower.level_offset + 1), most, BETWEEN)[0]
 
 
 def _bisect(

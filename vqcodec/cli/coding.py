@@ -18,7 +18,7 @@ from ..image import formats, pixels
 from ..image.metadata import from_info
 from ..image.strips import Strips
 from ..image.strips import save as save_strips
-from . import options, quick
+from . import options
 from .console import Report, write_stdout
 from .info import anatomy, facts
 from .paths import STREAM, Job, check_stdout, check_target, copy_times, read, write
@@ -60,8 +60,7 @@ def _encode_file(
         report.notice(job.name, notice)
     picture = keep.of(picture)
     height, width = picture.rgb.shape[:2]
-    codec = quick.encoder(goal, width, height, model, device)
-    codec = codec or options.load_codec(model, device)
+    codec = options.load_codec(model, device)
     start = time.perf_counter()
     data, reached = goal.encode(codec, picture, max_pixels)
     seconds = time.perf_counter() - start
@@ -192,8 +191,7 @@ def _decode_file(
     options.check_inside(crop, header)
     check_target(job, force)
     check_format(job, image_format)
-    codec = None if allow_damaged else quick.decoder(header, crop, realism, scale, model, device)
-    codec = codec or options.codec_of(header, model, device)
+    codec = options.codec_of(header, model, device)
     start = time.perf_counter()
     how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}
     strips, damage = _paint(codec, data, allow_damaged, how)

@@ -11,6 +11,7 @@ import click
 from PIL import Image, ImageColor
 
 from ..bitstream.container import Header
+from ..engine.extras import DEVICES, default_effort, has_torch
 from ..geometry import MAX_PIXELS, SCALES, check_crop
 from ..image.metadata import Metadata
 from ..image.pixels import Picture, Source, blend, load
@@ -28,12 +29,12 @@ out = click.option(
 force = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
 device = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    type=click.Choice(DEVICES),
     envvar="VQCODEC_DEVICE",
     default="auto",
     show_default=True,
-    help="Where the networks run; auto takes ONNX Runtime if it is installed and can do the work"
-    " (small pictures), else a GPU of CUDA if there is one, else the CPU; cpu is always torch's.",
+    help="Where the networks run. auto: ONNX Runtime; torch, on a GPU of CUDA if there is one, for"
+    " search and, where it is installed, large pictures. cpu: torch's, where it is installed.",
 )
 
 
@@ -202,8 +203,8 @@ def _target(name: str, metavar: str, text: str):
 effort = click.option(
     "--effort",
     type=click.IntRange(EFFORTS[0], EFFORTS[-1]),
-    default=DEFAULT_EFFORT,
-    show_default=True,
+    default=default_effort,
+    show_default=f"{DEFAULT_EFFORT}, without torch 1",
     help="How long to search for a smaller and closer coding: 1 is fast, 9 thorough.",
 )
 target_size = _target("--target-size", "BYTES", "The best quality in at most so many bytes.")
@@ -355,7 +356,7 @@ def check_model(model: str | None) -> None:
     """Raise UnknownModelError early, without torch, for a name that is none."""
     if model is None:
         shipped.default_name()
-    elif not Path(model).is_dir():
+    elif not shipped.is_path(model):
         shipped.find(model)
 
 
@@ -368,15 +369,17 @@ def codec_of(header: Header, model: str | None, device: str) -> "Codec":
 def load_codec(model: str | None, device: str) -> "Codec":
     """The codec of a model name or folder (None: the default), loaded once.
 
-    Raises UnknownModelError, ModelError; click.UsageError if there is no such device.
+    Raises UnknownModelError, ModelError, MissingExtraError; click.UsageError if there is no such
+    device.
     """
-    import torch
-
     from ..codec import Codec
 
-    found = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if device in found and not found[device]():
-        raise click.UsageError(
-            f"--device {device}: torch finds no such GPU here; auto takes what there is"
-        )
+    if device in ("cuda", "mps") and has_torch():
+        import torch
+
+        found = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+        if not found[device]():
+            raise click.UsageError(
+                f"--device {device}: torch finds no such GPU here; auto takes what there is"
+            )
     return Codec.load(model, device)

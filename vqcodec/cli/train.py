@@ -220,7 +220,7 @@ def _realism_trainer(
     config = REALISM_PRESETS[preset]
     if minutes is not None:
         config = dataclasses.replace(config, minutes=minutes)
-    source = Path(init) if Path(init).is_dir() else shipped.folder_of(init)
+    source = Path(init) if shipped.is_path(init) else shipped.folder_of(init)
     weights = None if perceptual is None else Path(perceptual)
     trainer = RealismTrainer(config, data, out, source, weights)
     if resume:
@@ -229,14 +229,12 @@ def _realism_trainer(
 
 
 def _initial_network(model: str) -> "Network":
-    """A trainable copy of a model's networks. Raises UnknownModelError, ModelError."""
-    import copy
+    """A trainable network of a model. Raises UnknownModelError, ModelError."""
+    from ..engine.torch.network import build
+    from ..zoo import shipped, weights
 
-    from ..zoo import weights
-
-    folder = Path(model)
-    loaded = weights.load_folder(folder) if folder.is_dir() else weights.load_shipped(model)
-    network = copy.deepcopy(loaded.network)
+    load = weights.load_folder if shipped.is_path(model) else weights.load_shipped
+    network = build(load(Path(model) if shipped.is_path(model) else model))
     network.fixed_tables = None  # they follow from the gains, which are trained on
     network.prior.freeze(False)
     network.codebooks.freeze(False)

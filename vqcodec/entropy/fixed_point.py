@@ -20,7 +20,6 @@ TABLE_BITS = 16  # entries of the level tables `to_steps` and `to_units`
 WORD_BITS = 6  # words are integers / 2**6 steps
 ESCAPE_BITS = 16.0  # assumed price of an escape's spelled-out number
 NUMBER_MAX = 2**17 - 1  # |n| of an escape: latents stay exact in float32
-PIXEL_MEAN = 0.45  # of photographs, roughly: makes the DC latents small
 
 
 def sigmas(config: QuantizerConfig) -> list[float]:

@@ -16,8 +16,8 @@ from . import freqs
 from .rans import Tables
 
 
-class Drawing:
-    """A stream of random words, each from the table of its class."""
+class IndexSampler:
+    """A stream of random indices, each from the table of its class."""
 
     def __init__(self, tables: Sequence[np.ndarray], temperature: float, seed: int):
         """tables: the model's freqs. Raises ValueError for a temperature below 0 or not finite,

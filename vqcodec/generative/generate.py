@@ -1,18 +1,16 @@
-"""Pictures that nobody took: drawn from the prior, or completed with it.
+"""Sampling and inpainting with the prior.
 
-`sample` and `vary` give tokens, which `Codec.decode_indices` paints and `Codec.write_indices`
+`sample` and `vary` give tokens, which `Codec.decode_indices` decodes and `Codec.write_indices`
 writes as a file. `inpaint` gives pixels. What is drawn is the same again for the same seed.
 """
 
 import numpy as np
-import torch
 
 from ..bitstream.container import Header, choose_tile_log2, tile_grid
 from ..codec import Codec, Indices
 from ..config import STRIDE
-from ..engine.concealment import extend
 from ..engine.tiling import analyse
-from ..entropy.sampler import Drawing
+from ..entropy.sampler import IndexSampler
 from ..errors import InputError
 from ..geometry import (
     MAX_PIXELS,
@@ -22,10 +20,12 @@ from ..geometry import (
     latents_across,
     pixels_of,
     widened,
+    within,
 )
 from ..image import pixels
 from ..image.pixels import Picture, Source
-from ..rate_control import setting
+from ..image.pull_push import extend
+from ..rate_control import operating_point
 
 SAMPLE_QUALITY = 30  # of which samples have the level: above it their detail is mostly noise
 HOLE_QUALITY = 25  # 5 and 50 fill holes as closely, within 0.05 dB on 10 photographs
@@ -45,7 +45,7 @@ def sample(
     """Tokens of a picture of so many pixels, drawn from the prior, coarse to fine.
 
     level: 0..L - 1, the fineness of the latents; None: that of quality 30. temperature: as of
-    `Drawing`.
+    `IndexSampler`.
     Raises ImageTooLargeError; ValueError for a size, level, temperature or seed out of range.
     """
     if min(width, height) < 1:
@@ -58,7 +58,7 @@ def sample(
     grid = latents_across(height), latents_across(width)
     blank = np.zeros((*grid, codec.model.config.transform.latents), np.int32)
     tokens = Indices(codec.model.id, level, width, height, blank)
-    return codec.redraw_indices(tokens, 0, Drawing(codec.model.freqs, temperature, seed))
+    return codec.resample_indices(tokens, 0, IndexSampler(codec.model.freqs, temperature, seed))
 
 
 def vary(
@@ -78,10 +78,9 @@ def vary(
     keep = prior.coarse_passes if keep is None else keep
     if not 0 <= keep <= len(prior.passes):
         raise ValueError(f"keep is {keep}, expected 0..{len(prior.passes)} passes")
-    return codec.redraw_indices(indices, keep, Drawing(codec.model.freqs, temperature, seed))
+    return codec.resample_indices(indices, keep, IndexSampler(codec.model.freqs, temperature, seed))
 
 
-@torch.inference_mode()
 def inpaint(
     codec: Codec,
     image: Source,
@@ -95,13 +94,13 @@ def inpaint(
     and so do alpha and metadata.
 
     mask: bool [H, W], True in the hole. temperature: None fills it with what the prior expects,
-    which is closest on average; a number draws detail at that temperature, as `Drawing` has it.
+    which is closest on average; a number draws detail at that temperature, see `IndexSampler`.
     Raises InputError if the mask is not of the picture's size, or leaves nothing of it or nothing
     to fill, and as `pixels.load`; ValueError for a temperature or seed out of range.
     """
     picture = pixels.load(image, max_pixels)
     _check_mask(mask, picture.rgb)
-    drawing = None if temperature is None else Drawing(codec.model.freqs, temperature, seed)
+    sampler = None if temperature is None else IndexSampler(codec.model.freqs, temperature, seed)
     rgb, hole = picture.rgb.copy(), mask.copy()
     height, width = mask.shape
     grid = grid_of(width, height)
@@ -112,7 +111,7 @@ def inpaint(
         windows = [widened(part, MARGIN, grid) for part in parts]
         best = min(range(len(parts)), key=lambda n: float(_cut(hole, windows[n]).mean()))
         part, window = parts.pop(best), windows[best]
-        filled = _fill(codec, _cut(rgb, window), _cut(hole, window), drawing, picture.grey)
+        filled = _fill(codec, _cut(rgb, window), _cut(hole, window), sampler, picture.grey)
         inner = part._replace(x=part.x - window.x, y=part.y - window.y)
         own = _cut(hole, part)
         _cut(rgb, part)[own] = _cut(filled, inner)[own]
@@ -121,7 +120,7 @@ def inpaint(
 
 
 def _level(codec: Codec, quality: float) -> int:
-    return setting(quality, codec.model.config.transform.levels).level
+    return operating_point(quality, codec.model.config.transform.levels).level
 
 
 def _check_mask(mask: np.ndarray, rgb: np.ndarray) -> None:
@@ -145,12 +144,11 @@ def _hole_in(hole: np.ndarray, tile: Rectangle) -> Rectangle | None:
 
 def _cut(values: np.ndarray, place: Rectangle) -> np.ndarray:
     """The view of [H, W, ...] of a place in latents."""
-    own = pixels_of(place)
-    return values[own.y : own.y + own.height, own.x : own.x + own.width]
+    return values[within(pixels_of(place))]
 
 
 def _fill(
-    codec: Codec, rgb: np.ndarray, hole: np.ndarray, drawing: Drawing | None, grey: bool
+    codec: Codec, rgb: np.ndarray, hole: np.ndarray, sampler: IndexSampler | None, grey: bool
 ) -> np.ndarray:
     """Pixels uint8 [H, W, 3] to take in the hole. What is outside it is of no use.
 
@@ -159,26 +157,22 @@ def _fill(
     a tile whose fine part is lost.
     """
     height, width = hole.shape
-    level = _level(codec, HOLE_QUALITY)
+    level, engine = _level(codec, HOLE_QUALITY), codec.engine
     smooth = _to_bytes(_continue(rgb, hole))
     place = grid_of(width, height)
     blocks = pixels.pad(hole[..., None]).reshape(place.height, STRIDE, place.width, STRIDE)
-    known = torch.from_numpy(~blocks.any((1, 3))).to(codec.device)
-    y = analyse(codec.network, smooth, level, place).to(codec.tiles.engine)
-    latents = codec.tiles.complete(y, known, level, drawing).latents.float()
-    levels = torch.tensor([level], device=codec.device)
-    painted = codec.network.synthesise(latents, levels)[0, :, :height, :width]
+    y = analyse(engine, smooth, level, place)
+    latents = engine.tiles.complete(y, ~blocks.any((1, 3)), level, sampler).latents
+    decoded = 255 * engine.synthesise(latents, level)[:height, :width]
     if grey:
-        painted = painted.mean(0, keepdim=True).expand(3, -1, -1)
-    painted = 255 * painted.permute(1, 2, 0).cpu().numpy()
-    # Without a seam: the painter's error at the border is continued, too, and taken away.
-    return _to_bytes(painted + _continue(rgb - painted, hole))
+        decoded = np.broadcast_to(decoded.mean(2, keepdims=True), decoded.shape)
+    # Without a seam: the decoder's error at the border is continued, too, and taken away.
+    return _to_bytes(decoded + _continue(rgb - decoded, hole))
 
 
 def _continue(values: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Values [H, W, 3] with the hole filled smoothly from around it, float32."""
-    maps = torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)[None]
-    return extend(maps, torch.from_numpy(~hole))[0].permute(1, 2, 0).numpy()
+    return extend(values.astype(np.float32), ~hole)
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:

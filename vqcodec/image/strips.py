@@ -145,3 +145,36 @@ def _paeth(rows: np.ndarray, channels: int) -> np.ndarray:
     to_a, to_b, to_c = abs(b - c), abs(a - c), abs(a + b - 2 * c)
     best = np.where((to_a <= to_b) & (to_a <= to_c), a, np.where(to_b <= to_c, b, c))
     return best.astype(np.uint8)
+
+
+def shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """uint8 [H, W, C] -> [ceil(H / scale), ceil(W / scale), C], the means of blocks, rounded. At
+    the right and at the bottom blocks may be smaller."""
+    if scale == 1:
+        return pixels
+    height, width = pixels.shape[:2]
+    ys, xs = np.arange(0, height, scale), np.arange(0, width, scale)
+    sums = np.add.reduceat(np.add.reduceat(pixels, ys, 0, np.uint32), xs, 1)
+    counts = np.diff(ys, append=height)[:, None, None] * np.diff(xs, append=width)[:, None]
+    return ((sums + counts // 2) // counts).astype(np.uint8)
+
+
+def shrink_rows(rows: Iterator[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+    """`shrink` of a picture that comes in strips of any height."""
+    rest = None
+    for strip in rows:
+        known = strip if rest is None else np.concatenate([rest, strip])
+        whole = len(known) // scale * scale
+        if whole:
+            yield shrink(known[:whole], scale)
+        rest = known[whole:] if whole < len(known) else None
+    if rest is not None:
+        yield shrink(rest, scale)
+
+
+def with_alpha(rows: Iterator[np.ndarray], alpha: np.ndarray) -> Iterator[np.ndarray]:
+    """Strips uint8 [n, W, c] -> [n, W, c + 1], with their rows of alpha [H, W, 1]."""
+    done = 0
+    for strip in rows:
+        yield np.dstack([strip, alpha[done : done + len(strip)]])
+        done += len(strip)

@@ -1,52 +1,9 @@
 """Layers of the transforms: residual blocks and vectors that vary with the level."""
 
-from functools import lru_cache, partial
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-ONEDNN_MIN = 20480  # numbers in a map above which torch gives a convolution to oneDNN
-
-
-def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 1x1 convolution. A 1x1 kernel has nothing to dilate, but in one thread torch takes oneDNN
-    for dilated ones alone if they are float32: 2.2 times as fast, and 2.5 times with gradients."""
-    dilated = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > ONEDNN_MIN
-    return F.conv2d(x, weight, bias, dilation=2 if dilated else 1)
-
-
-def fused(x: Tensor, conv: nn.Conv2d, tail: str = "none", plus: Tensor | None = None) -> Tensor:
-    """A convolution that also takes the "relu" or does the "add" of `plus` while it writes. Torch
-    has it of oneDNN for its own compiler, not for users: ask `can_fuse`."""
-    ops = torch.ops.mkldnn
-    shape = list(conv.padding), [1, 1], [1, 1], conv.groups
-    if plus is None:
-        return ops._convolution_pointwise(x, conv.weight, conv.bias, *shape, tail, [], "")
-    rest = *shape, tail, 1.0, None, [], None
-    return ops._convolution_pointwise.binary(x, plus, conv.weight, conv.bias, *rest)
-
-
-def can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether `fused` is to be had: oneDNN is for CPUs, and may be switched off."""
-    on = getattr(torch.backends.mkldnn, "enabled", True)
-    return device.type == "cpu" and on and _is_right(dtype)
-
-
-@lru_cache
-@torch.no_grad()
-def _is_right(dtype: torch.dtype) -> bool:
-    """Whether `fused` is there, and gives what the steps give."""
-    conv = nn.Conv2d(16, 16, 1).to(dtype)
-    x = torch.linspace(-1, 1, 16 * 64).to(dtype).view(1, 16, 8, 8)
-    plain = conv(x)
-    near = partial(torch.allclose, atol=0.1, rtol=0.1)
-    try:
-        return near(fused(x, conv, "relu"), plain.relu()) and near(
-            fused(x, conv, "add", x), plain + x
-        )
-    except (AttributeError, RuntimeError, TypeError):
-        return False
+from ..engine.torch.runtime import can_fuse, fused, point_conv
 
 
 def in_raster(weight: Tensor, side: int) -> Tensor:
@@ -64,7 +21,7 @@ class PointConv(nn.Conv2d):
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, side_in: int = 1, side_out: int = 1
     ):
-        super().__init__(inputs, outputs, 1, bias=bias)
+        super().__init__(inputs, outputs, 1, bias=bias, dtype=torch.float32)
         self.side_in, self.side_out = side_in, side_out
 
     def forward(self, x: Tensor, outputs: int | None = None) -> Tensor:
@@ -86,7 +43,7 @@ class Residual(nn.Module):
         self.mix = nn.Sequential(
             PointConv(width, width),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            nn.Conv2d(width, width, 3, padding=1, groups=width, dtype=torch.float32),
             PointConv(width, width),
         )
         self.expand = nn.Sequential(
@@ -99,8 +56,8 @@ class Residual(nn.Module):
             nn.init.zeros_(branch[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        own = x.dtype == self.mix[0].weight.dtype  # no autocast
-        if own and not torch.is_grad_enabled() and can_fuse(x.device, x.dtype):
+        same_dtype = x.dtype == self.mix[0].weight.dtype  # no autocast
+        if same_dtype and not torch.is_grad_enabled() and can_fuse(x.device, x.dtype):
             return self._in_fewer_steps(x)
         x = self.mix(x).add_(x)
         return self.expand(x).add_(x)
@@ -121,8 +78,8 @@ class LevelVector(nn.Module):
 
     def __init__(self, size: int, levels: int, knots: int):
         super().__init__()
-        self.knots = nn.Parameter(torch.zeros(knots, size))
-        place = torch.linspace(0, knots - 1, levels)
+        self.knots = nn.Parameter(torch.zeros(knots, size, dtype=torch.float32))
+        place = torch.linspace(0, knots - 1, levels, dtype=torch.float32)
         weights = (1 - (place[:, None] - torch.arange(knots)).abs()).clamp(min=0)
         self.register_buffer("weights", weights, persistent=False)  # [L, knots]
 

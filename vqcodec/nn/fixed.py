@@ -7,57 +7,17 @@ exactly, whatever the order of summation, the thread count or the device (Balle 
 same code; only there do the rounded parameters have a straight-through gradient.
 """
 
-import contextlib
-import threading
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..engine.torch.runtime import point_conv
 from ..entropy.fixed_point import ACT_BITS, RELU_MAX, STATE_MAX, SUM_BITS, WEIGHT_BITS
-from .blocks import LevelVector, as_map, point_conv
+from .blocks import LevelVector, as_map
 
 EXACT_SUM = 2**24  # float32 holds every integer up to here
 WEIGHT_SUM = 3 * 2**22  # bound of sum |weight| * max |input|, in sum units
 BIAS_MAX = 2**20  # bound of each of the up to three biases, in sum units
-
-
-class _Precision:
-    """The process's settings for sums, saved while any thread computes exactly."""
-
-    lock = threading.Lock()
-    users = 0
-    saved: tuple[str, bool] = ("highest", True)
-
-    @classmethod
-    def enter(cls) -> None:
-        with cls.lock:
-            if not cls.users:
-                cls.saved = torch.get_float32_matmul_precision(), torch.backends.cudnn.enabled
-                torch.set_float32_matmul_precision("highest")
-                torch.backends.cudnn.enabled = False
-            cls.users += 1
-
-    @classmethod
-    def leave(cls) -> None:
-        with cls.lock:
-            cls.users -= 1
-            if not cls.users:
-                torch.set_float32_matmul_precision(cls.saved[0])
-                torch.backends.cudnn.enabled = cls.saved[1]
-
-
-@contextlib.contextmanager
-def exact_arithmetic() -> Iterator[None]:
-    """Switch off what computes sums in less than the type's precision or by transforms:
-    cuDNN's Winograd and FFT, TF32 and bfloat16 matrix products, autocast."""
-    _Precision.enter()
-    try:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        _Precision.leave()
 
 
 class RoundTo(torch.autograd.Function):
@@ -121,8 +81,9 @@ class FixedConv(nn.Module):
         self.frozen = False
         self.register_buffer("biases", None, persistent=False)  # [L, C], of a frozen level vector
         shape = (outputs, inputs // self.groups, kernel, kernel)
-        self.weight = nn.Parameter(torch.randn(shape) / (shape[1] * kernel * kernel) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        weight = torch.randn(shape, dtype=torch.float32)
+        self.weight = nn.Parameter(weight / (shape[1] * kernel * kernel) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs, dtype=torch.float32))
 
     def fixed_weight(self) -> Tensor:
         limit = WEIGHT_SUM / self.input_max * 2.0**-WEIGHT_BITS

@@ -9,12 +9,13 @@ et al. 2019, arXiv:1812.04948).
 import torch
 from torch import Tensor
 
-CHANNELS = 16
+from ..config import GRAIN_CHANNELS
+
 PER_LATENT = 2  # places of grain a latent, each way: the decoder's fine grid, at 1/8
 
 
 def grain(top: int, left: int, height: int, width: int, device: torch.device) -> Tensor:
-    """float32 [1, CHANNELS, 2 height, 2 width], uniform with mean 0 and variance 1.
+    """float32 [1, GRAIN_CHANNELS, 2 height, 2 width], uniform with mean 0 and variance 1.
 
     top, left, height, width: the window, in latents.
     """
@@ -22,8 +23,8 @@ def grain(top: int, left: int, height: int, width: int, device: torch.device) ->
         torch.arange(PER_LATENT * first, PER_LATENT * (first + count), device=device)
         for first, count in ((top, height), (left, width))
     )
-    channel = torch.arange(CHANNELS, device=device)
-    place = _mix(_mix(y[:, None] + 1) + x) * CHANNELS
+    channel = torch.arange(GRAIN_CHANNELS, device=device)
+    place = _mix(_mix(y[:, None] + 1) + x) * GRAIN_CHANNELS
     bits = _mix(place + channel[:, None, None])
     return ((bits.double() / 2**32 - 0.5) * 12**0.5).float()[None]
 

@@ -1,6 +1,5 @@
 """The whole network: transforms, codebooks and prior, and the loop over the passes."""
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -52,7 +51,8 @@ class Network(nn.Module):
         self.codebooks = Codebooks(config.quantizer)
         self.prior = Prior(config)
         self.fixed_tables: LevelTables | None = None  # [L, C] each, of an exported model
-        self.register_buffer("lambdas", torch.tensor(config.transform.lambdas()), persistent=False)
+        lambdas = torch.tensor(config.transform.lambdas(), dtype=torch.float32)
+        self.register_buffer("lambdas", lambdas, persistent=False)
 
     def analyse(self, x: Tensor, levels: Tensor) -> Tensor:
         """Pixels float [B, 3, H, W] in 0..1 -> latents float32 [B, C, H/16, W/16] in steps."""
@@ -63,34 +63,35 @@ class Network(nn.Module):
         return F.pad(y.movedim(1, -1), (0, left)).movedim(-1, 1) if left else y
 
     def synthesise(
-        self, latents: Tensor, levels: Tensor, origin: tuple[int, int] = (0, 0)
+        self,
+        latents: Tensor,
+        levels: Tensor,
+        origin: tuple[int, int] = (0, 0),
+        decoder: Decoder | None = None,
+        affine: bool = False,
     ) -> Tensor:
         """Latents in steps [B, C, h, w] -> pixels float32 [B, 3, 16h, 16w], not clipped.
 
         origin: row and column of the first latent in the picture; grain depends on the place.
+        decoder: another than the network's own. affine: without residual blocks.
         """
+        decoder = self.decoder if decoder is None else decoder
         used = self._used(levels)
         y = latents[:, :used] * as_map(self.gains.to_units()[levels, :used])
-        noise = grain(*origin, *y.shape[2:], y.device) if self.decoder.is_grained else None
-        return self.decoder(y, self.linear, self.gains.scale[:used], levels, noise)
+        noise = grain(*origin, *y.shape[2:], y.device) if decoder.is_grained else None
+        return decoder(y, self.linear, self.gains.scale[:used], levels, noise, affine)
 
     def _used(self, levels: Tensor) -> int:
-        """The channels that any of these levels codes: transforms spare the work of the others."""
+        """The channels that any of these levels codes: transforms leave out the others."""
         return self.config.coded_channels(int(levels.max()))
 
-    def with_decoder(self, decoder: Decoder) -> "Network":
-        """This network, all modules shared, with another decoder."""
-        other = copy.copy(self)
-        other._modules = self._modules | {"decoder": decoder}
-        return other
-
-    def kappa(self, levels: Tensor, fidelity: float) -> Tensor:
+    def kappa(self, levels: Tensor, lambda_scale: float) -> Tensor:
         """Bits that a squared error of one step is worth, [B, C, 1, 1].
 
-        fidelity 1 is the plain optimum of bits + lambda * squared error; more is finer.
+        lambda_scale 1 is the plain optimum of bits + lambda * squared error; more is finer.
         """
         energy = self.gains.step_energy()[levels].detach()
-        return as_map(fidelity * self.lambdas[levels][:, None] / 3 * energy)
+        return as_map(lambda_scale * self.lambdas[levels][:, None] / 3 * energy)
 
     def tables(self, levels: Tensor) -> LevelTables:
         """Fixed-point tables [B, C] of `levels` [B]: those of an exported model, else anew."""
@@ -99,12 +100,12 @@ class Network(nn.Module):
         return level_tables(self.gains.to_steps(), self.gains.to_units(), levels)
 
     def passes(
-        self, like: Tensor, levels: Tensor, choose: Choose, spare: bool = False
+        self, like: Tensor, levels: Tensor, choose: Choose, checkpointing: bool = False
     ) -> Iterator[PassResult]:
         """Walk the prior's passes; `choose` gives each pass its words.
 
         like: any tensor [B, C, h, w] of the shape, type and device of the latents.
-        spare: a gradient takes less memory and more time.
+        checkpointing: a gradient takes less memory and more time.
         """
         latents = torch.zeros_like(like)
         tables = self.tables(levels)
@@ -119,7 +120,7 @@ class Network(nn.Module):
                 tables = LevelTables(*(table[keep] for table in tables))
             own = slice(item.start, item.stop)
             known = latents[items] if len(items) < len(levels) else latents
-            h, expected = self.prior.step(index, h, known, levels[items], tables, spare)
+            h, expected = self.prior.step(index, h, known, levels[items], tables, checkpointing)
             classes = self.codebooks.classify(expected.log_scale.detach())
             mask = lattice_mask(item.lattice, *like.shape[-2:], like.device)
             everywhere = item.lattice == ALL_POSITIONS
@@ -136,14 +137,14 @@ class Network(nn.Module):
             yield PassResult(step, chosen, latents)
 
     def quantise(
-        self, y: Tensor, levels: Tensor, fidelity: float, spare: bool = False
+        self, y: Tensor, levels: Tensor, lambda_scale: float, checkpointing: bool = False
     ) -> Iterator[PassResult]:
         """Walk the passes, choosing words for the latents y [B, C, h, w] in steps.
 
         The decoded latents are exactly mean + word, with a straight-through gradient to y
-        and the words' own gradient. spare: as of `passes`.
+        and the words' own gradient. checkpointing: as of `passes`.
         """
-        kappa = self.kappa(levels, fidelity)
+        kappa = self.kappa(levels, lambda_scale)
 
         def choose(step: PassStep) -> Assignment:
             own = (y if len(step.items) == len(y) else y[step.items])[:, step.channels]
@@ -153,4 +154,4 @@ class Network(nn.Module):
                 return chosen
             return chosen._replace(value=chosen.value + (own - own.detach()))
 
-        return self.passes(y, levels, choose, spare)
+        return self.passes(y, levels, choose, checkpointing)

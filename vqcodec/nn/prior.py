@@ -123,14 +123,14 @@ class Prior(nn.Module):
         latents: Tensor,
         levels: Tensor,
         tables: LevelTables,
-        spare: bool = False,
+        checkpointing: bool = False,
     ) -> tuple[Tensor, Expectation]:
-        """latents: [B, C, h, w] decoded so far, in steps. spare: a gradient computes the pass
-        again, instead of keeping what it needs. Returns (state, Expectation)."""
+        """latents: [B, C, h, w] decoded so far, in steps. checkpointing: a gradient computes the
+        pass again, instead of keeping what it needs. Returns (state, Expectation)."""
         item = self.passes[index]
         if item.source is not None:
             arguments = h, self.context(index, latents, tables), levels
-            if spare:
+            if checkpointing:
                 h = checkpoint(
                     item.advance, *arguments, use_reentrant=False, preserve_rng_state=False
                 )

@@ -105,7 +105,7 @@ class Codebooks(nn.Module):
         self.pair_words = nn.Parameter(pairs.repeat(rows, 1, 1))  # [P * P, 81, 2]
         sizes = table_sizes(config)
         self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
-        bits = torch.full((len(sizes), max(sizes)), NOT_ALLOWED)
+        bits = torch.full((len(sizes), max(sizes)), NOT_ALLOWED, dtype=torch.float32)
         self.register_buffer("bits", bits, persistent=False)  # [rows, K], padded
         self.register_buffer("frozen_words", None, persistent=False)
         self.register_buffer("frozen_pairs", None, persistent=False)

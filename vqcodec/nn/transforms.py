@@ -5,28 +5,24 @@ path, the PCA of 16x16 blocks, and a convolutional path that adds to it.
 Latents are in units of the quantiser's step; `Gains` holds the steps of every level.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
-from ..config import STRIDE, TransformConfig
-from ..entropy.fixed_point import PIXEL_MEAN
-from . import grain
-from .blocks import LevelVector, PointConv, Residual, as_map, point_conv
+from ..config import (
+    DECODER_GAIN,
+    ENCODER_GAIN,
+    GRAIN_CHANNELS,
+    PIXEL_MEAN,
+    STEM_GAIN,
+    STEP_LAMBDA,
+    STRIDE,
+    TransformConfig,
+)
+from ..engine.torch.runtime import point_conv
+from .blocks import LevelVector, PointConv, Residual, as_map
 
 FINE = 8  # pixels a position of the fine blocks, each way
 MEANS = 8  # latents, the first, that are computed in float32 by every encoder
-
-
-def convolution_type(device: torch.device) -> torch.dtype:
-    """What an encoder computes the convolutional paths in: bfloat16 on CPUs that multiply it in
-    hardware, twice as fast there, else float32. What is shown is painted in float32: bfloat16
-    would move 2 to 11 of 100 numbers by one level in 255, and five of a million by two."""
-    # torch 2.4 does not say what a CPU can: it computes in float32.
-    known = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-    fast = known.get("avx512_bf16", False) and torch.backends.mkldnn.is_available()
-    return torch.bfloat16 if fast else torch.float32
 
 
 def to_blocks(x: Tensor, side: int) -> Tensor:
@@ -51,9 +47,8 @@ class Gains(nn.Module):
     def __init__(self, config: TransformConfig):
         super().__init__()
         size, levels = config.latents, config.levels
-        self.register_buffer("scale", torch.ones(size))
-        # Uniform quantisation at high rate: step^2 = 18 / (lambda ln 2); in use a bit finer.
-        steps = (0.6 * 26 / torch.tensor(config.lambdas())).sqrt()
+        self.register_buffer("scale", torch.ones(size, dtype=torch.float32))
+        steps = (STEP_LAMBDA / torch.tensor(config.lambdas(), dtype=torch.float32)).sqrt()
         self.register_buffer("steps", steps, persistent=False)  # [L]
         self.encode = LevelVector(size, levels, config.knots)
         self.decode = LevelVector(size, levels, config.knots)
@@ -86,7 +81,7 @@ class LinearPath(nn.Module):
 
     def __init__(self, latents: int):
         super().__init__()
-        basis = torch.zeros(3 * STRIDE * STRIDE, latents)
+        basis = torch.zeros(3 * STRIDE * STRIDE, latents, dtype=torch.float32)
         self.analysis = nn.Parameter(basis.clone())
         self.synthesis = nn.Parameter(basis.clone())
 
@@ -119,7 +114,7 @@ class Encoder(nn.Module):
         fine, coarse = config.fine_width, config.coarse_width
         self.stem = PointConv(3 * 64, fine, side_in=FINE)
         self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
-        self.down = nn.Conv2d(fine, coarse, 2, stride=2)
+        self.down = nn.Conv2d(fine, coarse, 2, stride=2, dtype=torch.float32)
         self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
         self.head = PointConv(coarse, config.latents)
         self.fine_level = LevelVector(fine, config.levels, config.knots)
@@ -135,18 +130,18 @@ class Encoder(nn.Module):
         blocks = to_blocks(x, FINE) - PIXEL_MEAN
         rough = blocks.to(self.stem.weight.dtype)
         y = linear(blocks, rough, len(scale)) * (255 / scale)[:, None, None]
-        h = self.stem(rough * 4)
+        h = self.stem(rough * STEM_GAIN)
         h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
         h = self.down(h)
         h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
-        return y.float() + 0.2 * self.head(h, len(scale)).float()
+        return y.float() + ENCODER_GAIN * self.head(h, len(scale)).float()
 
 
 class Decoder(nn.Module):
     """Latents [B, C, h, w] in standard deviations -> float [B, 3, 16h, 16w], about 0..1.
 
     Of the latents the last ones may be left out, if they are zero; scale is of those given.
-    grained: it takes grain as well, [B, grain.CHANNELS, 2h, 2w], as the realism decoder does.
+    grained: it takes grain as well, [B, GRAIN_CHANNELS, 2h, 2w], as the realism decoder does.
     """
 
     def __init__(self, config: TransformConfig, grained: bool = False):
@@ -163,14 +158,7 @@ class Decoder(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         if grained:
-            self.grain = PointConv(grain.CHANNELS, fine, bias=False)
-
-    def without_blocks(self) -> "Decoder":
-        """This decoder, weights shared, of only what goes around the residual blocks: affine, and
-        from each latent to its own 16x16 pixels."""
-        other = copy.copy(self)
-        other._modules = self._modules | {"coarse": nn.Sequential(), "fine": nn.Sequential()}
-        return other
+            self.grain = PointConv(GRAIN_CHANNELS, fine, bias=False)
 
     @property
     def is_grained(self) -> bool:
@@ -183,12 +171,16 @@ class Decoder(nn.Module):
         scale: Tensor,
         levels: Tensor,
         noise: Tensor | None = None,
+        affine: bool = False,
     ) -> Tensor:
+        """affine: leave out the residual blocks: an affine map from each latent to its own 16x16
+        pixels."""
         blocks = linear.inverse(y * (scale / 255)[:, None, None], PIXEL_MEAN)
         h = self.stem(y.to(self.stem.weight.dtype))
-        h = self.coarse(h + as_map(self.coarse_level(levels)).to(h.dtype))
-        h = from_blocks(self.up(h), 2)
+        h = h + as_map(self.coarse_level(levels)).to(h.dtype)
+        h = from_blocks(self.up(h if affine else self.coarse(h)), 2)
         if noise is not None:
             h = h + self.grain(noise)
-        h = self.fine(h + as_map(self.fine_level(levels)).to(h.dtype))
-        return from_blocks(blocks.add_(self.head(h).float(), alpha=0.05), FINE)
+        h = h + as_map(self.fine_level(levels)).to(h.dtype)
+        h = h if affine else self.fine(h)
+        return from_blocks(blocks.add_(self.head(h).float(), alpha=DECODER_GAIN), FINE)

@@ -5,6 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,7 +17,9 @@ from ..nn.blocks import LevelVector
 from ..nn.fixed import FixedConv, bias_grid
 from ..nn.model import Network
 from ..nn.prior import LevelTables, level_tables
-from ..zoo.weights import PARTS, REALISM, UNITS, Model, assemble, load_folder, part_of
+from ..zoo.files import PARTS, REALISM
+from ..zoo.shapes import UNITS, part_of
+from ..zoo.weights import Model, assemble, load_folder
 
 
 def dense_levels(network: Network) -> tuple[ModelConfig, dict[str, Tensor]]:
@@ -71,12 +74,16 @@ def split(network: Network, probabilities: list[Tensor]) -> tuple[ModelConfig, d
 def export(network: Network, probabilities: list[Tensor], folder: Path) -> Model:
     """Write a model folder. Raises ModelError if the prior is not exact."""
     config, parts = split(network.cpu(), probabilities)
-    assemble(config, parts)
+    assemble(config, {part: _arrays(tensors) for part, tensors in parts.items()})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(config.to_json() + "\n", "utf-8")
     for part, tensors in parts.items():
         save_file(tensors, folder / f"{part}.safetensors")
     return load_folder(folder)
+
+
+def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def export_realism(source: Path, decoder: dict[str, Tensor], folder: Path) -> Model:

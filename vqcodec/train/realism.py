@@ -8,7 +8,6 @@ picture only so far from the least squared error, whatever the discriminator doe
 of each range of levels is set by what it costs: PSNR is to fall by `RealismConfig.aim`.
 """
 
-import copy
 import json
 import os
 import time
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from ..engine.torch.network import build
 from ..nn.grain import grain
 from ..nn.transforms import Decoder
 from ..rate_control import FIDELITY
@@ -74,7 +74,7 @@ class RealismTrainer:
         perceptual: weights for `Perceptual`; None takes the discriminator's features instead.
         """
         self.config, self.out, self.source = config, out, source
-        self.network = network = copy.deepcopy(load_folder(source).network)
+        self.network = network = build(load_folder(source))
         self.rank, self.world, self.device = open_run(data, out)
         seed = config.seed + self.rank
         self.crops = Crops(out / "cache", self.device, False, seed)

@@ -4,6 +4,7 @@ No torch here: `vqcodec info` names a file's model with this module alone.
 """
 
 import json
+import os
 import re
 from functools import lru_cache
 from importlib import resources
@@ -35,6 +36,14 @@ def entries() -> tuple[Entry, ...]:
     return tuple(
         Entry(row["name"], bytes.fromhex(row["id"]), row["sha256"]) for row in _index()["models"]
     )
+
+
+def is_path(model: str | Path) -> bool:
+    """Whether this names a model folder, not a shipped model: a Path, or text that has a
+    separator. A folder in the working directory is ./NAME, so that no folder takes the place of a
+    shipped model."""
+    separators = {os.sep, os.altsep or os.sep}
+    return isinstance(model, Path) or any(part in model for part in separators)
 
 
 def default_name() -> str:

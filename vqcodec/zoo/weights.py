@@ -1,152 +1,49 @@
-"""A model's files <-> its networks. FORMAT.md, "Model".
+"""A model's files -> its tensors, checked. FORMAT.md, "Model". Numpy only.
 
 A model is a folder: config.json and three safetensors files. `prior` holds integers only and,
 with `decoder`, all that a decoder needs: the model id is the hash of config, prior and decoder,
 so that a better encoder for the same files keeps the id. A fourth, `realism`, may hold other
-weights of the decoder's convolutions and one for grain, to paint the same latents with texture;
+weights of the decoder's convolutions and one for grain, to decode the same latents with texture;
 it is no part of the id either.
 """
 
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from torch import Tensor
+from safetensors.numpy import load as load_tensors
 
 from ..config import PRECISION, ModelConfig
-from ..entropy.fixed_point import SUM_BITS, TABLE_BITS, WEIGHT_BITS, WORD_BITS, table_sizes
-from ..entropy.freqs import bits
+from ..entropy.fixed_point import WORD_BITS, table_sizes
 from ..errors import ModelError
-from ..nn.blocks import LevelVector
-from ..nn.fixed import FixedConv, bias_grid
-from ..nn.model import Network
-from ..nn.prior import LevelTables, is_exact
-from ..nn.transforms import Decoder
 from . import shipped
 from .files import PARTS, REALISM, model_id, read_files
+from .shapes import INPUT_MAX, LEVEL_TABLES, UNITS, decoder_shapes, part_of, shapes
 
 WORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
-# Units of the integer tensors of the prior, by the end of their names.
-UNITS = {
-    "weight": WEIGHT_BITS,
-    "bias": SUM_BITS,
-    "knots": SUM_BITS,
-    "scalar_words": WORD_BITS,
-    "pair_words": WORD_BITS,
-    "to_steps": TABLE_BITS,
-    "to_units": TABLE_BITS,
-    "log_steps": SUM_BITS,
-}
+TABLE_MAX = 2**8  # of an entry of the level tables
+EXACT_SUM = 2**24  # float32 holds every integer up to here
+BIAS_MAX = 2**20  # bound of each of the up to three biases of a sum, in sum units
+Tensors = Mapping[str, np.ndarray]
 
 
 class Model(NamedTuple):
-    """A loaded model. freqs: uint32 [K] for each row of the tables. realism: the second decoder,
-    by the names of `network.state_dict()`; None if the model has none."""
+    """A loaded model.
+
+    tensors: of the files, by name: integers of the prior, floats of encoder and decoder.
+    freqs: uint32 [K] for each row of the tables. realism: the second decoder, by the names that
+    the first has in `tensors`; None if the model has none.
+    """
 
     id: bytes
     config: ModelConfig
-    network: Network
+    tensors: Tensors
     freqs: tuple[np.ndarray, ...]
-    realism: dict[str, Tensor] | None = None
-
-
-def part_of(name: str) -> str:
-    """Which file a tensor of `Network.state_dict` belongs to."""
-    if name.startswith(("prior.", "codebooks.")):
-        return "prior"
-    if name.startswith(("encoder.", "gains.encode.")) or name == "linear.analysis":
-        return "encoder"
-    return "decoder"
-
-
-def _network(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Network:
-    """Fill a network. The prior's integers become floats that hold them exactly."""
-    network = Network(config)
-    state = {}
-    fixed = {}
-    for part, tensors in parts.items():
-        for name, tensor in tensors.items():
-            if part == "prior":
-                unit = UNITS.get(name.rsplit(".")[-1])
-                if name == "freqs":
-                    continue
-                if unit is None or tensor.is_floating_point():
-                    raise ModelError(f"prior tensor {name} is not one of integers that we know")
-                tensor = (tensor.double() * 2.0**-unit).float()
-            (fixed if name in LevelTables._fields else state)[name] = tensor.float()
-    try:
-        network.load_state_dict(state)
-        network.fixed_tables = LevelTables(**fixed)
-    except (RuntimeError, TypeError) as exc:
-        raise ModelError(f"tensors do not fit the config: {exc}") from exc
-    return network
-
-
-def _check(network: Network, config: ModelConfig) -> None:
-    """Refuse a prior whose arithmetic could leave the exact range, or tables out of bounds."""
-    shape = (config.transform.levels, config.transform.latents)
-    for table in network.fixed_tables:
-        if tuple(table.shape) != shape or not bool(table.abs().max() < 2**8):
-            raise ModelError(f"level tables: expected {shape} and values below 256")
-    for words in network.codebooks.parameters():
-        if words.numel() and not bool(words.abs().max() <= WORD_MAX):
-            raise ModelError(f"a word is {float(words.abs().max())} steps, limit {WORD_MAX}")
-    for name, layer in network.prior.named_modules():
-        fixed = True
-        if isinstance(layer, FixedConv):
-            fixed = layer.is_fixed()
-        elif isinstance(layer, LevelVector):
-            fixed = torch.equal(layer.knots, bias_grid(layer.knots))
-        if not fixed:
-            raise ModelError(f"prior layer {name}: the weights or a bias exceed their bound")
-    if not is_exact(network.prior):
-        raise ModelError(f"prior overflows: sums up to {network.prior.worst_sum()}, limit 2**24")
-
-
-def _split_freqs(flat: Tensor, config: ModelConfig) -> tuple[np.ndarray, ...]:
-    sizes = table_sizes(config.quantizer)
-    if flat.dtype != torch.int32 or len(flat) != sum(sizes) or int(flat.min()) < 0:
-        raise ModelError(f"freqs: expected {sum(sizes)} integers, found {tuple(flat.shape)}")
-    rows = tuple(np.split(flat.numpy().astype(np.uint32), np.cumsum(sizes)[:-1]))
-    for index, row in enumerate(rows):
-        if int(row.sum(dtype=np.int64)) != 2**PRECISION - len(row):
-            raise ModelError(f"freqs of row {index} sum to {row.sum()}, not 2**24 - {len(row)}")
-    return rows
-
-
-def check_realism(tensors: dict[str, Tensor], network: Network) -> None:
-    """Raise ModelError unless the tensors are finite and can stand for those of the decoder."""
-    other = Decoder(network.config.transform, grained=True)
-    own = {f"decoder.{name}": t for name, t in other.state_dict().items()}
-    if odd := sorted(own.keys() ^ tensors.keys()):
-        text = "is missing in it" if odd[0] in own else "is none of the decoder's tensors"
-        raise ModelError(f"{REALISM}.safetensors: {odd[0]} {text}")
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
-            found, expected = list(tensor.shape), list(own[name].shape)
-            raise ModelError(f"{REALISM}.safetensors: {name} is {found}, expected {expected}")
-        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
-            raise ModelError(f"{REALISM}.safetensors: {name} has not only finite numbers")
-
-
-def assemble(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Model:
-    """Networks from the tensors of the three files. Raises ModelError if they are refused."""
-    network = _network(config, parts)
-    _check(network, config)
-    freqs = _split_freqs(parts["prior"]["freqs"], config)
-    for row, counts in enumerate(freqs):
-        network.codebooks.bits[row, : len(counts)] = torch.from_numpy(bits(counts)).float()
-    network.eval().requires_grad_(False)
-    network.prior.freeze()
-    network.codebooks.freeze()
-    named = (parts["prior"] | parts["decoder"]).items()
-    own_id = model_id(config, {name: tensor.numpy() for name, tensor in named})
-    return Model(own_id, config, network, freqs)
+    realism: Tensors | None = None
 
 
 def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
@@ -161,13 +58,9 @@ def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
     config, blobs = read_files(folder, names, hashes)
     try:
         parts = {part: load_tensors(blob) for part, blob in blobs.items()}
-    except (SafetensorError, struct.error, ValueError) as exc:
+    except (SafetensorError, struct.error, ValueError, KeyError) as exc:
         raise ModelError(f"model files in {folder} are damaged: {exc}") from exc
-    realism = parts.pop(REALISM, None)
-    model = assemble(config, parts)
-    if realism is not None:
-        check_realism(realism, model.network)
-    return model._replace(realism=realism)
+    return assemble(config, parts)
 
 
 @lru_cache(maxsize=4)
@@ -181,3 +74,76 @@ def load_shipped(name: str) -> Model:
     if model.id != entry.id:
         raise ModelError(f"model {name} has id {model.id.hex()}, not {entry.id.hex()}")
     return model
+
+
+def assemble(config: ModelConfig, parts: Mapping[str, Tensors]) -> Model:
+    """A model of the tensors of its files. Raises ModelError if they are refused."""
+    tensors = {name: array for part in PARTS for name, array in parts[part].items()}
+    _check_shapes(tensors, shapes(config), "tensors do not fit the config")
+    for part in PARTS:
+        if odd := [name for name in parts[part] if part_of(name) != part]:
+            raise ModelError(f"{part}.safetensors: {odd[0]} belongs to {part_of(odd[0])}")
+    _check_exact(parts["prior"], config)
+    freqs = _split_freqs(parts["prior"]["freqs"], config)
+    identity = model_id(config, {**parts["prior"], **parts["decoder"]})
+    realism = parts.get(REALISM)
+    if realism is not None:
+        check_realism(realism, config)
+    return Model(identity, config, tensors, freqs, realism)
+
+
+def check_realism(tensors: Tensors, config: ModelConfig) -> None:
+    """Raise ModelError unless the tensors are finite and can stand for those of the decoder."""
+    _check_shapes(tensors, decoder_shapes(config, grained=True), f"{REALISM}.safetensors")
+    for name, array in tensors.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ModelError(f"{REALISM}.safetensors: {name} has not only finite numbers")
+
+
+def _check_shapes(tensors: Tensors, expected: Mapping[str, tuple], what: str) -> None:
+    if odd := sorted(expected.keys() ^ tensors.keys()):
+        text = "is missing" if odd[0] in expected else "is not one that we know"
+        raise ModelError(f"{what}: {odd[0]} {text}")
+    for name, array in tensors.items():
+        if array.shape != expected[name]:
+            found = list(array.shape)
+            raise ModelError(f"{what}: {name} is {found}, expected {list(expected[name])}")
+
+
+def _check_exact(prior: Tensors, config: ModelConfig) -> None:
+    """Refuse a prior whose arithmetic could leave the exact range, or tables out of bounds."""
+    for name, array in prior.items():
+        if array.dtype.kind != "i":
+            raise ModelError(f"prior tensor {name} is {array.dtype}, expected integers")
+    for name in LEVEL_TABLES:
+        if _largest(prior[name]) >= TABLE_MAX << UNITS[name]:
+            raise ModelError(f"level table {name} has values of {TABLE_MAX} or more")
+    for name in ("codebooks.scalar_words", "codebooks.pair_words"):
+        if _largest(prior[name]) > WORD_MAX << WORD_BITS:
+            raise ModelError(f"{name}: a codeword is above the limit of {WORD_MAX} steps")
+    worst = 0
+    for name, array in prior.items():
+        layer, _, kind = name.rpartition(".")
+        if kind in ("bias", "knots") and _largest(array) > BIAS_MAX:
+            raise ModelError(f"prior layer {layer}: a bias exceeds its bound")
+        if kind == "weight":
+            rows = np.abs(array.astype(np.int64)).sum((1, 2, 3))
+            worst = max(worst, int(rows.max()) * INPUT_MAX[layer.rpartition(".")[2]])
+    if worst + 3 * BIAS_MAX >= EXACT_SUM:
+        raise ModelError(f"prior overflows: sums up to {worst + 3 * BIAS_MAX}, limit 2**24")
+
+
+def _largest(array: np.ndarray) -> int:
+    """The largest absolute value; 0 of nothing."""
+    return max(int(array.max()), -int(array.min())) if array.size else 0
+
+
+def _split_freqs(flat: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, ...]:
+    if flat.dtype != np.int32 or int(flat.min()) < 0:
+        raise ModelError(f"freqs: expected int32 from 0 on, found {flat.dtype}")
+    sizes = table_sizes(config.quantizer)
+    rows = tuple(np.split(flat.astype(np.uint32), np.cumsum(sizes)[:-1]))
+    for index, row in enumerate(rows):
+        if int(row.sum(dtype=np.int64)) != 2**PRECISION - len(row):
+            raise ModelError(f"freqs of row {index} sum to {row.sum()}, not 2**24 - {len(row)}")
+    return rows

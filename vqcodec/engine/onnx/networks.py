@@ -8,8 +8,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...config import STRIDE, ModelConfig, TransformConfig
-from ...entropy.fixed_point import PIXEL_MEAN, RELU_MAX, STATE_MAX, WEIGHT_BITS
+from ...config import (
+    DECODER_GAIN,
+    ENCODER_GAIN,
+    GRAIN_CHANNELS,
+    PIXEL_MEAN,
+    STEM_GAIN,
+    STEP_LAMBDA,
+    STRIDE,
+    ModelConfig,
+    TransformConfig,
+)
+from ...entropy.fixed_point import RELU_MAX, STATE_MAX, WEIGHT_BITS
 from .graph import Graph
 
 Tensors = Mapping[str, np.ndarray]
@@ -20,7 +30,7 @@ UNIT = 2.0**-WEIGHT_BITS  # of the prior's weights, so that sums are integers / 
 def level_gains(config: TransformConfig, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
     """Steps in a standard deviation and standard deviations in a step, float32 [L, C]: those of
     `nn.transforms.Gains`, of which an exported model has a knot for each level."""
-    steps = np.sqrt(0.6 * 26 / np.float32(config.lambdas()))[:, None]
+    steps = np.sqrt(STEP_LAMBDA / np.float32(config.lambdas()))[:, None]
     scale = tensors["gains.scale"]
     return (
         scale / steps * np.exp(tensors["gains.encode.knots"]),
@@ -91,27 +101,38 @@ def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
     basis = np.float32(tensors["linear.analysis"]) * (255 / tensors["gains.scale"])
     kernels = basis.T.reshape(-1, 3, STRIDE, STRIDE)
     y = net("Conv", x, kernels, strides=[STRIDE] * 2)
-    stem = 4 * np.float32(tensors["encoder.stem.weight"]).reshape(-1, 3, 8, 8)
+    stem = STEM_GAIN * np.float32(tensors["encoder.stem.weight"]).reshape(-1, 3, 8, 8)
     h = net("Conv", x, stem, tensors["encoder.stem.bias"], strides=[8] * 2)
     h = net.residuals("encoder.fine", config.fine_blocks, h)
     h = net.conv("encoder.down", h, stride=2)
     h = net.residuals("encoder.coarse", config.coarse_blocks, h)
-    y = net("Add", y, net.conv("encoder.head", h, 0.2))
+    y = net("Add", y, net.conv("encoder.head", h, ENCODER_GAIN))
     y = net("Mul", y, net.level(level_gains(config, tensors)[0]))
     return net.graph.model(net.to_back(y))
 
 
-def synthesis(config: TransformConfig, tensors: Tensors) -> bytes:
-    """`latents` float32 [h, w, C] in steps, `level` -> pixels float32 [16h, 16w, 3]."""
-    net = Layers(tensors, latents=("float32", ("h", "w", config.latents)))
+def synthesis(config: TransformConfig, tensors: Tensors, affine: bool = False) -> bytes:
+    """`latents` float32 [h, w, C] in steps, `level` -> pixels float32 [16h, 16w, 3].
+
+    With the tensors of a realism decoder there is an input `grain`, float32 [2h, 2w, 16].
+    affine: without residual blocks.
+    """
+    inputs = {"latents": ("float32", ("h", "w", config.latents))}
+    if grained := "decoder.grain.weight" in tensors:
+        inputs["grain"] = "float32", ("2h", "2w", GRAIN_CHANNELS)
+    net = Layers(tensors, **inputs)
+    coarse, fine = (0, 0) if affine else (config.coarse_blocks, config.fine_blocks)
     y = net("Mul", net.to_front("latents"), net.level(level_gains(config, tensors)[1]))
     basis = np.float32(tensors["linear.synthesis"]) * (tensors["gains.scale"] / 255)
     linear = net("Conv", y, basis[:, :, None, None])
     h = net.conv("decoder.stem", y)
-    h = net.residuals("decoder.coarse", config.coarse_blocks, h)
+    h = net.residuals("decoder.coarse", coarse, h)
     h = net("DepthToSpace", net.conv("decoder.up", h), blocksize=2, mode="CRD")
-    h = net.residuals("decoder.fine", config.fine_blocks, h)
-    x = net("DepthToSpace", net.conv("decoder.head", h, 0.05), blocksize=8, mode="CRD")
+    if grained:
+        weight = np.float32(tensors["decoder.grain.weight"])
+        h = net("Add", h, net("Conv", net.to_front("grain"), weight))
+    h = net.residuals("decoder.fine", fine, h)
+    x = net("DepthToSpace", net.conv("decoder.head", h, DECODER_GAIN), blocksize=8, mode="CRD")
     x = net("Add", net("DepthToSpace", linear, blocksize=STRIDE, mode="CRD"), x)
     return net.graph.model(net.to_back(net("Add", x, PIXEL_MEAN)))
 

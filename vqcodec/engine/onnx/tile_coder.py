@@ -4,7 +4,7 @@ The networks' sums come from float graphs, whose every sum is an integer below 2
 what follows them is integer work in numpy. Positions are [M], those of a pass in raster order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,9 @@ from ...entropy.fixed_point import (
     UNITS_MAX,
 )
 from ...entropy.rans import Reader, Tables
+from ...entropy.sampler import IndexSampler
+from ...zoo.weights import Tensors
+from ..base import CodedTile, PassColumns
 from .codebooks import STEP, Codebooks
 
 # (pass, state [1, W, h, w], context [h, w, c + 1], level) -> (state, sums [h, w, 2 n])
@@ -29,7 +32,7 @@ RunPass = Callable[[int, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndar
 
 
 class Step(NamedTuple):
-    """What is known when a pass chooses its words."""
+    """What is known when a pass chooses its indices."""
 
     index: int
     channels: slice
@@ -38,86 +41,171 @@ class Step(NamedTuple):
     rows: np.ndarray  # int64 [M, c], of the tables
 
 
-Choose = Callable[[Step], np.ndarray]
+class Chosen(NamedTuple):
+    """Of a step, int64 [M, c] each: indices and, in 2**-6 steps, what they add to the means."""
+
+    indices: np.ndarray
+    residuals: np.ndarray
 
 
-class Coded(NamedTuple):
-    """words: int32 [h, w, C], see `codec.Indices`. latents: int64 [h, w, C], in 2**-6 steps."""
-
-    words: np.ndarray
-    latents: np.ndarray
-    segments: Segments
+Choose = Callable[[Step], Chosen]
 
 
 class TileCoder:
-    """Codes tiles with the prior whose passes `run` computes."""
+    """See `engine.base.TileCoder`; with the prior whose passes `run` computes."""
 
     def __init__(
         self,
         config: ModelConfig,
-        tensors: dict[str, np.ndarray],
+        tensors: Tensors,
         codebooks: Codebooks,
         tables: Tables,
+        kappa: Callable[[int], np.ndarray],
         run: RunPass,
     ):
-        self.config, self.codebooks, self.tables, self.run = config, codebooks, tables, run
+        """kappa: level -> float32 [C], bits that a squared error of one step is worth."""
+        self.config, self.codebooks, self.tables = config, codebooks, tables
+        self.kappa, self.run = kappa, run
+        self.coarse = config.prior.coarse_passes
+        self.pair_row = config.quantizer.classes
         names = ("to_steps", "to_units", "log_steps")
         self.to_steps, self.to_units, self.log_steps = (tensors[n].astype(np.int64) for n in names)
         self.first = tensors["prior.passes.0.level.knots"].astype(np.int64)  # [L, 2 n]
 
-    def encode(self, y: np.ndarray, level: int, kappa: np.ndarray) -> Coded:
-        """Code latents y, float32 [h, w, C] in steps; kappa: float32 [C], of the assignment."""
+    def encode(self, y: np.ndarray, level: int, lambda_scale: float) -> CodedTile:
+        """Code latents y, float32 [h, w, C] in steps."""
+        kappa = np.float32(lambda_scale) * self.kappa(level)
 
-        def choose(step: Step) -> np.ndarray:
+        def choose(step: Step) -> Chosen:
             r = y[step.here, step.channels] - np.float32(step.means) / STEP
-            return self.codebooks.assign(r, step.rows, kappa[step.channels])
+            return self._found(self.codebooks.assign(r, step.rows, kappa[step.channels]), step)
 
-        coarse, pair_row = self.config.prior.coarse_passes, self.config.quantizer.classes
-        words, latents, done = self._walk(choose, *y.shape[:2], level)
-        parts: tuple[list, list] = ([], [])
-        for step, index in done:
-            part = parts[step.index >= coarse]
-            part += symbols.to_passes(index, step.rows, self.tables.sizes, pair_row)
-        return Coded(words, latents, Segments(*(symbols.write(p, self.tables) for p in parts)))
+        return self._walk(choose, *y.shape[:2], level)
 
-    def decode(self, segments: Segments, height: int, width: int, level: int) -> Coded:
-        """Decode a tile of height x width latents. Raises CorruptError if the words are not
+    def decode(self, segments: Segments, height: int, width: int, level: int) -> CodedTile:
+        """Decode a tile of height x width latents. Raises CorruptError if the payload is not
         what an encoder writes."""
         readers = [Reader(payload, self.tables) for payload in segments]
-        coarse, pair_row = self.config.prior.coarse_passes, self.config.quantizer.classes
-
-        def choose(step: Step) -> np.ndarray:
-            reader = readers[step.index >= coarse]
-            return symbols.read(reader, step.rows, self.tables.sizes, pair_row)
-
-        words, latents, _ = self._walk(choose, height, width, level)
+        coded = self._walk(self._reading(readers), height, width, level, segments)
         for reader in readers:
             reader.finish()
-        return Coded(words, latents, segments)
+        return coded
+
+    def decode_start(
+        self, segments: Segments, height: int, width: int, level: int, count: int
+    ) -> np.ndarray:
+        """The latents of the first passes: see `engine.base.TileCoder`."""
+        readers = [Reader(payload, self.tables) for payload in segments]
+        choose = self._reading(readers)
+        coded = self._walk(choose, height, width, level, segments, count)
+        readers[0].finish()
+        return coded.latents
+
+    def decode_coarse(self, payload: bytes, height: int, width: int, level: int) -> CodedTile:
+        """Decode the coarse segment alone: see `engine.base.TileCoder`."""
+        reader = Reader(payload, self.tables)
+
+        def choose(step: Step) -> Chosen:
+            return _nothing(step) if step.index >= self.coarse else self._pull(reader, step)
+
+        coded = self._walk(choose, height, width, level, Segments(payload, b""))
+        reader.finish()
+        return coded
+
+    def complete(
+        self,
+        given: np.ndarray,
+        known: np.ndarray,
+        level: int,
+        sampler: IndexSampler | None = None,
+    ) -> CodedTile:
+        """A tile of which a part is known: see `engine.base.TileCoder`."""
+        units = np.floor(given * STEP + 0.5).astype(np.int64)
+
+        def choose(step: Step) -> Chosen:
+            none, residuals = _nothing(step), units[step.here, step.channels] - step.means
+            if step.index < self.coarse:
+                return none._replace(residuals=residuals)
+            guess = none if sampler is None else self._found(sampler.draw(step.rows), step)
+            there = known[step.here][:, None]
+            return Chosen(
+                np.where(there, none.indices, guess.indices),
+                np.where(there, residuals, guess.residuals),
+            )
+
+        return self._walk(choose, *known.shape, level, Segments(b"", b""))
+
+    def replay(self, indices: np.ndarray, level: int) -> CodedTile:
+        """Code given indices, int32 [h, w, C]. Raises ValueError for ones that do not fit."""
+        return self._walk(lambda step: self._given(indices, step), *indices.shape[:2], level)
+
+    def resample(
+        self, indices: np.ndarray, level: int, keep: int, sampler: IndexSampler
+    ) -> CodedTile:
+        """Keep the indices of the first `keep` passes and draw all others anew."""
+
+        def choose(step: Step) -> Chosen:
+            if step.index < keep:
+                return self._given(indices, step)
+            return self._found(sampler.draw(step.rows), step)
+
+        return self._walk(choose, *indices.shape[:2], level)
+
+    def _reading(self, readers: Sequence[Reader]) -> Choose:
+        """Indices out of the coarse and the fine payload."""
+        return lambda step: self._pull(readers[step.index >= self.coarse], step)
+
+    def _pull(self, reader: Reader, step: Step) -> Chosen:
+        """The indices of a pass out of a payload."""
+        return self._found(symbols.read(reader, step.rows, self.tables.sizes, self.pair_row), step)
+
+    def _given(self, indices: np.ndarray, step: Step) -> Chosen:
+        """The indices of a pass out of an array. Raises ValueError if they do not fit."""
+        found = indices[step.here, step.channels].astype(np.int64)
+        symbols.check(found, step.rows, self.tables.sizes, self.pair_row)
+        return self._found(found, step)
+
+    def _found(self, indices: np.ndarray, step: Step) -> Chosen:
+        return Chosen(indices, self.codebooks.lookup(indices, step.rows))
 
     def _walk(
-        self, choose: Choose, height: int, width: int, level: int
-    ) -> tuple[np.ndarray, np.ndarray, list[tuple[Step, np.ndarray]]]:
-        """Words, latents, and each pass with its indices int64 [M, c]."""
+        self,
+        choose: Choose,
+        height: int,
+        width: int,
+        level: int,
+        segments: Segments | None = None,
+        count: int | None = None,
+    ) -> CodedTile:
+        """What the first `count` passes choose, None: all; it is coded unless there are segments
+        of it already."""
         prior = self.config.prior
         latents = np.zeros((height, width, self.config.transform.latents), np.int64)
-        words = np.full(latents.shape, -1, np.int32)
         state = np.zeros((1, prior.width, height, width), np.float32)
         sums = np.broadcast_to(self.first[level], (height, width, self.first.shape[1]))
-        done = []
-        for index, item in enumerate(prior.passes):
+        passes = []
+        for index, item in enumerate(prior.passes[:count]):
             if level < item.min_level:
                 break
             if index:
                 state, sums = self.run(index, state, self._context(index, latents, level), level)
             step = self._step(index, sums, level)
             chosen = choose(step)
-            words[step.here, step.channels] = chosen
-            latents[step.here, step.channels] = step.means + self.codebooks.lookup(
-                chosen, step.rows
-            )
-            done.append((step, chosen))
-        return words, latents, done
+            latents[step.here, step.channels] = step.means + chosen.residuals
+            passes.append(PassColumns(chosen.indices, step.rows, step.here, step.channels))
+        segments = self._segments(passes) if segments is None else segments
+        return CodedTile(np.float32(latents) / STEP, segments, tuple(passes))
+
+    def _segments(self, passes: list[PassColumns]) -> Segments:
+        payloads = []
+        for part in (passes[: self.coarse], passes[self.coarse :]):
+            coded = []
+            for item in part:
+                coded += symbols.to_passes(
+                    item.indices, item.rows, self.tables.sizes, self.pair_row
+                )
+            payloads.append(symbols.write(coded, self.tables))
+        return Segments(*payloads)
 
     def _context(self, index: int, latents: np.ndarray, level: int) -> np.ndarray:
         """What a pass reads: the channels of the pass before it, and where they are known."""
@@ -143,6 +231,11 @@ class TileCoder:
         classes = _rounded_shift(scales * quantizer.per_octave, SUM_BITS)
         rows = self.codebooks.rows(np.clip(classes, 0, quantizer.classes - 1))
         return Step(index, own, here, means, rows)
+
+
+def _nothing(step: Step) -> Chosen:
+    """Nothing coded: the latents of the pass are its means."""
+    return Chosen(np.full_like(step.rows, -1), np.zeros_like(step.means))
 
 
 def _mask(item: PassConfig, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Search for better indices: what `effort` buys. The format and the decoder do not change.
+"""Refinement of the latents of one picture: what `effort` buys. Format and decoder do not change.
 
 The encoder's latents are only a first target for the assignment. Each round decodes what was
 assigned, and moves the target by a step of Newton's method in bits + lambda * squared error:
@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...geometry import Rectangle, pixels_of, reach, widened, windows
-from ...nn.fixed import exact_arithmetic
-from ...nn.model import Network
+from ...geometry import Rectangle, pixels_of, reach, widened, windows, within
 from ...nn.rate_proxy import GaussianBits, scale_bounds
-from ...rate_control import Setting
-from ..tiling import Maps
+from ...nn.transforms import Decoder
+from ...rate_control import OperatingPoint
+from ..base import Maps
+from .runtime import exact_sums, isolated_with_gradients
+from .tensors import to_array, to_map
+from .tile_coder import TileCoder
 
 ROUNDS = (None, 1, 3, 5, 7, 11, 16, 22, 31)  # of efforts 1 to 9; 1 takes the encoder's latents
 SIDE = 64  # latents of a window that gradients are computed in: memory grows with it
-HALO = 4  # latents around a tile that the decoder sees: as the encoder has them, not searched
 # Found on crops of held-out training pictures.
 STEP = 0.15  # of Newton's; 0.5 diverges
 MOMENTUM = 0.5
@@ -34,31 +35,39 @@ CONTEXT = 0.5  # weight of the gradient of the context's bits; at 1 it is no bet
 
 
 class Choice(NamedTuple):
-    """What to assign words to."""
+    """What to assign indices to."""
 
     latents: Tensor  # [1, C, h, w] of the tile, in steps
     cost: float  # bits + lambda * squared error over the tile's pixels, channels averaged
 
 
-class Search:
-    """One tile's search. After `run`, `best` is the best choice of all rounds."""
+class Refinement:
+    """One tile's. After `run`, `best` is the best choice of all rounds."""
 
     def __init__(
-        self, network: Network, rgb: np.ndarray, around: Maps, tile: Rectangle, setting: Setting
+        self,
+        coder: TileCoder,
+        decoder: Decoder,
+        rgb: np.ndarray,
+        around: Maps,
+        tile: Rectangle,
+        point: OperatingPoint,
     ):
         """rgb: the tile's pixels, uint8 [H, W, 3], without padding. around: the encoder's
-        latents of the tile and a halo. tile: in latents."""
-        device = network.lambdas.device
-        self.network, self.around, self.tile = network, around, tile
-        self.engine = network.fixed_tables.to_steps.dtype
-        self.levels = torch.tensor([setting.level], device=device)
-        self.x = torch.from_numpy(rgb.copy()).to(device).permute(2, 0, 1)[None].float() / 255
-        ratio = float(network.lambdas[1] / network.lambdas[0])
-        self.weight = float(network.lambdas[setting.level]) * ratio**setting.tilt
-        self.curvature = 2 * network.kappa(self.levels, ratio**setting.tilt)
-        self.fidelity = setting.fidelity
-        self.noise = torch.Generator(device).manual_seed(0)  # a picture's file is always the same
-        self.best = Choice(around.cut(tile).clone(), math.inf)
+        latents of the tile and a halo, float32 [h, w, C]. tile: in latents."""
+        self.network, self.decoder, self.dtype = coder.network, decoder, coder.dtype
+        self.place, self.tile = around.place, tile
+        self.around = to_map(around.values, coder.device)
+        self.levels = torch.tensor([point.level], device=coder.device)
+        self.x = to_map(rgb, coder.device).float() / 255
+        ratio = float(self.network.lambdas[1] / self.network.lambdas[0])
+        scale = ratio**point.level_offset
+        self.weight = float(self.network.lambdas[point.level]) * scale
+        self.curvature = 2 * self.network.kappa(self.levels, scale)
+        self.lambda_scale = point.lambda_scale
+        # A picture's file is always the same.
+        self.noise = torch.Generator(coder.device).manual_seed(0)
+        self.best = Choice(_cut(self.around, tile, self.place).clone(), math.inf)
 
     def run(self, rounds: int) -> Choice:
         """Try the first choice, and `rounds` steps from there."""
@@ -74,15 +83,19 @@ class Search:
         differentiable in y by way of the context alone."""
         low, high = scale_bounds(self.network.config.quantizer)
         bits, proxy = 0.0, y.new_zeros(())
-        spare = y.requires_grad and self.tile.width * self.tile.height > SIDE**2
-        for result in self.network.quantise(y.to(self.engine), self.levels, self.fidelity, spare):
+        checkpointing = y.requires_grad and self.tile.width * self.tile.height > SIDE**2
+        for result in self.network.quantise(
+            y.to(self.dtype), self.levels, self.lambda_scale, checkpointing
+        ):
             step, chosen = result.step, result.chosen
             spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
             bits = bits + (spent * step.mask).sum()
             if y.requires_grad:
                 r = y.detach()[:, step.channels] - step.expected.mean
-                noise = torch.rand(r.shape, generator=self.noise, device=r.device) - 0.5
-                rate = GaussianBits.apply(r + noise, step.expected.log_scale, low, high)
+                noise = torch.rand(
+                    r.shape, generator=self.noise, device=r.device, dtype=torch.float32
+                )
+                rate = GaussianBits.apply(r + noise - 0.5, step.expected.log_scale, low, high)
                 proxy = proxy + (rate * step.mask).sum()
         return result.latents.to(y.dtype), bits, proxy
 
@@ -90,23 +103,22 @@ class Search:
         """Of the decoded tile, clipped, in 255 units, channels averaged; and the gradient of that
         of the tile as it is not clipped. One window after the other: what a gradient needs is
         kept for one alone."""
-        around, error = self.around.place, 0.0
-        whole = Maps(self.around.values.clone(), around)
-        whole.cut(self.tile).copy_(latents)
-        slope = Maps(torch.zeros_like(whole.values), around)
+        error, whole = 0.0, self.around.clone()
+        _cut(whole, self.tile, self.place).copy_(latents)
+        slope = torch.zeros_like(whole)
         halo = reach(self.network.config.transform)
         for window in windows(self.tile, SIDE):
-            seen = widened(window, halo, around)
-            part = whole.cut(seen).clone().requires_grad_(differentiate)
-            out = self.network.synthesise(part, self.levels)
-            own = Maps(self.x, pixels_of(self.tile)).cut(pixels_of(window))
-            out = Maps(out, pixels_of(seen)).cut(pixels_of(window))
-            out = out[..., : own.shape[2], : own.shape[3]]
+            seen, pixels = widened(window, halo, self.place), pixels_of(window)
+            part = _cut(whole, seen, self.place).clone().requires_grad_(differentiate)
+            out = self.network.synthesise(part, self.levels, decoder=self.decoder)
+            own = _cut(self.x, pixels, pixels_of(self.tile))
+            out = _cut(out, pixels, pixels_of(seen))[..., : own.shape[2], : own.shape[3]]
             error += float(((out.detach().clamp(0, 1) - own) ** 2).sum())
             if differentiate:
                 (more,) = torch.autograd.grad(((out - own) ** 2).sum() * 255**2 / 3, part)
-                slope.cut(seen).add_(more)
-        return error * 255**2 / 3, slope.cut(self.tile) if differentiate else None
+                _cut(slope, seen, self.place).add_(more)
+        slope = _cut(slope, self.tile, self.place) if differentiate else None
+        return error * 255**2 / 3, slope
 
     def _measure(
         self, y: Tensor, latents: Tensor, bits: Tensor, differentiate: bool = False
@@ -134,15 +146,22 @@ class Search:
         return latents - gradient / self.curvature - y.detach()
 
 
-def search(
-    network: Network,
+def refine(
+    coder: TileCoder,
+    decoder: Decoder,
     rgb: np.ndarray,
     around: Maps,
     tile: Rectangle,
-    setting: Setting,
+    point: OperatingPoint,
     effort: int,
-) -> Choice:
-    """The best choice for a tile that `effort`, 2 to 9, finds; arguments as of `Search`."""
-    with torch.inference_mode(False), torch.enable_grad(), exact_arithmetic():
-        around = Maps(around.values.clone(), around.place)  # made in inference mode
-        return Search(network, rgb, around, tile, setting).run(ROUNDS[effort - 1])
+) -> np.ndarray:
+    """The best latents of a tile that `effort`, 2 to 9, finds: float32 [h, w, C] in steps;
+    arguments as of `Refinement`."""
+    with isolated_with_gradients(), exact_sums(coder.device):
+        refinement = Refinement(coder, decoder, rgb, around, tile, point)
+        return to_array(refinement.run(ROUNDS[effort - 1]).latents)
+
+
+def _cut(maps: Tensor, part: Rectangle, place: Rectangle) -> Tensor:
+    """The view of a part of a place, [..., h, w]."""
+    return maps[(..., *within(part, place))]

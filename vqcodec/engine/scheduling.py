@@ -1,7 +1,7 @@
 """Calls made a few ahead of their use, several at once, with results in order.
 
-The threads that torch has for an operation are divided between the calls: together they use as
-many as one operation would, without waiting for each other inside it.
+What an engine computes with inside a call is divided between the calls by the engine: together
+they use as many threads as one would, without waiting for each other inside an operation.
 """
 
 import threading
@@ -11,26 +11,26 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-import torch
-
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 AT_ONCE = 4  # calls, however many the threads: memory grows with each
-# Other backends have one number of threads for the whole process.
-_OWN_NUMBER = "backend: OpenMP" in torch.__config__.parallel_info()
 
 
 class Ahead:
     """A context that makes calls, `count` at a time; leaving it waits for those under way.
 
-    count: 1 makes each in the thread that asks for its result, with all threads of torch.
+    count: 1 makes each in the thread that asks for its result.
     """
 
-    def __init__(self, device: torch.device, most: int):
-        """most: calls at a time. On GPUs, which are busy with one, it is 1."""
-        self._threads = torch.get_num_threads()
-        able = device.type == "cpu" and _OWN_NUMBER
-        self.count = min(most, self._threads) if able else 1
+    def __init__(
+        self,
+        count: int,
+        begin: Callable[[], None] = lambda: None,
+        started: Callable[[], None] = lambda: None,
+    ):
+        """begin: called in each thread before its first call. started: called in the user's
+        thread when all threads have begun."""
+        self.count, self._begin, self._started = count, begin, started
         self._ended = threading.Event()
         # At most `count` work: calls, and the user of their results unless it waits for one.
         self._turns, self._working, self._user_is_next = threading.Condition(), 1, False
@@ -48,7 +48,7 @@ class Ahead:
             started.abort()
             self.__exit__()
             raise
-        torch.set_num_threads(self._threads)  # what a thread sets, later ones start with
+        self._started()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -120,8 +120,3 @@ class Ahead:
         with self._turns:
             self._user_is_next = True
             self._turns.notify_all()
-
-    def _begin(self) -> None:
-        """Of each thread: its share of torch's."""
-        torch.get_num_threads()  # else it takes the process's number when it first computes
-        torch.set_num_threads(self._threads // self.count)

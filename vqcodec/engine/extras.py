@@ -1,0 +1,18 @@
+"""What of the optional packages is installed, without importing it."""
+
+import sys
+from importlib.util import find_spec
+
+from ..rate_control import DEFAULT_EFFORT
+
+DEVICES = "auto", "cpu", "cuda", "mps", "onnx"
+
+
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    return "torch" in sys.modules or find_spec("torch") is not None
+
+
+def default_effort() -> int:
+    """The effort of an encoder that was told none: 1 without torch, which search takes."""
+    return DEFAULT_EFFORT if has_torch() else 1

@@ -1,0 +1,101 @@
+"""The engine of ONNX Runtime: graphs made of a model's tensors when they are first needed."""
+
+import numpy as np
+
+from ...entropy.symbols import make_tables
+from ...errors import MissingExtraError
+from ...geometry import Rectangle
+from ...rate_control import OperatingPoint
+from ...zoo.weights import Model
+from ..base import Maps, blended, check_realism
+from ..scheduling import Ahead
+from . import networks
+from .codebooks import Codebooks
+from .grain import grain
+from .sessions import Sessions, thread_count
+from .tile_coder import TileCoder
+
+
+class OnnxEngine:
+    """A model on the CPU by ONNX Runtime: see `engine.base.Engine`."""
+
+    device = "cpu, ONNX Runtime"
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.transform = model.config.transform
+        self._sessions = Sessions()
+        words = (model.tensors[f"codebooks.{kind}_words"] for kind in ("scalar", "pair"))
+        self.tiles = TileCoder(
+            model.config,
+            model.tensors,
+            Codebooks(model.config.quantizer, *words, model.freqs),
+            make_tables(model.freqs),
+            self._kappa,
+            self._run_pass,
+        )
+
+    def analyse(self, rgb: np.ndarray, level: int) -> np.ndarray:
+        """See `Engine.analyse`."""
+        x = np.float32(rgb) / 255 if rgb.dtype == np.uint8 else rgb
+        graph = self._sessions.get(
+            "analysis", lambda: networks.analysis(self.transform, self.model.tensors)
+        )
+        return graph(pixels=x, level=level)[0]
+
+    def synthesise(
+        self,
+        latents: np.ndarray,
+        level: int,
+        realism: float = 0.0,
+        origin: tuple[int, int] = (0, 0),
+    ) -> np.ndarray:
+        """See `Engine.synthesise`."""
+        check_realism(realism, self.model)
+        inputs = {"latents": latents, "level": level}
+        if not realism:
+            return self._synthesis("synthesis", dict)(**inputs)[0]
+        inputs["grain"] = grain(*origin, *latents.shape[:2])
+        graph = self._synthesis(f"synthesis {realism}", lambda: blended(self.model, realism))
+        return graph(**inputs)[0]
+
+    def synthesise_affine(self, latents: np.ndarray, level: int) -> np.ndarray:
+        """See `Engine.synthesise_affine`."""
+        graph = self._synthesis("affine", dict, affine=True)
+        return graph(latents=latents, level=level)[0]
+
+    def refine(
+        self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, effort: int
+    ) -> np.ndarray:
+        """Raises MissingExtraError: graphs have no gradients."""
+        raise MissingExtraError(
+            f"search (effort {effort}) takes torch: pip install 'vqcodec[torch]', or take effort 1"
+        )
+
+    def ahead(self, most: int) -> Ahead:
+        """See `Engine.ahead`."""
+        return Ahead(min(most, thread_count()))
+
+    def _synthesis(self, name: str, tensors, affine: bool = False):
+        """The graph of a decoder. tensors: makes those that take the place of the model's."""
+
+        def make() -> bytes:
+            return networks.synthesis(self.transform, {**self.model.tensors, **tensors()}, affine)
+
+        return self._sessions.get(name, make)
+
+    def _kappa(self, level: int) -> np.ndarray:
+        """Bits that a squared error of one step is worth, float32 [C]: as `Network.kappa`, for a
+        scale of 1."""
+        to_units = networks.level_gains(self.transform, self.model.tensors)[1][level]
+        energy = (to_units * self.model.tensors["gains.scale"]) ** 2
+        return np.float32(self.transform.lambdas()[level] / 3) * energy
+
+    def _run_pass(
+        self, index: int, state: np.ndarray, context: np.ndarray, level: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        graph = self._sessions.get(
+            f"pass {index}",
+            lambda: networks.prior_pass(self.model.config, index, self.model.tensors),
+        )
+        return graph(state=state, context=context, level=level)

@@ -1,0 +1,85 @@
+"""Which engine does which work: that of ONNX Runtime starts at once and is always there; torch's
+takes seconds to import, and has gradients and GPUs."""
+
+import os
+import sys
+from threading import RLock
+
+from ..errors import MissingExtraError
+from ..zoo.weights import Model
+from .base import Engine
+from .extras import has_torch
+
+# Pixels from which on torch, where it is installed, is worth the seconds of its import.
+LARGE = 2**22
+
+
+class _Lock:
+    """One engine is made at a time. A forked child has a lock of its own, which nobody holds."""
+
+    def __init__(self):
+        self.lock = RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.lock = RLock()
+
+
+LOADING = _Lock()
+
+
+class Engines:
+    """The engines of a model, each made when it is first needed. Safe to use in several threads."""
+
+    def __init__(self, model: Model, device: str | None = None):
+        """device: one of `extras.DEVICES`, or as torch names it; None: "auto"."""
+        self.model, self.device = model, device or "auto"
+        self._made: dict[str, Engine] = {}
+
+    def pick(self, pixels: int = 0, gradients: bool = False) -> Engine:
+        """The engine for a picture of so many pixels. gradients: it must have them.
+
+        Raises MissingExtraError if what it takes is not installed; VqcodecError for a device that
+        does not compute exactly.
+        """
+        if self._takes_torch(pixels, gradients):
+            if not has_torch():
+                what = "search (effort above 1)" if gradients else f"device {self.device}"
+                raise MissingExtraError(f"{what} takes torch: pip install 'vqcodec[torch]'")
+            return self._engine("torch")
+        return self._engine("onnx")
+
+    def _takes_torch(self, pixels: int, gradients: bool) -> bool:
+        if self.device == "onnx" and not gradients:
+            return False
+        if gradients or self.device not in ("auto", "cpu", "onnx"):
+            return True
+        if self.device == "cpu" or not _has_onnx():
+            return has_torch()
+        return "torch" in sys.modules or (pixels >= LARGE and has_torch())
+
+    def _engine(self, kind: str) -> Engine:
+        with LOADING.lock:
+            if kind not in self._made:
+                self._made[kind] = self._make(kind)
+            return self._made[kind]
+
+    def _make(self, kind: str) -> Engine:
+        if kind == "onnx":
+            from .onnx.engine import OnnxEngine
+
+            return OnnxEngine(self.model)
+        from .torch.engine import TorchEngine
+
+        device = "auto" if self.device == "onnx" else self.device
+        return TorchEngine(self.model, device)
+
+
+def _has_onnx() -> bool:
+    """Whether ONNX Runtime is there and runs here: what is installed may still not load."""
+    try:
+        from .onnx import engine
+    except ImportError:
+        return False
+    return bool(engine)
