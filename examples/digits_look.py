@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from vqcodec import Codec, read_header
 from vqcodec.compare import bit_allocation
-from vqcodec.nn.quantizer import Assignment
+from vqcodec.generative import generate
 
 out, quality = Path(sys.argv[1]), float(sys.argv[2])
 codec, sheet = Codec.load(out / "model", "cpu"), np.array(Image.open(out / "test.png"))
@@ -32,18 +31,8 @@ counts = np.concatenate([sum(rows) for rows in zip(*(use.counts for use in found
 p = counts[counts > 0] / counts.sum()
 print(f"{len(p)} of {len(counts)} words occur, perplexity {2 ** -(p * np.log2(p)).sum():.1f}")
 
-
-def choose(step) -> Assignment:  # draws the words of a pass, but no escapes
-    rows = step.classes.row  # -1 where the channel before has a word for both
-    p = torch.exp2(-net.codebooks.bits[rows.clamp(min=0)])
-    p.scatter_(-1, net.codebooks.sizes[rows.clamp(min=0), None] - 1, 0)
-    index = torch.multinomial(p.flatten(0, -2), 1).view(rows.shape).masked_fill(rows < 0, -1)
-    return Assignment(index, rows, net.codebooks.lookup(index, step.classes))
-
-
-net, levels = codec.network, torch.full((20,), read_header(files[0]).level)
-with torch.inference_mode():
-    *_, last = net.passes(torch.zeros(20, net.config.transform.latents, 2, 2), levels, choose)
-    drawn = net.synthesise(last.latents, levels).mean(1)[:, :28, :28].clamp(0, 1) * 255
-rows = [test[:10], painted[:10], *drawn.byte().numpy().reshape(2, 10, 28, 28)]
+level = read_header(files[0]).level
+tokens = (generate.sample(codec, 28, 28, level=level, seed=seed) for seed in range(20))
+drawn = np.stack([np.asarray(codec.decode_indices(each).convert("L")) for each in tokens])
+rows = [test[:10], painted[:10], *drawn.reshape(2, 10, 28, 28)]
 Image.fromarray(np.block([list(row) for row in rows])).save(out / "look.png")

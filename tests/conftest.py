@@ -1,7 +1,6 @@
 """A tiny model with seeded random weights and a few pictures, for all tests."""
 
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +78,21 @@ def codec(model_folder) -> Codec:
 
 
 @pytest.fixture(scope="session")
+def strong_folder(tmp_path_factory) -> Path:
+    """A model whose convolutional paths add as much as its linear ones: a wrong halo would show."""
+    network = random_network()
+    for name, p in network.named_parameters():
+        if name.endswith(("mix.3.weight", "expand.2.weight", "coder.head.weight")):
+            torch.nn.init.normal_(p, std=0.3)
+    folder = tmp_path_factory.mktemp("models") / "strong"
+    export(network, gaussian_probabilities(network.config.quantizer), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def two_folder(model_folder, tmp_path_factory) -> Path:
     """A copy of the model that has a second decoder, near the first."""
-    network = Codec.load(model_folder, "cpu").network
+    network = Codec.load(model_folder, "cpu").engine.network
     generator = torch.Generator().manual_seed(7)
     own = network.decoder.state_dict()
     other = {name: t + 0.05 * torch.randn(t.shape, generator=generator) for name, t in own.items()}
@@ -136,10 +147,8 @@ def installed(monkeypatch, model_folder, codec):
 
 def forget_models() -> None:
     options.load_codec.cache_clear()
-    Codec.shared.cache_clear()
+    Codec._shared.clear()
     weights.load_shipped.cache_clear()
-    if onnx := sys.modules.get("vqcodec.engine.onnx.codec"):
-        onnx.OnnxCodec.load.cache_clear()
 
 
 def smooth_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -159,11 +168,12 @@ def picture() -> np.ndarray:
 
 def decoded_tiles(codec, monkeypatch) -> list:
     """The segments of the tiles that a codec of either engine decodes, while it does."""
-    calls, decode = [], codec.tiles.decode
+    calls, coder = [], codec.engine.tiles
+    decode = coder.decode
 
     def listen(segments, *rest):
         calls.append(segments)
         return decode(segments, *rest)
 
-    monkeypatch.setattr(codec.tiles, "decode", listen)
+    monkeypatch.setattr(coder, "decode", listen)
     return calls

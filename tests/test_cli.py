@@ -410,7 +410,7 @@ def test_decode_of_a_file_of_another_model_fails(folder, nothing_installed):
 
 
 def test_a_folder_that_is_no_model_is_refused(folder):
-    result = call("encode", "a.png", "--model", "folder")
+    result = call("encode", "a.png", "--model", "./folder")
 
     assert result.exit_code == 5
     assert "cannot read the model in folder" in result.stderr
@@ -502,8 +502,8 @@ def test_numbers_are_written_for_people():
     assert captions.spaced(1234567) == "1 234 567"
     assert captions.ratio(768 * 512, 9834) == "1:120"
     assert captions.ratio(100, 40) == "1:7.5"
-    assert console.speed(1_900_000, 1) == "1.9 MP/s"
-    assert console.speed(1_900, 1) == "0.002 MP/s"
+    assert captions.speed(1_900_000, 1) == "1.9 MP/s"
+    assert captions.speed(1_900, 1) == "0.002 MP/s"
 
 
 # Info

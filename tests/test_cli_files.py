@@ -68,7 +68,7 @@ def test_tokens_are_those_of_the_library(folder, model_folder, codec):
 
     assert result.exit_code == 0
     with np.load("good.npz", allow_pickle=False) as archive:
-        assert np.array_equal(archive["words"], indices.words)
+        assert np.array_equal(archive["words"], indices.indices)
         assert archive["size"].tolist() == [112, 80]
         assert int(archive["level"]) == indices.level
         assert str(archive["model_id"]) == indices.model_id.hex()

@@ -164,9 +164,9 @@ def die_or_return(job: Job, report: Report) -> workers.Done:
     return workers.Done(10, 100)
 
 
-def outcomes(sources: list[str], workers: int, work=die_or_return) -> list[workers.Outcome]:
+def outcomes(sources: list[str], count: int, work=die_or_return) -> list[workers.Outcome]:
     jobs = [Job(source, source) for source in sources]
-    return list(workers._in_workers(jobs, work, Report(), workers))
+    return list(workers._in_workers(jobs, work, Report(), count))
 
 
 def test_a_worker_that_dies_costs_one_file():
@@ -265,8 +265,8 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="re
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_ctrl_c_leaves_whole_files_and_no_process(long_run, whole_group):
-    process, workers = long_run
-    assert len(workers) >= 2
+    process, started = long_run
+    assert len(started) >= 2
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
 
@@ -276,7 +276,7 @@ def test_ctrl_c_leaves_whole_files_and_no_process(long_run, whole_group):
     written = files("out")
     assert 1 <= len(written) < 40
     assert all(unpack(Path(name).read_bytes()).header.width == 240 for name in written)
-    assert end(workers)
+    assert end(started)
 
 
 @needs_proc

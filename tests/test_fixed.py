@@ -9,7 +9,6 @@ from vqcodec.nn.fixed import (
     STATE_MAX,
     FixedConv,
     activation,
-    exact_arithmetic,
     round_to,
 )
 
@@ -54,8 +53,7 @@ def test_a_layer_is_exact_integer_arithmetic(kernel, depthwise):
     torch.manual_seed(kernel)
     conv = FixedConv(6, 6, kernel, STATE_MAX, depthwise=depthwise)
     x = integer_input((1, 6, 9, 7), STATE_MAX)
-    with exact_arithmetic():
-        got = conv(x)
+    got = conv(x)
 
     weight = (conv.fixed_weight() * 2**8).long()
     padded = torch.nn.functional.pad(x.long(), [kernel // 2] * 4)
@@ -90,26 +88,3 @@ def test_scaling_down_is_idempotent():
         conv.weight.copy_(once)
 
     assert torch.equal(conv.fixed_weight(), once)
-
-
-def test_exact_arithmetic_restores_the_precision_even_after_an_error():
-    before = torch.get_float32_matmul_precision()
-    with pytest.raises(RuntimeError), exact_arithmetic():
-        raise RuntimeError
-
-    assert torch.get_float32_matmul_precision() == before
-
-
-def test_exact_arithmetic_lasts_until_its_last_user_leaves():
-    """One thread that leaves must not take the exactness from another."""
-    torch.set_float32_matmul_precision("medium")
-    try:
-        first, second = exact_arithmetic(), exact_arithmetic()
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        assert torch.get_float32_matmul_precision() == "highest"
-        second.__exit__(None, None, None)
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision("highest")

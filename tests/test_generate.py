@@ -12,7 +12,7 @@ from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.compare import bit_allocation
 from vqcodec.config import PRECISION
-from vqcodec.entropy.sampler import Drawing
+from vqcodec.entropy.sampler import IndexSampler
 from vqcodec.errors import ImageTooLargeError, InputError, UnknownModelError
 from vqcodec.generative import generate
 from vqcodec.image import pixels
@@ -35,7 +35,7 @@ def hole_in(rgb: np.ndarray) -> np.ndarray:
 
 
 def test_words_are_drawn_as_often_as_the_coder_expects_them():
-    words = Drawing([TABLE], 1, 0).draw(np.zeros((2000, 10), np.int64))
+    words = IndexSampler([TABLE], 1, 0).draw(np.zeros((2000, 10), np.int64))
     p = (TABLE[:-1] + 1) / (TABLE[:-1] + 1).sum()
 
     assert np.allclose(np.bincount(words.ravel(), minlength=4) / 20000, p, atol=0.01)
@@ -45,7 +45,7 @@ def test_words_are_drawn_as_often_as_the_coder_expects_them():
 @pytest.mark.parametrize(("temperature", "expected"), [(0.5, 0.990), (2, 0.686), (0, 1)])
 def test_temperature_changes_the_power_of_the_probabilities(temperature, expected):
     """0.9 and 0.09 and 0.008 and 0.002, to the power of 2 and of 1/2, and the largest alone."""
-    words = Drawing([TABLE], temperature, 0).draw(np.zeros((2000, 10), np.int64))
+    words = IndexSampler([TABLE], temperature, 0).draw(np.zeros((2000, 10), np.int64))
 
     assert np.isclose((words == 1).mean(), expected, atol=0.01)
 
@@ -53,13 +53,13 @@ def test_temperature_changes_the_power_of_the_probabilities(temperature, expecte
 def test_each_word_is_from_its_own_table_and_none_where_there_is_none():
     other = np.array([0, 0, 2**PRECISION - 3], np.uint32)[[0, 2, 1]]  # nearly always word 1
     rows = np.array([[0, -1], [1, 1], [-1, 1]])
-    words = Drawing([TABLE, other], 0, 0).draw(rows)
+    words = IndexSampler([TABLE, other], 0, 0).draw(rows)
 
     assert words.tolist() == [[1, -1], [1, 1], [-1, 1]]
 
 
 def test_a_seed_gives_the_same_words_again(codec):
-    first, again, other = (generate.sample(codec, 70, 50, seed=s).words for s in (4, 4, 5))
+    first, again, other = (generate.sample(codec, 70, 50, seed=s).indices for s in (4, 4, 5))
 
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -89,7 +89,7 @@ def test_a_sample_takes_the_bits_in_a_file_that_the_prior_predicts(codec):
     p = [(counts + 1.0) / 2**PRECISION for counts in codec.model.freqs]
     entropy = np.array([-(row * np.log2(row)).sum() for row in p])[tables[tables >= 0]].sum()
 
-    assert np.array_equal(codec.read_indices(data).words, tokens.words)
+    assert np.array_equal(codec.read_indices(data).indices, tokens.indices)
     assert 0 <= payload - bit_allocation.measure(codec, data).bits.sum() < 2 * 64 + 1e-4 * payload
     assert abs(payload / entropy - 1) < 0.05
     assert entropy > 10000
@@ -101,7 +101,7 @@ def test_a_sample_of_several_tiles_is_a_file_too(codec, monkeypatch):
     data = codec.write_indices(tokens)
 
     assert len(container.unpack(data).tiles) == 6
-    assert np.array_equal(codec.read_indices(data).words, tokens.words)
+    assert np.array_equal(codec.read_indices(data).indices, tokens.indices)
 
 
 def test_a_variation_keeps_the_coarse_words_and_no_others(codec, picture):
@@ -109,16 +109,16 @@ def test_a_variation_keeps_the_coarse_words_and_no_others(codec, picture):
     varied = generate.vary(codec, tokens)
     coarse = codec.model.config.prior.passes[codec.model.config.prior.coarse_passes - 1].stop
 
-    assert np.array_equal(varied.words[..., :coarse], tokens.words[..., :coarse])
-    assert not np.array_equal(varied.words[..., coarse:], tokens.words[..., coarse:])
-    assert varied._replace(words=None) == tokens._replace(words=None)
+    assert np.array_equal(varied.indices[..., :coarse], tokens.indices[..., :coarse])
+    assert not np.array_equal(varied.indices[..., coarse:], tokens.indices[..., coarse:])
+    assert varied._replace(indices=None) == tokens._replace(indices=None)
 
 
 def test_a_variation_that_keeps_all_passes_is_the_picture(codec, picture):
     tokens = codec.encode_indices(picture, 60)
     passes = len(codec.model.config.prior.passes)
 
-    assert np.array_equal(generate.vary(codec, tokens, keep=passes).words, tokens.words)
+    assert np.array_equal(generate.vary(codec, tokens, keep=passes).indices, tokens.indices)
     with pytest.raises(ValueError, match=f"keep is {passes + 1}, expected 0"):
         generate.vary(codec, tokens, keep=passes + 1)
     with pytest.raises(UnknownModelError):
@@ -219,7 +219,7 @@ def test_sample_varies_a_file(tmp_path, codec, picture):
     expected = generate.vary(codec, codec.read_indices(source.read_bytes()))
 
     assert result.exit_code == 0, result.output
-    assert np.array_equal(codec.read_indices(out.read_bytes()).words, expected.words)
+    assert np.array_equal(codec.read_indices(out.read_bytes()).indices, expected.indices)
 
 
 @pytest.mark.usefixtures("installed")

@@ -34,7 +34,7 @@ def test_indices_are_the_ones_of_the_release_that_wrote_the_file(file):
     indices = codec_of(data).read_indices(data)
 
     assert [indices.width, indices.height] == VALID[file]["size"]
-    found = hashlib.sha256(indices.words.astype("<i4").tobytes()).hexdigest()
+    found = hashlib.sha256(indices.indices.astype("<i4").tobytes()).hexdigest()
     assert found == VALID[file]["words"]
 
 
@@ -42,7 +42,7 @@ def test_indices_are_the_ones_of_the_release_that_wrote_the_file(file):
 def test_the_float64_engine_reads_the_same_indices(file):
     data = (GOLDEN / "valid" / file).read_bytes()
     codec = Codec(codec_of(data).model, "cpu", engine=torch.float64)
-    words = codec.read_indices(data).words.astype("<i4")
+    words = codec.read_indices(data).indices.astype("<i4")
 
     assert hashlib.sha256(words.tobytes()).hexdigest() == VALID[file]["words"]
 

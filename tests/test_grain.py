@@ -1,8 +1,11 @@
 """Grain: noise by place, and the decoder that takes it."""
 
+import numpy as np
 import torch
 
-from vqcodec.nn.grain import CHANNELS, grain
+from vqcodec.config import GRAIN_CHANNELS
+from vqcodec.engine.onnx import grain as in_numpy
+from vqcodec.nn.grain import grain
 from vqcodec.nn.transforms import Decoder, LinearPath
 from vqcodec.train.presets import tiny
 
@@ -11,15 +14,16 @@ CPU = torch.device("cpu")
 
 def test_grain_is_that_of_the_place():
     whole = grain(0, 0, 40, 30, CPU)
-    assert whole.shape == (1, CHANNELS, 80, 60)
+    assert whole.shape == (1, GRAIN_CHANNELS, 80, 60)
     assert torch.equal(grain(7, 11, 6, 5, CPU), whole[:, :, 14:26, 22:32])
+    assert np.array_equal(in_numpy.grain(7, 11, 6, 5), whole[0].permute(1, 2, 0)[14:26, 22:32])
 
 
 def test_grain_is_white_with_a_variance_of_one():
     noise = grain(3000, 90000, 64, 64, CPU)[0]
     flat = noise.flatten(1)
     assert bool((flat.mean(1).abs() < 0.04).all())
-    assert bool((flat @ flat.T / flat.shape[1] - torch.eye(CHANNELS)).abs().max() < 0.05)
+    assert bool((flat @ flat.T / flat.shape[1] - torch.eye(GRAIN_CHANNELS)).abs().max() < 0.05)
     for neighbour in (noise[:, 1:] * noise[:, :-1], noise[..., 1:] * noise[..., :-1]):
         assert bool((neighbour.mean((1, 2)).abs() < 0.05).all())
 

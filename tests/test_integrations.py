@@ -92,7 +92,7 @@ def test_pictures_become_indices_without_files(model_folder, codec, pictures):
 
     for number, rgb in enumerate(pictures):
         expected = codec.encode_indices(rgb, 40)
-        assert np.array_equal(found["words"][number], expected.words)
+        assert np.array_equal(found["words"][number], expected.indices)
         assert found["width"][number] == rgb.shape[1]
         assert found["model_id"][number] == codec.model.id
 
@@ -159,7 +159,7 @@ def test_the_decoder_takes_its_own_files_only(installed, codec, coded):
 def test_the_decoder_of_indices_paints_nothing(installed, codec, coded):
     found = webdataset.indices(".vqc", coded[0])
 
-    assert np.array_equal(found.words, codec.read_indices(coded[0]).words)
+    assert np.array_equal(found.indices, codec.read_indices(coded[0]).indices)
     assert webdataset.indices(".cls", b"3") is None
 
 
@@ -243,7 +243,7 @@ def test_the_examples_write_parquet_and_read_tokens(
     assert sorted(os.path.basename(row["path"]) for row in rows) == ["0.png", "1.png", "2.png"]
     for row in rows:
         expected = codec.encode_indices(row["path"], 50)
-        assert np.array_equal(row["words"], expected.words)
+        assert np.array_equal(row["words"], expected.indices)
         assert (row["width"], row["level"]) == (expected.width, expected.level)
 
 

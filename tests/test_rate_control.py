@@ -1,22 +1,22 @@
-"""Quality -> level and fidelity."""
+"""Quality -> level and scale of lambda."""
 
 import itertools
 
 import pytest
 
-from vqcodec.rate_control import BELOW, FIDELITY, FIDELITY_PER_LEVEL, setting
+from vqcodec.rate_control import BELOW, LAMBDA_SCALE, SCALE_PER_LEVEL, operating_point
 
 
 def test_the_ends_are_the_first_and_last_level():
-    assert setting(0, 48) == (0, FIDELITY / FIDELITY_PER_LEVEL**BELOW, -BELOW)
-    assert setting(100, 48) == (47, FIDELITY, 0)
+    assert operating_point(0, 48) == (0, LAMBDA_SCALE / SCALE_PER_LEVEL**BELOW, -BELOW)
+    assert operating_point(100, 48) == (47, LAMBDA_SCALE, 0)
 
 
-def test_within_a_level_quality_raises_fidelity():
-    settings = [setting(quality / 10, 8) for quality in range(1001)]
+def test_within_a_level_quality_raises_the_scale():
+    settings = [operating_point(quality / 10, 8) for quality in range(1001)]
 
     for before, after in itertools.pairwise(settings):
-        assert after.level > before.level or after.fidelity > before.fidelity
+        assert after.level > before.level or after.lambda_scale > before.lambda_scale
         assert after.level + after.tilt > before.level + before.tilt
     assert {item.level for item in settings} == set(range(8))
 
@@ -24,4 +24,4 @@ def test_within_a_level_quality_raises_fidelity():
 @pytest.mark.parametrize("quality", [-0.1, 101, float("inf"), float("nan")])
 def test_a_quality_out_of_range_is_refused(quality):
     with pytest.raises(ValueError, match=r"0\.\.100"):
-        setting(quality, 8)
+        operating_point(quality, 8)

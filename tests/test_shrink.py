@@ -8,6 +8,7 @@ from PIL import Image
 
 from conftest import smooth_picture
 from vqcodec.config import ModelConfig, PassConfig
+from vqcodec.engine.torch.network import build
 from vqcodec.errors import ModelError
 from vqcodec.nn.model import Network
 from vqcodec.train import data as train_data
@@ -31,8 +32,8 @@ def crops(tmp_path_factory) -> train_data.Crops:
 def trained(codec) -> Network:
     """The tests' network, as training starts from it."""
     network = Network(codec.model.config)
-    network.load_state_dict(codec.model.network.state_dict())
-    network.codebooks.bits.copy_(codec.model.network.codebooks.bits)
+    network.load_state_dict(build(codec.model).state_dict())
+    network.codebooks.bits.copy_(build(codec.model).codebooks.bits)
     return network
 
 

@@ -9,7 +9,7 @@ from vqcodec.bitstream import container
 from vqcodec.errors import OutOfReachError
 from vqcodec.image import pixels
 from vqcodec.metrics import psnr
-from vqcodec.rate_control import setting
+from vqcodec.rate_control import operating_point
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_a_target_size_is_met_from_below(codec, picture):
 
 def test_a_size_between_two_levels_is_met_by_the_fidelity_of_the_lower(codec, picture):
     levels = codec.model.config.transform.levels
-    place = next(q / 10 for q in range(1, 1000) if setting(q / 10, levels).level == 4)
+    place = next(q / 10 for q in range(1, 1000) if operating_point(q / 10, levels).level == 4)
     below, above = (len(codec.encode(picture, q)) for q in (place - 0.1, place))
     assert above > 1.05 * below, "there is no gap to fill"
     most = (below + above) / 2
@@ -42,7 +42,10 @@ def test_a_size_between_two_levels_is_met_by_the_fidelity_of_the_lower(codec, pi
     reached = targets.to_size(codec, picture, most)
 
     assert 1.02 * below < len(reached.data) <= most
-    assert container.unpack(reached.data).header.level == setting(reached.quality, levels).level
+    assert (
+        container.unpack(reached.data).header.level
+        == operating_point(reached.quality, levels).level
+    )
 
 
 def test_a_target_rate_is_the_size_over_the_pixels(codec, picture):

@@ -16,6 +16,7 @@ from PIL import Image
 from conftest import smooth_picture
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, PassConfig, lattice
+from vqcodec.engine.torch.network import build
 from vqcodec.errors import InputError
 from vqcodec.nn.model import Network
 from vqcodec.nn.rate_proxy import GaussianBits
@@ -227,14 +228,14 @@ def test_a_run_leaves_a_log_curves_and_a_model_that_codes(pictures, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert any("valid_cost" in row for row in rows)
     assert (tmp_path / "curves.png").stat().st_size > 1000
-    words = codec.encode_indices(rgb, 50).words
-    assert np.array_equal(codec.read_indices(codec.encode(rgb, 50)).words, words)
+    words = codec.encode_indices(rgb, 50).indices
+    assert np.array_equal(codec.read_indices(codec.encode(rgb, 50)).indices, words)
 
 
 def test_training_goes_on_from_an_exported_model(pictures, tmp_path, codec):
-    network = codec.model.network.__class__(codec.model.config)
-    network.load_state_dict(codec.model.network.state_dict())
-    network.codebooks.bits.copy_(codec.model.network.codebooks.bits)
+    network = build(codec.model).__class__(codec.model.config)
+    network.load_state_dict(build(codec.model).state_dict())
+    network.codebooks.bits.copy_(build(codec.model).codebooks.bits)
     trainer = Trainer(config(model=codec.model.config), [pictures], tmp_path, network)
     run_steps(trainer, 2)
 

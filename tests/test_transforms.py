@@ -5,9 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from conftest import random_network
+from vqcodec.engine.torch import runtime
 from vqcodec.nn import blocks
 from vqcodec.nn.blocks import LevelVector, PointConv, in_raster
-from vqcodec.nn.transforms import convolution_type, from_blocks, to_blocks
+from vqcodec.nn.transforms import from_blocks, to_blocks
 
 REACH = 48  # pixels that the tiny preset's receptive fields reach, rounded up to latents
 
@@ -109,31 +110,31 @@ def test_blocks_take_their_steps_where_torch_has_no_fused_ones(monkeypatch, fail
             raise failure
         return torch.zeros_like(x)
 
-    monkeypatch.setattr(blocks, "fused", other)
-    blocks._is_right.cache_clear()
-    assert not blocks.can_fuse(torch.device("cpu"), torch.float32)
+    monkeypatch.setattr(runtime, "fused", other)
+    runtime._fused_is_right.cache_clear()
+    assert not runtime.can_fuse(torch.device("cpu"), torch.float32)
 
     monkeypatch.undo()
-    blocks._is_right.cache_clear()
+    runtime._fused_is_right.cache_clear()
 
 
 def test_onednn_that_is_off_is_not_asked(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
 
-    assert not blocks.can_fuse(torch.device("cpu"), torch.float32)
+    assert not runtime.can_fuse(torch.device("cpu"), torch.float32)
 
 
 def test_only_cpus_that_have_bfloat16_compute_in_it(monkeypatch):
     cpu, flags = torch.device("cpu"), {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
-    assert convolution_type(cpu) == torch.bfloat16
-    assert convolution_type(torch.device("cuda")) == torch.float32
+    assert runtime.fast_type(cpu) == torch.bfloat16
+    assert runtime.fast_type(torch.device("cuda")) == torch.float32
 
     flags["avx512_bf16"] = False
-    assert convolution_type(cpu) == torch.float32
+    assert runtime.fast_type(cpu) == torch.float32
 
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert convolution_type(cpu) == torch.float32
+    assert runtime.fast_type(cpu) == torch.float32
 
 
 def test_level_vectors_are_interpolated_between_knots():

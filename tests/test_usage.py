@@ -20,7 +20,7 @@ def test_the_bits_of_all_places_are_those_of_the_payload(codec, picture, source,
     found = bit_allocation.measure(codec, data)
     payload = 8 * (len(data) - container.overhead(data))
 
-    assert found.bits.shape == codec.read_indices(data).words.shape[:2]
+    assert found.bits.shape == codec.read_indices(data).indices.shape[:2]
     assert abs(found.bits.sum() - payload) < 2 * 64 + 0.005 * payload  # two states of 64 bits
 
 
@@ -36,7 +36,7 @@ def test_every_index_is_counted_once(codec):
     data = codec.encode(noise(64), 100)
     found = bit_allocation.measure(codec, data)
     tables = codec.read_tables(data)
-    words = codec.read_indices(data).words
+    words = codec.read_indices(data).indices
 
     assert sum(int(counts.sum()) for counts in found.counts) == int((tables >= 0).sum())
     assert [len(counts) for counts in found.counts] == [len(row) for row in codec.model.freqs]
@@ -47,7 +47,7 @@ def test_every_index_is_counted_once(codec):
 def test_tables_are_those_of_the_indices_in_tiles_too(codec, picture, monkeypatch):
     monkeypatch.setattr(container, "choose_tile_log2", lambda width, height: 2)
     data = codec.encode(picture)
-    words, tables = codec.read_indices(data).words, codec.read_tables(data)
+    words, tables = codec.read_indices(data).indices, codec.read_tables(data)
     pairs = codec.model.config.quantizer.classes
 
     assert tables.shape == words.shape

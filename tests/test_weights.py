@@ -109,7 +109,7 @@ def test_unknown_names_and_ids_are_refused():
 def test_integers_of_the_prior_survive_the_round_trip(codec, folder):
     """The loaded layers compute with exactly the stored integers."""
     stored = load_file(folder / "prior.safetensors")
-    layers = dict(codec.network.named_modules())
+    layers = dict(codec.engine.network.named_modules())
     convs = {name: m for name, m in layers.items() if isinstance(m, FixedConv)}
     assert convs
     for name, conv in convs.items():

@@ -10,7 +10,9 @@ DEVICES = "auto", "cpu", "cuda", "mps", "onnx"
 
 def has_torch() -> bool:
     """Whether torch is installed."""
-    return "torch" in sys.modules or find_spec("torch") is not None
+    if "torch" in sys.modules:  # None there keeps it from being imported
+        return sys.modules["torch"] is not None
+    return find_spec("torch") is not None
 
 
 def default_effort() -> int:

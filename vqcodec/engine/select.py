@@ -57,7 +57,7 @@ class Engines:
             return True
         if self.device == "cpu" or not _has_onnx():
             return has_torch()
-        return "torch" in sys.modules or (pixels >= LARGE and has_torch())
+        return sys.modules.get("torch") is not None or (pixels >= LARGE and has_torch())
 
     def _engine(self, kind: str) -> Engine:
         with LOADING.lock:

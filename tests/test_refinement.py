@@ -1,4 +1,4 @@
-"""What effort buys: choices of words that cost less, and the same format."""
+"""What effort buys: indices that cost less, and the same format."""
 
 import numpy as np
 import pytest
@@ -10,23 +10,23 @@ import vqcodec.pillow_plugin  # noqa: F401 - registers itself
 from conftest import smooth_picture
 from vqcodec.cli import main
 from vqcodec.engine import tiling
-from vqcodec.engine.tiling import Maps
-from vqcodec.engine.torch import refinement as search_module
-from vqcodec.engine.torch.refinement import HALO, Search
-from vqcodec.geometry import Rectangle, pixels_of, widened
-from vqcodec.rate_control import setting
+from vqcodec.engine.base import REFINEMENT_HALO, Maps
+from vqcodec.engine.torch import refinement
+from vqcodec.engine.torch.refinement import Refinement
+from vqcodec.engine.torch.tensors import to_array
+from vqcodec.geometry import Rectangle, pixels_of, widened, within
+from vqcodec.rate_control import operating_point
 
 GRID = Rectangle(0, 0, 12, 10)
 
 
 def begin(codec, quality, tile=GRID):
     rgb = smooth_picture(160, 192)
-    best = setting(quality, codec.model.config.transform.levels)
-    around = widened(tile, HALO, GRID)
-    y = tiling.analyse(codec.network, rgb, best.level, around).clone()
-    own = pixels_of(tile)
-    part = rgb[own.y : own.y + own.height, own.x : own.x + own.width]
-    return Search(codec.network, part, Maps(y, around), tile, best)
+    best = operating_point(quality, codec.model.config.transform.levels)
+    around = widened(tile, REFINEMENT_HALO, GRID)
+    y = Maps(tiling.analyse(codec.engine, rgb, best.level, around), around)
+    engine, part = codec.engine, rgb[within(pixels_of(tile))]
+    return Refinement(engine.tiles, engine.network.decoder, part, y, tile, best)
 
 
 @pytest.mark.parametrize("quality", [10, 47, 90])
@@ -38,22 +38,24 @@ def test_more_rounds_are_never_worse(codec, quality):
 
 
 def test_the_cost_is_that_of_the_file(codec):
-    """Bits of the words that the tile coder writes, and the error of the picture painted."""
+    """Bits of the indices that the tile coder writes, and the error of the decoded picture."""
     search = begin(codec, 60)
     choice = search.run(3)
     level = int(search.levels)
-    coded = codec.tiles.encode(choice.latents, level, search.fidelity)
-    painted = codec.network.synthesise(coded.latents, search.levels).clamp(0, 1)
-    error = float(((painted - search.x) ** 2).sum()) * 255**2 / 3
+    coded = codec.engine.tiles.encode(to_array(choice.latents), level, search.lambda_scale)
+    decoded = codec.engine.synthesise(coded.latents, level).clip(0, 1)
+    error = float(((decoded - to_array(search.x)) ** 2).sum()) * 255**2 / 3
 
-    assert choice.cost == pytest.approx(codec.tiles.bits(coded) + search.weight * error, rel=1e-4)
+    assert choice.cost == pytest.approx(
+        codec.engine.tiles.bits(coded) + search.weight * error, rel=1e-4
+    )
 
 
 def test_a_tile_is_judged_by_its_own_pixels(codec):
-    """Wrong latents in the halo change what is painted at the tile's edge, and nothing else."""
+    """Wrong latents in the halo change what is decoded at the tile's edge, and nothing else."""
     tile = Rectangle(4, 3, 5, 4)
     search = begin(codec, 60, tile)
-    assert search.around.place == Rectangle(0, 0, 12, 10)
+    assert search.place == Rectangle(0, 0, 12, 10)
     assert search.x.shape[-2:] == (64, 80)
     choice = search.run(2)
 
@@ -66,7 +68,7 @@ def test_gradients_in_windows_are_those_of_the_whole_tile(codec, monkeypatch, ti
     """Window after window through the decoder, and pass after pass through the prior."""
     found = []
     for side in (64, 3):
-        monkeypatch.setattr(search_module, "SIDE", side)
+        monkeypatch.setattr(refinement, "SIDE", side)
         search = begin(codec, 60, tile)
         y = search.best.latents.detach().requires_grad_()
         latents, bits, proxy = search._decoded(y)
@@ -84,7 +86,7 @@ def test_gradients_in_windows_are_those_of_the_whole_tile(codec, monkeypatch, ti
 
 def test_a_search_in_windows_chooses_as_one_of_the_whole_tile(codec, monkeypatch):
     whole = begin(codec, 60).run(3)
-    monkeypatch.setattr(search_module, "SIDE", 5)
+    monkeypatch.setattr(refinement, "SIDE", 5)
     parts = begin(codec, 60).run(3)
 
     assert parts.cost == pytest.approx(whole.cost, rel=1e-4)
@@ -99,8 +101,8 @@ def test_efforts_write_smaller_or_closer_files_that_decode(codec):
     for data in files:
         assert codec.decode(data).size == (112, 81)
     for effort, data in zip((1, 2, 4, 6), files, strict=True):
-        words = codec.encode_indices(rgb, 60, effort=effort).words
-        assert np.array_equal(words, codec.read_indices(data).words)
+        found = codec.encode_indices(rgb, 60, effort=effort)
+        assert np.array_equal(found.indices, codec.read_indices(data).indices)
 
 
 def test_a_search_is_the_same_every_time(codec, picture):

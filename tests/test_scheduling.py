@@ -8,9 +8,9 @@ from itertools import count
 import pytest
 import torch
 
-from vqcodec.engine.torch.scheduling import Ahead
+from vqcodec.engine.scheduling import Ahead
+from vqcodec.engine.torch import runtime
 
-CPU = torch.device("cpu")
 MANY = 200
 
 
@@ -32,7 +32,7 @@ def backwards(number: int) -> int:
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
 def test_results_come_in_order(most):
-    with Ahead(CPU, most) as calls:
+    with Ahead(most) as calls:
         assert list(calls.map(backwards, range(6))) == list(range(6))
         assert list(calls.map(backwards, [])) == []
 
@@ -46,7 +46,7 @@ def test_the_first_error_comes_behind_the_results_before_it(most):
         return number
 
     found = []
-    with Ahead(CPU, most) as calls, pytest.raises(ValueError, match="2"):
+    with Ahead(most) as calls, pytest.raises(ValueError, match="2"):
         found.extend(calls.map(work, range(9)))
 
     assert found == [0, 1]
@@ -59,7 +59,7 @@ def test_an_error_of_the_items_comes_behind_the_results_before_it(most):
         raise ValueError("no more")
 
     found = []
-    with Ahead(CPU, most) as calls, pytest.raises(ValueError, match="no more"):
+    with Ahead(most) as calls, pytest.raises(ValueError, match="no more"):
         found.extend(calls.map(backwards, items()))
 
     assert found == [0, 1]
@@ -74,7 +74,7 @@ def test_only_so_many_items_are_taken_ahead(most, depth, expected):
             taken.append(number)
             yield number
 
-    with Ahead(CPU, most) as calls:
+    with Ahead(most) as calls:
         results = calls.map(abs, items(), depth)
         assert taken == []
         for done in range(3):
@@ -83,8 +83,8 @@ def test_only_so_many_items_are_taken_ahead(most, depth, expected):
 
 
 @pytest.mark.parametrize(("most", "each"), [(1, 4), (2, 2), (3, 1), (4, 1), (9, 1)])
-def test_the_threads_of_torch_are_divided(most, each):
-    with Ahead(CPU, most) as calls:
+def test_the_threads_of_torch_are_divided(codec, most, each):
+    with codec.engine.ahead(most) as calls:
         shares = set(calls.map(lambda _: torch.get_num_threads(), range(5)))
         inside = torch.get_num_threads(), shares_of_a_new_thread()
 
@@ -103,7 +103,7 @@ def shares_of_a_new_thread() -> int:
 
 
 def test_a_gpu_has_one_call_at_a_time():
-    assert Ahead(torch.device("cuda"), 4).count == 1
+    assert runtime.share_of_threads(4, torch.device("cuda")) == 1
 
 
 def test_the_user_of_the_results_counts_as_one_that_works():
@@ -119,7 +119,7 @@ def test_the_user_of_the_results_counts_as_one_that_works():
         time.sleep(0.02)
         step(-1)
 
-    with Ahead(CPU, 2) as calls:
+    with Ahead(2) as calls:
         for _ in calls.map(work, range(8), 4):
             step(1)
             time.sleep(0.03)
@@ -135,7 +135,7 @@ def test_the_user_of_a_result_goes_before_calls_that_have_not_begun():
         begun.append(number)
         time.sleep(0.02 if number == 0 else 0.1)
 
-    with Ahead(CPU, 2) as calls:
+    with Ahead(2) as calls:
         results = calls.map(work, range(9), 9)
         next(results)
         assert sorted(begun) == [0, 1]
@@ -151,7 +151,7 @@ def test_leaving_waits_for_the_calls_under_way_alone():
         time.sleep(0.1 * number)
         ended.append(number)
 
-    with Ahead(CPU, 2) as calls:
+    with Ahead(2) as calls:
         next(calls.map(work, range(9), 9))
 
     assert begun == ended == [0, 1]
@@ -166,7 +166,7 @@ def test_an_interrupt_ends_all():
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.1)
 
-    with pytest.raises(KeyboardInterrupt), Ahead(CPU, 2) as calls:
+    with pytest.raises(KeyboardInterrupt), Ahead(2) as calls:
         list(calls.map(work, range(MANY), MANY))
 
     assert len(begun) <= 4
@@ -181,5 +181,5 @@ def test_a_system_without_threads_left_raises_and_leaves_none(monkeypatch):
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    with pytest.raises(RuntimeError, match="start new thread"), Ahead(CPU, 3):
+    with pytest.raises(RuntimeError, match="start new thread"), Ahead(3):
         pytest.fail("it began")
