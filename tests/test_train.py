@@ -16,7 +16,8 @@ from PIL import Image
 from conftest import smooth_picture
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, PassConfig, lattice
-from vqcodec.errors import InputError
+from vqcodec.errors import InputError, ModelError
+from vqcodec.nn.fixed import FixedConv
 from vqcodec.nn.model import Network
 from vqcodec.nn.rate_proxy import GaussianBits
 from vqcodec.train import data as train_data
@@ -229,6 +230,31 @@ def test_a_run_leaves_a_log_curves_and_a_model_that_codes(pictures, tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 1000
     words = codec.encode_indices(rgb, 50).words
     assert np.array_equal(codec.read_indices(codec.encode(rgb, 50)).words, words)
+
+
+def test_a_prior_at_its_bound_is_exported_as_it_was_trained(pictures, tmp_path):
+    """Every row's sum of weights is driven to its bound, where rounding can lift it above."""
+    trainer = Trainer(config(), [pictures], tmp_path, None)
+    layers = [m for m in trainer.network.prior.modules() if isinstance(m, FixedConv)]
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight[:, 0] += 96.0
+    run_steps(trainer, 1)
+    trainer.ema = {k: p.detach().clone() for k, p in trainer.network.named_parameters()}
+    model = trainer.export(tmp_path / "model")
+
+    loaded = [m for m in model.network.prior.modules() if isinstance(m, FixedConv)]
+    for layer, other in zip(layers, loaded, strict=True):
+        assert torch.equal(layer.fixed_weight(), other.weight)
+
+
+def test_a_network_that_cannot_be_exported_is_told_at_the_first_save(pictures, tmp_path):
+    trainer = Trainer(config(), [pictures], tmp_path, None)
+    trainer.ema["codebooks.scalar_words"] += 2.0**17
+
+    with pytest.raises(ModelError, match="limit 65536"):
+        trainer.save()
+    assert (tmp_path / "checkpoint.pt").is_file()
 
 
 def test_training_goes_on_from_an_exported_model(pictures, tmp_path, codec):

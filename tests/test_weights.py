@@ -52,8 +52,22 @@ def test_a_prior_that_could_overflow_is_refused(folder):
     name = "prior.passes.1.blocks.0.expand.weight"
     edit(folder / "prior.safetensors", name, lambda t: torch.full_like(t, 3000))
 
-    with pytest.raises(ModelError, match="exceed their bound"):
+    with pytest.raises(ModelError, match="overflows: sums up to"):
         weights.load_folder(folder)
+
+
+@pytest.mark.parametrize("entry", shipped.entries(), ids=lambda entry: entry.name)
+def test_a_shipped_model_loads_with_the_integers_of_its_file(entry):
+    """Its hash and its id are right, and rows that training would scale down stay as they are."""
+    model = weights.load_shipped(entry.name)
+    stored = load_file(shipped.folder_of(entry.name) / "prior.safetensors")
+    layers = dict(model.network.named_modules())
+
+    assert model.id == entry.id
+    for name, conv in layers.items():
+        if isinstance(conv, FixedConv):
+            assert conv.frozen
+            assert torch.equal((conv.weight * 2**8).long(), stored[f"{name}.weight"].long())
 
 
 @pytest.mark.parametrize("name", ["expand.bias", "level.knots"])
@@ -61,7 +75,7 @@ def test_an_overflowing_bias_is_refused(folder, name):
     name = f"prior.passes.1.blocks.0.{name}"
     edit(folder / "prior.safetensors", name, lambda t: t.int() + 2**23)
 
-    with pytest.raises(ModelError, match="exceed their bound"):
+    with pytest.raises(ModelError, match="a bias exceeds its bound"):
         weights.load_folder(folder)
 
 
@@ -113,4 +127,4 @@ def test_integers_of_the_prior_survive_the_round_trip(codec, folder):
     convs = {name: m for name, m in layers.items() if isinstance(m, FixedConv)}
     assert convs
     for name, conv in convs.items():
-        assert torch.equal((conv.fixed_weight() * 2**8).long(), stored[f"{name}.weight"].long())
+        assert torch.equal((conv.weight * 2**8).long(), stored[f"{name}.weight"].long())

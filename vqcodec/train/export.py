@@ -45,8 +45,11 @@ def to_integers(name: str, tensor: Tensor) -> Tensor:
     return scaled.to(torch.int16 if small else torch.int32).contiguous()
 
 
-def split(network: Network, probabilities: list[Tensor]) -> tuple[ModelConfig, dict]:
-    """Tensors of the three files of a model."""
+def split(
+    network: Network, probabilities: list[Tensor]
+) -> tuple[ModelConfig, dict[str, dict[str, Tensor]]]:
+    """Config and tensors of the three files of a model. Raises ModelError if the loader would
+    refuse them."""
     config, state = dense_levels(network)
     levels = torch.arange(config.transform.levels)
     gains = network.gains
@@ -65,13 +68,13 @@ def split(network: Network, probabilities: list[Tensor]) -> tuple[ModelConfig, d
         torch.from_numpy(from_probabilities(p.numpy()).astype("int32")) for p in probabilities
     ]
     parts["prior"]["freqs"] = torch.cat(counts)
+    assemble(config, parts)
     return config, parts
 
 
 def export(network: Network, probabilities: list[Tensor], folder: Path) -> Model:
-    """Write a model folder. Raises ModelError if the prior is not exact."""
+    """Write a model folder. Raises ModelError if the loader would refuse it."""
     config, parts = split(network.cpu(), probabilities)
-    assemble(config, parts)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(config.to_json() + "\n", "utf-8")
     for part, tensors in parts.items():

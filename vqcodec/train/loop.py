@@ -17,7 +17,7 @@ from ..zoo.weights import Model
 from .curves import plot_curves
 from .data import Crops, block_statistics, build_cache
 from .degrade import best_linear, degrade
-from .export import export
+from .export import export, split
 from .frequency_counts import TableCounts
 from .grow import grow
 from .objective import Losses, Objective
@@ -123,6 +123,7 @@ class Trainer:
         self.step, self.elapsed, self.norm = 0, 0.0, 0.0
         self.mark = time.monotonic()  # up to when `elapsed` counts
         self.log: list[dict] = []
+        self.checked = False  # whether the network can be exported
         self.stopping = False  # set from outside, a signal handler say: `run` ends after the step
 
     def _start(self, init: Network | None) -> Network:
@@ -260,7 +261,10 @@ class Trainer:
         print(text, flush=True)
 
     def save(self) -> None:
-        """Validate the averaged weights, then write the checkpoint, log and curves."""
+        """Validate the averaged weights, then write the checkpoint, log and curves.
+
+        The first time raises ModelError if these weights could not be exported: better now than
+        at the end."""
         self._store(self.soap.state_dict(), f"soap-{self.rank}-of-{self.world}.pt")
         if self.rank:
             return
@@ -280,6 +284,9 @@ class Trainer:
         self._store(state, "checkpoint.pt")
         (self.out / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in self.log))
         plot_curves(self.log, self.out / "curves.png")
+        if not self.checked:
+            split(self._averaged_network(), self.tables.probabilities())
+            self.checked = True
 
     def _store(self, state: dict, name: str) -> None:
         torch.save(state, self.out / f"{name}.tmp")
@@ -289,10 +296,14 @@ class Trainer:
         return self.network.state_dict() | self.ema
 
     def export(self, folder: Path) -> Model:
-        """Write the averaged weights as a model folder. Raises ModelError if it is not exact."""
+        """Write the averaged weights as a model folder. Raises ModelError if that would be
+        refused."""
+        return export(self._averaged_network(), self.tables.probabilities(), folder)
+
+    def _averaged_network(self) -> Network:
         network = Network(self.config.model)
         network.load_state_dict({name: t.cpu() for name, t in self.averaged().items()})
-        return export(network, self.tables.probabilities(), folder)
+        return network
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. SOAP's bases start anew if the number of processes changed."""

@@ -22,8 +22,7 @@ from ..config import PRECISION, ModelConfig
 from ..entropy.fixed_point import SUM_BITS, TABLE_BITS, WEIGHT_BITS, WORD_BITS, table_sizes
 from ..entropy.freqs import bits
 from ..errors import ModelError
-from ..nn.blocks import LevelVector
-from ..nn.fixed import FixedConv, bias_grid
+from ..nn.fixed import bias_grid
 from ..nn.model import Network
 from ..nn.prior import LevelTables, is_exact
 from ..nn.transforms import Decoder
@@ -87,6 +86,7 @@ def _network(config: ModelConfig, parts: dict[str, dict[str, Tensor]]) -> Networ
     return network
 
 
+@torch.no_grad()
 def _check(network: Network, config: ModelConfig) -> None:
     """Refuse a prior whose arithmetic could leave the exact range, or tables out of bounds."""
     shape = (config.transform.levels, config.transform.latents)
@@ -96,14 +96,10 @@ def _check(network: Network, config: ModelConfig) -> None:
     for words in network.codebooks.parameters():
         if words.numel() and not bool(words.abs().max() <= WORD_MAX):
             raise ModelError(f"a word is {float(words.abs().max())} steps, limit {WORD_MAX}")
-    for name, layer in network.prior.named_modules():
-        fixed = True
-        if isinstance(layer, FixedConv):
-            fixed = layer.is_fixed()
-        elif isinstance(layer, LevelVector):
-            fixed = torch.equal(layer.knots, bias_grid(layer.knots))
-        if not fixed:
-            raise ModelError(f"prior layer {name}: the weights or a bias exceed their bound")
+    for name, values in network.prior.named_parameters():
+        if name.endswith((".bias", ".knots")) and not torch.equal(values, bias_grid(values)):
+            raise ModelError(f"prior tensor {name}: a bias exceeds its bound")
+    network.prior.freeze()  # weights count as they are: fast-1 has rows above training's bound
     if not is_exact(network.prior):
         raise ModelError(f"prior overflows: sums up to {network.prior.worst_sum()}, limit 2**24")
 
