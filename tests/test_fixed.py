@@ -134,6 +134,14 @@ def test_the_gradient_of_a_row_at_its_bound_is_scaled_as_its_weights():
     torch.testing.assert_close(conv.weight.grad, grad * scale)
 
 
+def test_bounding_needs_no_values_to_know_what_to_do():
+    """Nothing is read back from a device: a CUDA graph can hold it."""
+    conv = FixedConv(8, 8, 3, STATE_MAX).to("meta")
+    conv.fixed_weight().sum().backward()
+
+    assert conv.weight.grad.shape == conv.weight.shape
+
+
 def test_exact_arithmetic_restores_the_precision_even_after_an_error():
     before = torch.get_float32_matmul_precision()
     with pytest.raises(RuntimeError), exact_arithmetic():

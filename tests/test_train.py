@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import smooth_picture
+from conftest import random_network, smooth_picture
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, PassConfig, lattice
 from vqcodec.errors import InputError, ModelError
@@ -21,6 +21,7 @@ from vqcodec.nn.fixed import FixedConv
 from vqcodec.nn.model import Network
 from vqcodec.nn.rate_proxy import GaussianBits
 from vqcodec.train import data as train_data
+from vqcodec.train.objective import Losses, Objective
 from vqcodec.train.presets import tiny
 from vqcodec.train.soap import Soap
 
@@ -189,6 +190,61 @@ def run_steps(trainer, count):
     for _ in range(count):
         trainer.train_step()
         trainer.step += 1
+
+
+def losses_of(distortion: str) -> tuple[Losses, Network]:
+    """Of a random network on one batch, with the same noise each time."""
+    network = random_network()
+    x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    torch.manual_seed(4)
+    objective = Objective(network, 1.8, True, distortion)
+    losses = objective(x, torch.tensor([0, 3, 7]))
+    losses.objective.backward()
+    return losses, network
+
+
+def test_the_objective_is_the_rate_and_lambda_times_the_distortion():
+    """Of levels weighed by one over the root of lambda; both distortions see both errors."""
+    (mse, network), (eyes, other) = losses_of("mse"), losses_of("eyes")
+    lambdas = network.lambdas[[0, 3, 7]]
+    weight = lambdas**-0.5 / (network.lambdas**-0.5).mean()
+    for losses, distortion in ((mse, mse.mse), (eyes, 0.5 * eyes.mse + 1000 * eyes.unlike)):
+        expected = (weight * (losses.proxy_bpp + lambdas * distortion)).mean()
+        assert torch.equal(losses.objective.detach(), expected)
+        assert torch.equal(losses.cost, losses.bpp + lambdas * distortion)
+
+    assert torch.equal(mse.mse, eyes.mse)
+    assert torch.equal(mse.unlike, eyes.unlike)
+    assert bool((mse.unlike > 0).all())
+    a, b = network.decoder.head.weight.grad, other.decoder.head.weight.grad
+    assert not torch.allclose(a, b)
+
+
+def test_a_model_says_what_it_was_trained_for(pictures, tmp_path):
+    """Whatever it started from; and a run that starts from it is of the same network."""
+    trainer = Trainer(config(distortion="eyes"), [pictures], tmp_path / "a", None)
+    trainer.save()
+    model = trainer.export(tmp_path / "model")
+    init = Network(model.config)
+    again = Trainer(config(model=model.config), [pictures], tmp_path / "b", init)
+
+    assert model.config.distortion == "eyes"
+    assert "valid_unlike" in trainer.log[-1]
+    assert again.network is init
+    assert again.export(tmp_path / "plain").config.distortion is None
+
+
+@pytest.mark.parametrize("distortion", ["mse", "eyes"])
+def test_the_cost_of_validation_is_that_of_the_distortion(pictures, tmp_path, distortion):
+    trainer = Trainer(config(distortion=distortion), [pictures], tmp_path, None)
+    trainer.validation.x = trainer.validation.seen = trainer.validation.x[:1]
+    row = trainer.validation.measure(trainer.averaged())
+    lambdas = trainer.network.lambdas[trainer.validation.levels].tolist()
+    for number, weight in enumerate(lambdas):
+        mse, unlike = 255**2 / 10 ** (row["valid_psnr"][number] / 10), row["valid_unlike"][number]
+        error = mse if distortion == "mse" else 0.5 * mse + 1000 * unlike
+        expected = row["valid_bpp"][number] + weight * error
+        assert row["valid_costs"][number] == pytest.approx(expected, rel=1e-4)
 
 
 def test_training_lowers_the_cost(pictures, tmp_path):

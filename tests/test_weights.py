@@ -1,5 +1,6 @@
 """Model folders: what is written is what is read, and what is not right is refused."""
 
+import dataclasses
 import json
 import shutil
 
@@ -29,6 +30,17 @@ def test_config_round_trips_as_canonical_json(codec):
 
     assert ModelConfig.from_json(text) == codec.model.config
     assert ModelConfig.from_json(text).to_json() == text
+
+
+def test_a_config_says_what_was_kept_low_unless_it_was_the_squared_error(codec):
+    config = dataclasses.replace(codec.model.config, distortion="eyes")
+
+    assert json.loads(config.to_json())["distortion"] == "eyes"
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert "distortion" not in json.loads(codec.model.config.to_json())
+    for other in ("mse", "ears", 3):  # the squared error has one form: none
+        with pytest.raises(ModelError, match="expected distortion"):
+            dataclasses.replace(config, distortion=other)
 
 
 def test_config_with_an_unknown_key_is_refused(codec):

@@ -15,6 +15,7 @@ PRECISION = 24  # bits of a probability in the coder; part of the file format
 ALL_POSITIONS = 0xFFFF
 SIGMA_MAX = 100  # of a task's noise
 FACTORS = 2, 4  # of a task's enlargement
+DISTORTIONS = "mse", "eyes"  # the squared error; that and structural similarity
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,11 @@ class ModelConfig:
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     task: TaskConfig | None = None  # none: to code pictures as they are
+    distortion: str | None = None  # of DISTORTIONS, what training kept low; none: mse
 
     def __post_init__(self):
+        if self.distortion not in (None, *DISTORTIONS[1:]):
+            raise ModelError(f"expected distortion {DISTORTIONS[1:]}, found {self.distortion!r}")
         coded = [[0] * 16 for _ in range(self.transform.latents)]
         for item in self.prior.passes:
             for channel in range(item.start, min(item.stop, self.transform.latents + 1)):
@@ -159,8 +163,9 @@ class ModelConfig:
         for item in fields["prior"]["passes"]:
             if not item["min_level"]:  # as models have it that are older than the field
                 del item["min_level"]
-        if self.task is None:
-            del fields["task"]
+        for name in ("task", "distortion"):
+            if fields[name] is None:
+                del fields[name]
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -176,6 +181,7 @@ class ModelConfig:
                 quantizer=QuantizerConfig(**fields["quantizer"]),
                 prior=PriorConfig(**{**prior, "passes": passes}),
                 task=TaskConfig(**fields["task"]) if "task" in fields else None,
+                distortion=fields.get("distortion"),
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise ModelError(f"model config is not what this version reads: {exc}") from exc

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..config import FACTORS, SIGMA_MAX, ModelConfig, TaskConfig
+from ..config import DISTORTIONS, FACTORS, SIGMA_MAX, ModelConfig, TaskConfig
 from ..errors import InputError, ModelError, OutputError, VqcodecError
 from . import options
 from .console import say
@@ -62,6 +62,12 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
     help="With --stage realism: weights of SqueezeNet 1.1, VGG16 or AlexNet, for LPIPS.",
 )
 @click.option(
+    "--distortion",
+    type=click.Choice(DISTORTIONS),
+    help="mse: the squared error; eyes: that and structural similarity, for what looks alike at"
+    " lower PSNR.  [default: what the --init model was trained for, else mse]",
+)
+@click.option(
     "--task",
     type=click.Choice(["denoise", "superres"]),
     help="Train a model for vqcodec restore: it sees degraded crops and paints the clean ones.",
@@ -88,6 +94,7 @@ def train(
     resize: bool,
     stage: str,
     perceptual: str | None,
+    distortion: str | None,
     task: str | None,
     sigma: float | None,
     factor: str | None,
@@ -105,6 +112,7 @@ def train(
       vqcodec train --data photos/ --out runs/b --init base --minutes 60
       vqcodec train --data photos/ --out runs/b --resume --minutes 60
       vqcodec train --data photos/ --out runs/e --init base --preset fast --resize
+      vqcodec train --data photos/ --out runs/f --init base --distortion eyes --minutes 60
       vqcodec train --data photos/ --out runs/d --preset small --task denoise --sigma 25
       torchrun --nproc-per-node 2 -m vqcodec train --data photos/ --out runs/c
       vqcodec train --data photos/ --out runs/d --stage realism --init base --perceptual lpips.pth
@@ -113,8 +121,11 @@ def train(
     if init is not None:
         options.check_model(init)
     chosen = _task(task, sigma, factor)
-    if chosen is not None and (resume or stage == "realism"):
-        raise click.UsageError("--task starts a run of --stage codec, and --resume keeps its task")
+    for option, value in (("task", chosen), ("distortion", distortion)):
+        if value is not None and (resume or stage == "realism"):
+            raise click.UsageError(
+                f"--{option} starts a run of --stage codec, and --resume keeps its {option}"
+            )
     folder = Path(export) if export else Path(out) / "model"
     _check_paths(data, folder, may_exist=export is None)
     from ..train.loop import finish_processes
@@ -124,7 +135,7 @@ def train(
         trainer = _realism_trainer(preset, minutes, sources, Path(out), init, perceptual, resume)
     else:
         config = _config(preset, minutes, chosen)
-        trainer = _trainer(config, sources, Path(out), init, resize, resume)
+        trainer = _trainer(config, distortion, sources, Path(out), init, resize, resume)
     with _stopping_on_interrupt(trainer):
         trainer.run()
     finish_processes()
@@ -187,17 +198,29 @@ def _config(preset: str, minutes: float | None, task: TaskConfig | None) -> "Tra
 
 
 def _trainer(
-    config: "TrainConfig", data: list[Path], out: Path, init: str | None, resize: bool, resume: bool
+    config: "TrainConfig",
+    distortion: str | None,
+    data: list[Path],
+    out: Path,
+    init: str | None,
+    resize: bool,
+    resume: bool,
 ) -> "Trainer":
     from ..train.loop import Trainer
 
-    network = None if init is None else _initial_network(init)
+    network, before = None, None  # before: the config of the model that goes on
+    if init is not None:
+        network = _initial_network(init)
+        before = network.config
     if network is not None and not resize:
         task = config.model.task or network.config.task
         network.config = dataclasses.replace(network.config, task=task)
         config = dataclasses.replace(config, model=network.config)
     if resume:
-        config = dataclasses.replace(config, model=_checkpoint_model(out / CHECKPOINT))
+        before = _checkpoint_model(out / CHECKPOINT)
+        config = dataclasses.replace(config, model=before)
+    distortion = distortion or (before and before.distortion) or config.distortion
+    config = dataclasses.replace(config, distortion=distortion)
     trainer = Trainer(config, data, out, network)
     if resume:
         trainer.resume(out / CHECKPOINT)

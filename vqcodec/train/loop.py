@@ -1,5 +1,6 @@
 """The training loop: one for every preset, resumable, on one or many processes."""
 
+import dataclasses
 import json
 import math
 import os
@@ -103,8 +104,11 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, data: list[Path], out: Path, init: Network | None):
         """init: the network to start with; one of another config is grown to `config.model`, or
-        shrunk if it has more parameters. Raises ModelError if neither fits."""
-        self.config, self.out = config, out
+        shrunk if it has more parameters. Raises ModelError if neither fits. The model says that
+        it was trained for `config.distortion`, whatever `config.model` and `init` say."""
+        trained_for = None if config.distortion == "mse" else config.distortion
+        model = dataclasses.replace(config.model, distortion=trained_for)
+        self.config, self.out = dataclasses.replace(config, model=model), out
         self.rank, self.world, self.device = open_run(data, out)
         cache = out / "cache"
         torch.manual_seed(config.seed)
@@ -115,9 +119,10 @@ class Trainer:
         self.crops.generator.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
-        self.objective = Objective(self.network, config.fidelity, autocast=True)
+        self.objective = Objective(self.network, config.fidelity, True, config.distortion)
         self.tables = TableCounts(self.network.codebooks)
-        self.validation = Validation(Crops(cache, self.device, True, 0), config, self.network)
+        held_out = Crops(cache, self.device, True, 0)
+        self.validation = Validation(held_out, self.config, self.network)
         self._build_optimisers()
         self.ema = {k: p.detach().clone() for k, p in self.network.named_parameters()}
         self.step, self.elapsed, self.norm = 0, 0.0, 0.0
@@ -127,9 +132,11 @@ class Trainer:
         self.stopping = False  # set from outside, a signal handler say: `run` ends after the step
 
     def _start(self, init: Network | None) -> Network:
-        if init is not None and init.config == self.config.model:
+        model = self.config.model
+        if init and dataclasses.replace(init.config, distortion=model.distortion) == model:
+            init.config = model
             return init
-        network = Network(self.config.model)
+        network = Network(model)
         if init is None:
             fit_linear(network, self.crops)
         elif _size(init) > _size(network):
@@ -249,6 +256,7 @@ class Trainer:
             "bpp": mean("bpp"),
             "proxy_bpp": mean("proxy_bpp"),
             "psnr": float((10 * (255**2 / mse).log10()).mean()),
+            "unlike": mean("unlike"),
             "pass_bpp": [float(v) for v in torch.stack([b.pass_bpp for b in batch]).mean(0)],
             "norm": self.norm,
             **self.tables.usage(),

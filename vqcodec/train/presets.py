@@ -4,6 +4,9 @@ from dataclasses import dataclass, field, replace
 
 from ..config import ModelConfig, PassConfig, PriorConfig, QuantizerConfig, TransformConfig, lattice
 
+# The distortion "eyes": weights of the squared error in 255 units and of `eye_distance`.
+EYES_MSE, EYES_UNLIKE = 0.5, 1000.0
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -20,6 +23,7 @@ class TrainConfig:
     refresh: int = 10  # steps between refreshes of SOAP's bases
     half_turn: bool = True  # SOAP turns gradients in bfloat16
     ema: float = 0.9995
+    distortion: str = "mse"  # one of config.DISTORTIONS: what the model is trained to keep low
     fidelity: float = 1.8  # weight of the error in the assignment; 1 is the plain optimum
     scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's
     low_share: float = 0.6  # of the crops are coded at the lower 60 % of the levels
