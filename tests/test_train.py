@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -19,16 +20,20 @@ from vqcodec.config import ModelConfig, PassConfig, lattice
 from vqcodec.errors import InputError, ModelError
 from vqcodec.nn.fixed import FixedConv
 from vqcodec.nn.model import Network
+from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.nn.rate_proxy import GaussianBits
 from vqcodec.train import data as train_data
+from vqcodec.train.export import export, export_realism
 from vqcodec.train.objective import Losses, Objective
 from vqcodec.train.presets import tiny
 from vqcodec.train.soap import Soap
+from vqcodec.zoo import weights
 
 pytest.importorskip("matplotlib")
 from vqcodec.train.dead_leaves import dead_leaves
 from vqcodec.train.grow import grow
 from vqcodec.train.loop import Trainer, spread_levels
+from vqcodec.train.realism import grained
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +279,35 @@ def test_a_resumed_run_goes_on_exactly_where_it_was(pictures, tmp_path):
         assert torch.equal(a, b)
 
 
+def modes_below(folder: Path) -> set[int]:
+    """The permissions of all files in a folder and those below it."""
+    return {path.stat().st_mode for path in folder.rglob("*") if path.is_file()}
+
+
+def default_modes(folder: Path) -> set[int]:
+    """The permissions that the process gives to new files."""
+    (folder / "plain").touch()
+    return {(folder / "plain").stat().st_mode}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_the_files_of_a_model_are_readable_by_whom_the_umask_lets(model_folder, tmp_path):
+    decoder = Network(weights.load_folder(model_folder).config).decoder
+    tensors = grained(decoder).state_dict()
+    for mask in (0o022, 0o027, 0o077):
+        before = os.umask(mask)
+        try:
+            network = random_network()
+            plain = tmp_path / f"plain{mask}"
+            export(network, gaussian_probabilities(network.config.quantizer), plain)
+            export_realism(model_folder, tensors, tmp_path / f"realism{mask}")
+        finally:
+            os.umask(before)
+        for name, count in ((f"plain{mask}", 4), (f"realism{mask}", 5)):
+            assert len(list((tmp_path / name).iterdir())) == count
+            assert {mode & 0o777 for mode in modes_below(tmp_path / name)} == {0o666 & ~mask}
+
+
 def test_a_run_leaves_a_log_curves_and_a_model_that_codes(pictures, tmp_path):
     trainer = Trainer(config(0.03, save_minutes=0.01), [pictures], tmp_path, None)
     trainer.run()
@@ -283,6 +317,7 @@ def test_a_run_leaves_a_log_curves_and_a_model_that_codes(pictures, tmp_path):
 
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert any("valid_cost" in row for row in rows)
+    assert modes_below(tmp_path) == default_modes(tmp_path)
     assert (tmp_path / "curves.png").stat().st_size > 1000
     words = codec.encode_indices(rgb, 50).words
     assert np.array_equal(codec.read_indices(codec.encode(rgb, 50)).words, words)
