@@ -12,7 +12,7 @@ from vqcodec.errors import ModelError
 from vqcodec.nn.model import Network
 from vqcodec.train import data as train_data
 from vqcodec.train.grow import grow
-from vqcodec.train.importance import Seen, balanced, spread, strongest
+from vqcodec.train.importance import ActivationStats, balanced, spread, strongest
 from vqcodec.train.shrink import shrink
 
 FIDELITY = 1.8
@@ -120,14 +120,14 @@ def test_the_directions_that_are_both_used_and_felt_are_kept():
     """Of four directions one is loud but felt by nobody, one felt but silent."""
     loud, felt = torch.tensor([9.0, 0, 1, 1]), torch.tensor([0.0, 9, 1, 2])
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0))).Q.double()
-    seen = Seen(turn * loud @ turn.T, turn * felt @ turn.T)
+    seen = ActivationStats(turn * loud @ turn.T, turn * felt @ turn.T)
     cut = balanced([seen], 2)
     through = cut.read @ cut.write.T
 
     kept = turn[:, 2:].float()
     torch.testing.assert_close(through @ kept, kept, atol=1e-3, rtol=0)
     torch.testing.assert_close(cut.write.T @ cut.read, torch.eye(2), atol=1e-3, rtol=0)
-    assert strongest([Seen(loud.diag(), felt.diag())], 2).tolist() == [2, 3]
+    assert strongest([ActivationStats(loud.diag(), felt.diag())], 2).tolist() == [2, 3]
 
 
 def test_channels_that_go_are_predicted_from_those_that_stay():

@@ -32,8 +32,8 @@ from vqcodec.zoo import weights
 pytest.importorskip("matplotlib")
 from vqcodec.train.dead_leaves import dead_leaves
 from vqcodec.train.grow import grow
-from vqcodec.train.loop import Trainer, spread_levels
-from vqcodec.train.realism import grained
+from vqcodec.train.loop import Trainer
+from vqcodec.train.realism_scene import FrozenModel
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,13 @@ def test_held_out_pictures_are_never_trained_on(pictures, tmp_path):
 
 
 def test_levels_of_a_batch_are_spread_over_the_range():
-    levels = spread_levels(8, 48, 0.6, torch.Generator().manual_seed(0))
+    levels = train_data.spread_levels(8, 48, 0.6, torch.Generator().manual_seed(0))
 
     assert sorted(level // 6 for level in levels.tolist()) == list(range(8))
 
 
 def test_low_levels_get_their_share_of_the_crops():
-    levels = spread_levels(1000, 50, 0.75, torch.Generator().manual_seed(0))
+    levels = train_data.spread_levels(1000, 50, 0.75, torch.Generator().manual_seed(0))
 
     assert int((levels < 30).sum()) == 750
     assert {int(levels.min()), int(levels.max())} == {0, 49}
@@ -242,7 +242,7 @@ def test_a_model_says_what_it_was_trained_for(pictures, tmp_path):
 @pytest.mark.parametrize("distortion", ["mse", "eyes"])
 def test_the_cost_of_validation_is_that_of_the_distortion(pictures, tmp_path, distortion):
     trainer = Trainer(config(distortion=distortion), [pictures], tmp_path, None)
-    trainer.validation.x = trainer.validation.seen = trainer.validation.x[:1]
+    trainer.validation.x = trainer.validation.degraded = trainer.validation.x[:1]
     row = trainer.validation.measure(trainer.averaged())
     lambdas = trainer.network.lambdas[trainer.validation.levels].tolist()
     for number, weight in enumerate(lambdas):
@@ -292,8 +292,8 @@ def default_modes(folder: Path) -> set[int]:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_the_files_of_a_model_are_readable_by_whom_the_umask_lets(model_folder, tmp_path):
-    decoder = Network(weights.load_folder(model_folder).config).decoder
-    tensors = grained(decoder).state_dict()
+    frozen = FrozenModel(weights.load_folder(model_folder).network, torch.Generator())
+    tensors = frozen.grained_decoder().state_dict()
     for mask in (0o022, 0o027, 0o077):
         before = os.umask(mask)
         try:
@@ -439,7 +439,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from test_train import config
 from vqcodec.train.loop import Trainer
-import vqcodec.train.loop as loop
+from vqcodec.train.runner import finish_processes
 
 run = config(fidelity=2.0, half_turn=False)
 trainer = Trainer(run, [Path(sys.argv[2])], Path(sys.argv[3]), None)
@@ -455,7 +455,7 @@ for _ in range(3):
     trainer.step += 1
 if trainer.rank == 0:
     torch.save([p.detach() for p in trainer.network.parameters()], sys.argv[4])
-loop.finish_processes()
+finish_processes()
 """
 
 

@@ -1,8 +1,6 @@
 """`vqcodec train`: a thin wrapper of the training loop."""
 
 import dataclasses
-import signal
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..config import DISTORTIONS, FACTORS, SIGMA_MAX, ModelConfig, TaskConfig
-from ..errors import InputError, ModelError, OutputError, VqcodecError
+from ..errors import InputError, OutputError, VqcodecError
 from . import options
 from .console import say
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from ..train.presets import TrainConfig
     from ..train.realism import RealismTrainer
 
-CHECKPOINT = "checkpoint.pt"
 STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells have it
 
 
@@ -128,7 +125,7 @@ def train(
             )
     folder = Path(export) if export else Path(out) / "model"
     _check_paths(data, folder, may_exist=export is None)
-    from ..train.loop import finish_processes
+    from ..train.runner import finish_processes
 
     sources = [Path(path) for path in data]
     if stage == "realism":
@@ -136,8 +133,7 @@ def train(
     else:
         config = _config(preset, minutes, chosen)
         trainer = _trainer(config, distortion, sources, Path(out), init, resize, resume)
-    with _stopping_on_interrupt(trainer):
-        trainer.run()
+    trainer.run()
     finish_processes()
     if trainer.stopping:
         if trainer.rank == 0:
@@ -207,6 +203,7 @@ def _trainer(
     resume: bool,
 ) -> "Trainer":
     from ..train.loop import Trainer
+    from ..train.runner import CHECKPOINT, read_checkpoint
 
     network, before = None, None  # before: the config of the model that goes on
     if init is not None:
@@ -217,7 +214,7 @@ def _trainer(
         network.config = dataclasses.replace(network.config, task=task)
         config = dataclasses.replace(config, model=network.config)
     if resume:
-        before = _checkpoint_model(out / CHECKPOINT)
+        before = ModelConfig.from_json(read_checkpoint(out / CHECKPOINT, "codec")["model"])
         config = dataclasses.replace(config, model=before)
     distortion = distortion or (before and before.distortion) or config.distortion
     config = dataclasses.replace(config, distortion=distortion)
@@ -238,6 +235,7 @@ def _realism_trainer(
 ) -> "RealismTrainer":
     from ..train.presets import REALISM_PRESETS
     from ..train.realism import RealismTrainer
+    from ..train.runner import CHECKPOINT
     from ..zoo import shipped
 
     config = REALISM_PRESETS[preset]
@@ -264,34 +262,3 @@ def _initial_network(model: str) -> "Network":
     network.prior.freeze(False)
     network.codebooks.freeze(False)
     return network.train().requires_grad_(True)
-
-
-def _checkpoint_model(path: Path) -> ModelConfig:
-    """The config of the network that a checkpoint holds. Raises InputError, ModelError."""
-    import torch
-
-    if not path.is_file():
-        raise InputError(f"there is no {path} to resume from")
-    try:
-        return ModelConfig.from_json(torch.load(path, "cpu", weights_only=True)["model"])
-    except OSError as exc:
-        raise InputError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except ModelError:
-        raise
-    except Exception as exc:  # whatever torch.load meets in a damaged file
-        raise ModelError(f"{path} is not a checkpoint of this program") from exc
-
-
-@contextmanager
-def _stopping_on_interrupt(trainer: "Trainer"):
-    """Let the first Ctrl-C end the run after its step; the second one kills it."""
-
-    def stop(number: int, frame: object) -> None:
-        trainer.stopping = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -50,11 +50,12 @@ class Objective(nn.Module):
         self.network, self.fidelity, self.autocast = network, fidelity, autocast
         self.distortion = distortion
 
-    def forward(self, x: Tensor, levels: Tensor, seen: Tensor | None = None) -> Losses:
-        """x: what is to be painted; `seen`: what the encoder gets, if that is another picture."""
+    def forward(self, x: Tensor, levels: Tensor, degraded: Tensor | None = None) -> Losses:
+        """x: what is to be decoded, [B, 3, H, W] in 0..1. degraded: what the encoder gets, if that
+        is another picture."""
         net = self.network
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            y = net.analyse(x if seen is None else seen, levels)
+            y = net.analyse(x if degraded is None else degraded, levels)
         coded = self._code(y, levels)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             out = net.synthesise(coded.latents, levels)

@@ -45,8 +45,8 @@ class RealismConfig:
     aim: float = 0.8  # dB of PSNR that realism may cost; sets the strengths
     low_share: float = 0.85  # of the crops are coded at the lower 60 % of the levels
     ema: float = 0.998
-    watched: int = 16  # held-out crops that are measured every few minutes
-    watched_side: int = 256  # pixels
+    valid_crops: int = 16  # held-out ones that are measured every few minutes
+    valid_side: int = 256  # pixels
     save_minutes: float = 5.0
     seed: int = 0
 
@@ -125,6 +125,6 @@ PRESETS = {"base": base, "fast": fast, "small": small, "control": control, "tiny
 REALISM_PRESETS = {
     "base": RealismConfig(),
     "tiny": RealismConfig(
-        minutes=0.3, batch=2, crop=64, alone=10, watched=4, watched_side=64, save_minutes=0.2
+        minutes=0.3, batch=2, crop=64, alone=10, valid_crops=4, valid_side=64, save_minutes=0.2
     ),
 }

@@ -19,9 +19,9 @@ class Validation:
 
     def __init__(self, crops: Crops, config: TrainConfig, network: Network):
         self.config, self.live = config, network
-        self.x = self.seen = crops.sample(PICTURES, config.late_crop)
+        self.x = self.degraded = crops.sample(PICTURES, config.late_crop)
         if config.model.task is not None:
-            self.seen = degrade(self.x, config.model.task, crops.generator)
+            self.degraded = degrade(self.x, config.model.task, crops.generator)
         levels = config.model.transform.levels
         self.levels = [round(i * (levels - 1) / 5) for i in range(6)]
 
@@ -36,8 +36,8 @@ class Validation:
         rows = []
         for level in self.levels:
             levels = torch.full((4,), level, device=self.x.device)
-            pairs = zip(self.x.split(4), self.seen.split(4), strict=True)
-            parts = [objective(x, levels, seen) for x, seen in pairs]
+            pairs = zip(self.x.split(4), self.degraded.split(4), strict=True)
+            parts = [objective(x, levels, degraded) for x, degraded in pairs]
             cost, bpp, mse, unlike = (
                 torch.cat([getattr(p, k) for p in parts]) for k in ("cost", "bpp", "mse", "unlike")
             )
