@@ -85,6 +85,26 @@ def test_blocks_that_do_harm_are_left_out(trained, crops):
         assert torch.equal(found.weight, expected.weight)
 
 
+def test_an_encoder_can_be_larger_than_the_decoder_and_become_as_small_again(trained, crops):
+    """Grown it begins with the same latents; shrunk it loses the blocks that did nothing."""
+    sizes = {"encoder_fine_blocks": 2, "encoder_coarse_blocks": 3}
+    grown, again = Network(resized(trained.config, **sizes)), Network(trained.config)
+    grow(grown, trained, crops)
+    shrink(again, grown, crops, FIDELITY)
+    torch.manual_seed(1)
+    latents, _, pixels = passed(trained)
+    for network in (grown, again):
+        torch.manual_seed(1)
+        other, _, others = passed(network)
+        assert (other - latents).abs().mean() < 0.001 * latents.abs().mean()
+        assert (others - pixels).abs().mean() < 0.001
+
+    assert [len(grown.encoder.fine), len(grown.encoder.coarse)] == [2, 3]
+    assert [len(grown.decoder.fine), len(grown.decoder.coarse)] == [1, 1]
+    with pytest.raises(ModelError, match="expected at most"):
+        shrink(grown, trained, crops, FIDELITY)
+
+
 def test_a_shrunk_network_is_closer_than_the_larger_ones_first_channels(trained, crops):
     """Half the channels at 1/8, by what matters: in latents, and in pixels of the same latents."""
     small = resized(trained.config, fine_width=12)

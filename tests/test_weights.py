@@ -4,13 +4,19 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file, save_file
 
 from vqcodec.config import ModelConfig
+from vqcodec.engine.onnx.networks import analysis
 from vqcodec.errors import ModelError, UnknownModelError
 from vqcodec.nn.fixed import FixedConv
+from vqcodec.nn.model import Network
+from vqcodec.nn.quantizer import gaussian_probabilities
+from vqcodec.train.export import export
 from vqcodec.zoo import shipped, weights
 
 
@@ -41,6 +47,31 @@ def test_a_config_says_what_was_kept_low_unless_it_was_the_squared_error(codec):
     for other in ("mse", "ears", 3):  # the squared error has one form: none
         with pytest.raises(ModelError, match="expected distortion"):
             dataclasses.replace(config, distortion=other)
+
+
+def test_an_encoder_can_have_other_blocks_than_the_decoder(codec, tmp_path, picture):
+    """In the config and the files of its model, and in both engines."""
+    sizes = {"encoder_fine_blocks": 2, "encoder_coarse_blocks": 0}
+    transform = dataclasses.replace(codec.model.config.transform, **sizes)
+    torch.manual_seed(0)
+    network = Network(dataclasses.replace(codec.model.config, transform=transform))
+    export(network, gaussian_probabilities(network.config.quantizer), tmp_path)
+    model = weights.load_folder(tmp_path)
+
+    assert (tmp_path / "config.json").read_text() == model.config.to_json() + "\n"
+    assert model.config.transform.encoder_blocks == (2, 0)
+    assert [len(model.network.encoder.fine), len(model.network.encoder.coarse)] == [2, 0]
+    assert [len(model.network.decoder.fine), len(model.network.decoder.coarse)] == [1, 1]
+
+    onnxruntime = pytest.importorskip("onnxruntime")
+    tensors = load_numpy(tmp_path / "encoder.safetensors")
+    tensors |= load_numpy(tmp_path / "decoder.safetensors")
+    graph = onnxruntime.InferenceSession(analysis(model.config.transform, tensors))
+    x = torch.from_numpy(picture).float() / 255
+    with torch.no_grad():
+        expected = model.network.analyse(x.permute(2, 0, 1)[None], torch.tensor([3]))
+    (y,) = graph.run(None, {"pixels": x.numpy(), "level": np.array([3])})
+    torch.testing.assert_close(torch.from_numpy(y), expected[0].permute(1, 2, 0), atol=1e-3, rtol=0)
 
 
 def test_config_with_an_unknown_key_is_refused(codec):
