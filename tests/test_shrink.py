@@ -129,6 +129,18 @@ def test_a_shrunk_network_is_closer_than_the_larger_ones_first_channels(trained,
     assert errors[0][1] < 0.7 * errors[1][1]
 
 
+def test_what_matters_to_eyes_is_not_what_matters_to_the_squared_error(trained, crops):
+    found = []
+    for distortion in ("mse", "eyes"):
+        crops.generator.manual_seed(0)
+        torch.manual_seed(0)
+        found.append(Network(resized(trained.config, fine_width=12)))
+        shrink(found[-1], trained, crops, FIDELITY, distortion)
+    a, b = (network.decoder.head.weight for network in found)
+
+    assert not torch.allclose(a, b, atol=1e-4)
+
+
 @pytest.mark.parametrize("sizes", [{"fine_width": 32}, {"coarse_blocks": 2}, {"lambda_max": 0.02}])
 def test_a_network_that_does_not_fit_is_refused(trained, crops, sizes):
     other = Network(resized(trained.config, **sizes))

@@ -93,7 +93,7 @@ class Trainer(Runner):
         if init is None:
             fit_linear(network, self.crops)
         elif _size(init) > _size(network):
-            shrink(network, init, self.crops, self.config.fidelity)
+            shrink(network, init, self.crops, self.config.fidelity, self.config.distortion)
         else:
             grow(network, init, self.crops)
         return network

@@ -36,14 +36,16 @@ READERS = {
 }
 
 
-def shrink(network: Network, large: Network, crops: Crops, fidelity: float) -> None:
+def shrink(
+    network: Network, large: Network, crops: Crops, fidelity: float, distortion: str = "mse"
+) -> None:
     """Take over into `network` what it has room for of `large`, a trained network.
 
-    fidelity: as of `Objective`, whose gradients say what matters. Raises ModelError if `network`
-    has more of anything, or other levels or codebooks.
+    fidelity, distortion: as of `Objective`, whose gradients say what matters. Raises ModelError
+    if `network` has more of anything, or other levels or codebooks.
     """
     _check(network, large)
-    objective = Objective(large, fidelity, autocast=True)
+    objective = Objective(large, fidelity, True, distortion)
     batches = [_batch(large, crops) for _ in range(ROUNDS)]
     stats = observe(objective, batches)
     kept = _kept_blocks(network, objective, batches[0])

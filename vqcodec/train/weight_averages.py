@@ -9,7 +9,9 @@ def start_averages(module: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in module.named_parameters()}
 
 
-def update_averages(averages: dict[str, Tensor], module: nn.Module, decay: float, step: int):
+def update_averages(
+    averages: dict[str, Tensor], module: nn.Module, decay: float, step: int
+) -> None:
     """Move the averages on to the parameters. decay: what stays of them in a step; less in the
     first steps, whose weights are far from where training ends."""
     decay = min(decay, (step + 1) / (step + 10))
