@@ -46,6 +46,6 @@ network = Network(config.model)
 fit_linear(network, train)  # PCA
 trainer = Trainer(config, [out / "test.png"], out, network)
 trainer.crops = train
-trainer.validation.x = trainer.validation.seen = test.varied(12, 32)
+trainer.validation.x = trainer.validation.degraded = test.varied(12, 32)
 trainer.run()
 print(f"model {trainer.export(out / 'model').id.hex()} in {out / 'model'}")

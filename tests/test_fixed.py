@@ -7,6 +7,7 @@ from vqcodec.nn.fixed import (
     EXACT_SUM,
     RELU_MAX,
     STATE_MAX,
+    WEIGHT_SUM,
     FixedConv,
     activation,
     round_to,
@@ -88,3 +89,52 @@ def test_scaling_down_is_idempotent():
         conv.weight.copy_(once)
 
     assert torch.equal(conv.fixed_weight(), once)
+
+
+def at_its_bound(conv: FixedConv, fill: float = 24.0) -> FixedConv:
+    """With one weight that nearly fills each row's bound, and others that rounding lifts."""
+    with torch.no_grad():
+        conv.weight[:, 0] += fill
+    return conv
+
+
+@pytest.mark.parametrize(("inputs", "kernel", "depthwise"), [(80, 1, False), (8, 5, True)])
+@pytest.mark.parametrize("input_max", [STATE_MAX, RELU_MAX])
+def test_rounding_never_lifts_a_row_above_its_bound(inputs, kernel, depthwise, input_max):
+    """Few weights fill a row: to round them to the nearest would lift the sum of some rows."""
+    torch.manual_seed(0)
+    conv = FixedConv(inputs, 160 if not depthwise else 8, kernel, input_max, depthwise=depthwise)
+    at_its_bound(conv, 96.0 if input_max == RELU_MAX else 24.0)
+    once = conv.fixed_weight().detach()
+    rows = (once.double() * 2**8).abs().sum((1, 2, 3)) * input_max
+    with torch.no_grad():
+        conv.weight.copy_(once)
+
+    assert 0.99 * WEIGHT_SUM < float(rows.min()) <= float(rows.max()) <= WEIGHT_SUM
+    assert torch.equal(conv.fixed_weight(), once)
+
+
+def test_rows_within_their_bound_are_rounded_to_the_nearest():
+    conv = FixedConv(64, 8, 3, STATE_MAX)
+    weight = conv.weight.detach()
+    with torch.no_grad():
+        conv.weight[0] *= 1e3  # one row above it does not change the others
+
+    assert torch.equal(conv.fixed_weight()[1:], round_to(weight, 8)[1:])
+
+
+def test_the_gradient_of_a_row_at_its_bound_is_scaled_as_its_weights():
+    conv = at_its_bound(FixedConv(80, 4, 1, STATE_MAX))
+    grad = torch.randn_like(conv.weight)
+    conv.fixed_weight().backward(grad)
+    scale = WEIGHT_SUM / STATE_MAX / 2**8 / conv.weight.detach().abs().sum(1, keepdim=True)
+
+    torch.testing.assert_close(conv.weight.grad, grad * scale)
+
+
+def test_bounding_needs_no_values_to_know_what_to_do():
+    """Nothing is read back from a device: a CUDA graph can hold it."""
+    conv = FixedConv(8, 8, 3, STATE_MAX).to("meta")
+    conv.fixed_weight().sum().backward()
+
+    assert conv.weight.grad.shape == conv.weight.shape

@@ -20,6 +20,7 @@ from vqcodec.train.presets import REALISM_PRESETS
 
 pytest.importorskip("matplotlib")
 from vqcodec.train.realism import STRENGTHS, RealismTrainer
+from vqcodec.train.realism_scene import Scene
 from vqcodec.train.realism_validation import pattern
 
 
@@ -113,7 +114,7 @@ def test_a_file_of_another_network_is_refused(tmp_path, perceptual_file):
 
 def test_colour_and_patterns_count_more_than_texture():
     x = torch.full((1, 3, 64, 64), 0.5)
-    scene = realism_loss.Scene(x, torch.zeros(1), x, x)
+    scene = Scene(x, torch.zeros(1), x, x)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     dots = torch.zeros_like(x)
     dots[..., ::8, ::8] = 8.0  # a mean square of 1
@@ -129,7 +130,7 @@ def test_colour_and_patterns_count_more_than_texture():
 
 def test_the_fall_of_psnr_is_in_decibels():
     x = torch.full((1, 3, 16, 16), 0.5)
-    scene = realism_loss.Scene(x, torch.zeros(1), x, x + 0.05)
+    scene = Scene(x, torch.zeros(1), x, x + 0.05)
     assert float(realism_loss.loss_of_psnr(scene, x + 0.1)) == pytest.approx(6.02, abs=0.01)
 
 
@@ -147,8 +148,8 @@ def test_a_run_refines_the_decoder_alone(
 ):
     given = perceptual_file if with_network else None
     trainer = trainer_of(pictures, tmp_path / "run", model_folder, given)
-    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-    start = {k: v.clone() for k, v in trainer.network.decoder.state_dict().items()}
+    before = {k: v.clone() for k, v in trainer.frozen.network.state_dict().items()}
+    start = {k: v.clone() for k, v in trainer.frozen.network.decoder.state_dict().items()}
     rows = []
     for _ in range(6):
         rows.append(trainer.train_step())
@@ -158,13 +159,13 @@ def test_a_run_refines_the_decoder_alone(
 
     assert "fallen" not in rows[1]  # the discriminator is alone first
     assert all(np.isfinite(float(v)) for row in rows for v in row.values())
-    moved = trainer.painter.state_dict()
+    moved = trainer.decoder.state_dict()
     assert any(not torch.equal(start[k], moved[k]) for k in start)
-    assert all(torch.equal(v, trainer.network.state_dict()[k]) for k, v in before.items())
+    assert all(torch.equal(v, trainer.frozen.network.state_dict()[k]) for k, v in before.items())
     shapes = {k: v.shape for k, v in load_file(model_folder / "decoder.safetensors").items()}
     made = load_file(tmp_path / "model" / "realism.safetensors")
     own = {k: v for k, v in shapes.items() if k.startswith("decoder.")}
-    width = trainer.painter.config.fine_width
+    width = trainer.decoder.config.fine_width
     own["decoder.grain.weight"] = (width, CHANNELS, 1, 1)
     assert {k: v.shape for k, v in made.items()} == own
     for part in ("config.json", "prior.safetensors", "decoder.safetensors"):
@@ -184,9 +185,9 @@ def test_a_run_goes_on_where_it_stopped(pictures, tmp_path, model_folder):
     second.resume(tmp_path / "checkpoint.pt")
 
     assert second.step == 4
-    for name, tensor in first.painter.state_dict().items():
-        assert torch.equal(tensor, second.painter.state_dict()[name])
-    second.watch.measure()
+    for name, tensor in first.decoder.state_dict().items():
+        assert torch.equal(tensor, second.decoder.state_dict()[name])
+    second.measure()
     assert size_of(tmp_path / "samples.png") == (4 * 64, 4 * 64)
 
 
@@ -206,16 +207,16 @@ def test_weights_that_break_pictures_are_not_kept(pictures, tmp_path, model_fold
     good = {"valid_fallen": [1.0, 1.1, 0.9], "valid_colour": [0.2, 0.3, 0.1]}
     good |= {"valid_pattern": [0.1, 0.1, 0.1]}
     lpips, kernel = {"valid_lpips": [0.7] * 3}, {"valid_kernel": [0.5] * 3}
-    kept = trainer.watch.best
-    trainer.watch._keep(good | {"valid_fallen": [1.0, 2.0, 1.0]} | lpips | kernel, {})
-    trainer.watch._keep(good | {"valid_colour": [0.1, 0.2, 1.3]} | lpips | kernel, {})
-    trainer.watch._keep(good | {"valid_pattern": [0.1, 0.1, 0.6]} | lpips | kernel, {})
-    assert trainer.watch.best is kept
+    kept = trainer.validation.best
+    trainer.validation._keep(good | {"valid_fallen": [1.0, 2.0, 1.0]} | lpips | kernel, {})
+    trainer.validation._keep(good | {"valid_colour": [0.1, 0.2, 1.3]} | lpips | kernel, {})
+    trainer.validation._keep(good | {"valid_pattern": [0.1, 0.1, 0.6]} | lpips | kernel, {})
+    assert trainer.validation.best is kept
 
-    trainer.watch._keep(good | lpips | kernel, {"a": torch.ones(1)})
-    trainer.watch._keep(good | {"valid_lpips": [0.8] * 3} | kernel, {})
-    assert trainer.watch.best == {"a": torch.ones(1)}
-    assert trainer.watch.score == pytest.approx(0.6)
+    trainer.validation._keep(good | lpips | kernel, {"a": torch.ones(1)})
+    trainer.validation._keep(good | {"valid_lpips": [0.8] * 3} | kernel, {})
+    assert trainer.validation.best == {"a": torch.ones(1)}
+    assert trainer.validation.score == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(

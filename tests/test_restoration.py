@@ -16,7 +16,7 @@ from bench.__main__ import main as bench
 from conftest import random_network, smooth_picture
 from vqcodec.cli import main
 from vqcodec.codec import Codec
-from vqcodec.config import ModelConfig, TaskConfig
+from vqcodec.config import NEWER, NEWER_TRANSFORM, ModelConfig, TaskConfig
 from vqcodec.errors import ImageTooLargeError, ModelError
 from vqcodec.generative import restoration
 from vqcodec.metrics import psnr
@@ -45,11 +45,13 @@ def doubling(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_config_without_a_task_has_the_bytes_it_had():
+def test_a_config_without_a_newer_field_has_the_bytes_it_had():
     for entry in shipped.entries():
         text = (shipped.folder_of(entry.name) / "config.json").read_text("utf-8")
         assert ModelConfig.from_json(text).to_json() + "\n" == text
-        assert "task" not in json.loads(text)
+        fields = json.loads(text)
+        assert fields.keys().isdisjoint(NEWER)
+        assert fields["transform"].keys().isdisjoint(NEWER_TRANSFORM)
 
 
 @pytest.mark.parametrize("task", [DENOISE, DOUBLE, TaskConfig(factor=4)])

@@ -13,7 +13,7 @@ from vqcodec.errors import ModelError
 from vqcodec.nn.model import Network
 from vqcodec.train import data as train_data
 from vqcodec.train.grow import grow
-from vqcodec.train.importance import Seen, balanced, spread, strongest
+from vqcodec.train.importance import ActivationStats, balanced, spread, strongest
 from vqcodec.train.shrink import shrink
 
 FIDELITY = 1.8
@@ -86,6 +86,26 @@ def test_blocks_that_do_harm_are_left_out(trained, crops):
         assert torch.equal(found.weight, expected.weight)
 
 
+def test_an_encoder_can_be_larger_than_the_decoder_and_become_as_small_again(trained, crops):
+    """Grown it begins with the same latents; shrunk it loses the blocks that did nothing."""
+    sizes = {"encoder_fine_blocks": 2, "encoder_coarse_blocks": 3}
+    grown, again = Network(resized(trained.config, **sizes)), Network(trained.config)
+    grow(grown, trained, crops)
+    shrink(again, grown, crops, FIDELITY)
+    torch.manual_seed(1)
+    latents, _, pixels = passed(trained)
+    for network in (grown, again):
+        torch.manual_seed(1)
+        other, _, others = passed(network)
+        assert (other - latents).abs().mean() < 0.001 * latents.abs().mean()
+        assert (others - pixels).abs().mean() < 0.001
+
+    assert [len(grown.encoder.fine), len(grown.encoder.coarse)] == [2, 3]
+    assert [len(grown.decoder.fine), len(grown.decoder.coarse)] == [1, 1]
+    with pytest.raises(ModelError, match="expected at most"):
+        shrink(grown, trained, crops, FIDELITY)
+
+
 def test_a_shrunk_network_is_closer_than_the_larger_ones_first_channels(trained, crops):
     """Half the channels at 1/8, by what matters: in latents, and in pixels of the same latents."""
     small = resized(trained.config, fine_width=12)
@@ -110,6 +130,18 @@ def test_a_shrunk_network_is_closer_than_the_larger_ones_first_channels(trained,
     assert errors[0][1] < 0.7 * errors[1][1]
 
 
+def test_what_matters_to_eyes_is_not_what_matters_to_the_squared_error(trained, crops):
+    found = []
+    for distortion in ("mse", "eyes"):
+        crops.generator.manual_seed(0)
+        torch.manual_seed(0)
+        found.append(Network(resized(trained.config, fine_width=12)))
+        shrink(found[-1], trained, crops, FIDELITY, distortion)
+    a, b = (network.decoder.head.weight for network in found)
+
+    assert not torch.allclose(a, b, atol=1e-4)
+
+
 @pytest.mark.parametrize("sizes", [{"fine_width": 32}, {"coarse_blocks": 2}, {"lambda_max": 0.02}])
 def test_a_network_that_does_not_fit_is_refused(trained, crops, sizes):
     other = Network(resized(trained.config, **sizes))
@@ -121,14 +153,14 @@ def test_the_directions_that_are_both_used_and_felt_are_kept():
     """Of four directions one is loud but felt by nobody, one felt but silent."""
     loud, felt = torch.tensor([9.0, 0, 1, 1]), torch.tensor([0.0, 9, 1, 2])
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0))).Q.double()
-    seen = Seen(turn * loud @ turn.T, turn * felt @ turn.T)
+    seen = ActivationStats(turn * loud @ turn.T, turn * felt @ turn.T)
     cut = balanced([seen], 2)
     through = cut.read @ cut.write.T
 
     kept = turn[:, 2:].float()
     torch.testing.assert_close(through @ kept, kept, atol=1e-3, rtol=0)
     torch.testing.assert_close(cut.write.T @ cut.read, torch.eye(2), atol=1e-3, rtol=0)
-    assert strongest([Seen(loud.diag(), felt.diag())], 2).tolist() == [2, 3]
+    assert strongest([ActivationStats(loud.diag(), felt.diag())], 2).tolist() == [2, 3]
 
 
 def test_channels_that_go_are_predicted_from_those_that_stay():

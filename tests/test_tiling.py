@@ -1,5 +1,6 @@
 """Windows with halos give what the whole picture gives; crops and strips are parts of it."""
 
+import dataclasses
 import threading
 import time
 from functools import partial
@@ -90,6 +91,16 @@ def test_the_reach_is_exactly_the_receptive_field(monkeypatch, fine, coarse):
 
     assert touched(latents.isnan().any(1)[0]) == reach(config)
     assert touched(painted) == reach(config)
+
+
+def test_the_reach_is_that_of_encoder_or_decoder_whichever_sees_further():
+    equal = TransformConfig(fine_blocks=3, coarse_blocks=5)
+    found = [
+        reach(dataclasses.replace(equal, encoder_fine_blocks=fine, encoder_coarse_blocks=coarse))
+        for fine, coarse in ((None, None), (None, 7), (5, None), (0, 6), (1, 1))
+    ]
+
+    assert found == [7, 9, 8, 7, 7]
 
 
 def test_latents_of_tiles_are_those_of_the_whole_picture(strong):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -13,21 +14,27 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import smooth_picture
+from conftest import random_network, smooth_picture
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, PassConfig, lattice
 from vqcodec.engine.torch.network import build
-from vqcodec.errors import InputError
+from vqcodec.errors import InputError, ModelError
+from vqcodec.nn.fixed import FixedConv
 from vqcodec.nn.model import Network
+from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.nn.rate_proxy import GaussianBits
 from vqcodec.train import data as train_data
+from vqcodec.train.export import export, export_realism
+from vqcodec.train.objective import Losses, Objective
 from vqcodec.train.presets import tiny
 from vqcodec.train.soap import Soap
+from vqcodec.zoo import weights
 
 pytest.importorskip("matplotlib")
 from vqcodec.train.dead_leaves import dead_leaves
 from vqcodec.train.grow import grow
-from vqcodec.train.loop import Trainer, spread_levels
+from vqcodec.train.loop import Trainer
+from vqcodec.train.realism_scene import FrozenModel
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +144,13 @@ def test_held_out_pictures_are_never_trained_on(pictures, tmp_path):
 
 
 def test_levels_of_a_batch_are_spread_over_the_range():
-    levels = spread_levels(8, 48, 0.6, torch.Generator().manual_seed(0))
+    levels = train_data.spread_levels(8, 48, 0.6, torch.Generator().manual_seed(0))
 
     assert sorted(level // 6 for level in levels.tolist()) == list(range(8))
 
 
 def test_low_levels_get_their_share_of_the_crops():
-    levels = spread_levels(1000, 50, 0.75, torch.Generator().manual_seed(0))
+    levels = train_data.spread_levels(1000, 50, 0.75, torch.Generator().manual_seed(0))
 
     assert int((levels < 30).sum()) == 750
     assert {int(levels.min()), int(levels.max())} == {0, 49}
@@ -191,6 +198,61 @@ def run_steps(trainer, count):
         trainer.step += 1
 
 
+def losses_of(distortion: str) -> tuple[Losses, Network]:
+    """Of a random network on one batch, with the same noise each time."""
+    network = random_network()
+    x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    torch.manual_seed(4)
+    objective = Objective(network, 1.8, True, distortion)
+    losses = objective(x, torch.tensor([0, 3, 7]))
+    losses.objective.backward()
+    return losses, network
+
+
+def test_the_objective_is_the_rate_and_lambda_times_the_distortion():
+    """Of levels weighed by one over the root of lambda; both distortions see both errors."""
+    (mse, network), (eyes, other) = losses_of("mse"), losses_of("eyes")
+    lambdas = network.lambdas[[0, 3, 7]]
+    weight = lambdas**-0.5 / (network.lambdas**-0.5).mean()
+    for losses, distortion in ((mse, mse.mse), (eyes, 0.5 * eyes.mse + 1000 * eyes.unlike)):
+        expected = (weight * (losses.proxy_bpp + lambdas * distortion)).mean()
+        assert torch.equal(losses.objective.detach(), expected)
+        assert torch.equal(losses.cost, losses.bpp + lambdas * distortion)
+
+    assert torch.equal(mse.mse, eyes.mse)
+    assert torch.equal(mse.unlike, eyes.unlike)
+    assert bool((mse.unlike > 0).all())
+    a, b = network.decoder.head.weight.grad, other.decoder.head.weight.grad
+    assert not torch.allclose(a, b)
+
+
+def test_a_model_says_what_it_was_trained_for(pictures, tmp_path):
+    """Whatever it started from; and a run that starts from it is of the same network."""
+    trainer = Trainer(config(distortion="eyes"), [pictures], tmp_path / "a", None)
+    trainer.save()
+    model = trainer.export(tmp_path / "model")
+    init = Network(model.config)
+    again = Trainer(config(model=model.config), [pictures], tmp_path / "b", init)
+
+    assert model.config.distortion == "eyes"
+    assert "valid_unlike" in trainer.log[-1]
+    assert again.network is init
+    assert again.export(tmp_path / "plain").config.distortion is None
+
+
+@pytest.mark.parametrize("distortion", ["mse", "eyes"])
+def test_the_cost_of_validation_is_that_of_the_distortion(pictures, tmp_path, distortion):
+    trainer = Trainer(config(distortion=distortion), [pictures], tmp_path, None)
+    trainer.validation.x = trainer.validation.degraded = trainer.validation.x[:1]
+    row = trainer.validation.measure(trainer.averaged())
+    lambdas = trainer.network.lambdas[trainer.validation.levels].tolist()
+    for number, weight in enumerate(lambdas):
+        mse, unlike = 255**2 / 10 ** (row["valid_psnr"][number] / 10), row["valid_unlike"][number]
+        error = mse if distortion == "mse" else 0.5 * mse + 1000 * unlike
+        expected = row["valid_bpp"][number] + weight * error
+        assert row["valid_costs"][number] == pytest.approx(expected, rel=1e-4)
+
+
 def test_training_lowers_the_cost(pictures, tmp_path):
     trainer = Trainer(config(), [pictures], tmp_path, None)
     before = trainer.validation.measure(trainer.averaged())["valid_cost"]
@@ -218,6 +280,35 @@ def test_a_resumed_run_goes_on_exactly_where_it_was(pictures, tmp_path):
         assert torch.equal(a, b)
 
 
+def modes_below(folder: Path) -> set[int]:
+    """The permissions of all files in a folder and those below it."""
+    return {path.stat().st_mode for path in folder.rglob("*") if path.is_file()}
+
+
+def default_modes(folder: Path) -> set[int]:
+    """The permissions that the process gives to new files."""
+    (folder / "plain").touch()
+    return {(folder / "plain").stat().st_mode}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_the_files_of_a_model_are_readable_by_whom_the_umask_lets(model_folder, tmp_path):
+    frozen = FrozenModel(weights.load_folder(model_folder).network, torch.Generator())
+    tensors = frozen.grained_decoder().state_dict()
+    for mask in (0o022, 0o027, 0o077):
+        before = os.umask(mask)
+        try:
+            network = random_network()
+            plain = tmp_path / f"plain{mask}"
+            export(network, gaussian_probabilities(network.config.quantizer), plain)
+            export_realism(model_folder, tensors, tmp_path / f"realism{mask}")
+        finally:
+            os.umask(before)
+        for name, count in ((f"plain{mask}", 4), (f"realism{mask}", 5)):
+            assert len(list((tmp_path / name).iterdir())) == count
+            assert {mode & 0o777 for mode in modes_below(tmp_path / name)} == {0o666 & ~mask}
+
+
 def test_a_run_leaves_a_log_curves_and_a_model_that_codes(pictures, tmp_path):
     trainer = Trainer(config(0.03, save_minutes=0.01), [pictures], tmp_path, None)
     trainer.run()
@@ -227,9 +318,35 @@ def test_a_run_leaves_a_log_curves_and_a_model_that_codes(pictures, tmp_path):
 
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert any("valid_cost" in row for row in rows)
+    assert modes_below(tmp_path) == default_modes(tmp_path)
     assert (tmp_path / "curves.png").stat().st_size > 1000
     words = codec.encode_indices(rgb, 50).indices
     assert np.array_equal(codec.read_indices(codec.encode(rgb, 50)).indices, words)
+
+
+def test_a_prior_at_its_bound_is_exported_as_it_was_trained(pictures, tmp_path):
+    """Every row's sum of weights is driven to its bound, where rounding can lift it above."""
+    trainer = Trainer(config(), [pictures], tmp_path, None)
+    layers = [m for m in trainer.network.prior.modules() if isinstance(m, FixedConv)]
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight[:, 0] += 96.0
+    run_steps(trainer, 1)
+    trainer.ema = {k: p.detach().clone() for k, p in trainer.network.named_parameters()}
+    model = trainer.export(tmp_path / "model")
+
+    loaded = [m for m in model.network.prior.modules() if isinstance(m, FixedConv)]
+    for layer, other in zip(layers, loaded, strict=True):
+        assert torch.equal(layer.fixed_weight(), other.weight)
+
+
+def test_a_network_that_cannot_be_exported_is_told_at_the_first_save(pictures, tmp_path):
+    trainer = Trainer(config(), [pictures], tmp_path, None)
+    trainer.ema["codebooks.scalar_words"] += 2.0**17
+
+    with pytest.raises(ModelError, match="limit 65536"):
+        trainer.save()
+    assert (tmp_path / "checkpoint.pt").is_file()
 
 
 def test_training_goes_on_from_an_exported_model(pictures, tmp_path, codec):
@@ -323,7 +440,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from test_train import config
 from vqcodec.train.loop import Trainer
-import vqcodec.train.loop as loop
+from vqcodec.train.runner import finish_processes
 
 run = config(fidelity=2.0, half_turn=False)
 trainer = Trainer(run, [Path(sys.argv[2])], Path(sys.argv[3]), None)
@@ -339,7 +456,7 @@ for _ in range(3):
     trainer.step += 1
 if trainer.rank == 0:
     torch.save([p.detach() for p in trainer.network.parameters()], sys.argv[4])
-loop.finish_processes()
+finish_processes()
 """
 
 

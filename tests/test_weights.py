@@ -1,15 +1,22 @@
 """Model folders: what is written is what is read, and what is not right is refused."""
 
+import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file, save_file
 
 from vqcodec.config import ModelConfig
+from vqcodec.engine.onnx.networks import analysis
 from vqcodec.errors import ModelError, UnknownModelError
 from vqcodec.nn.fixed import FixedConv
+from vqcodec.nn.model import Network
+from vqcodec.nn.quantizer import gaussian_probabilities
+from vqcodec.train.export import export
 from vqcodec.zoo import shipped, weights
 
 
@@ -29,6 +36,42 @@ def test_config_round_trips_as_canonical_json(codec):
 
     assert ModelConfig.from_json(text) == codec.model.config
     assert ModelConfig.from_json(text).to_json() == text
+
+
+def test_a_config_says_what_was_kept_low_unless_it_was_the_squared_error(codec):
+    config = dataclasses.replace(codec.model.config, distortion="eyes")
+
+    assert json.loads(config.to_json())["distortion"] == "eyes"
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert "distortion" not in json.loads(codec.model.config.to_json())
+    for other in ("mse", "ears", 3):  # the squared error has one form: none
+        with pytest.raises(ModelError, match="expected distortion"):
+            dataclasses.replace(config, distortion=other)
+
+
+def test_an_encoder_can_have_other_blocks_than_the_decoder(codec, tmp_path, picture):
+    """In the config and the files of its model, and in both engines."""
+    sizes = {"encoder_fine_blocks": 2, "encoder_coarse_blocks": 0}
+    transform = dataclasses.replace(codec.model.config.transform, **sizes)
+    torch.manual_seed(0)
+    network = Network(dataclasses.replace(codec.model.config, transform=transform))
+    export(network, gaussian_probabilities(network.config.quantizer), tmp_path)
+    model = weights.load_folder(tmp_path)
+
+    assert (tmp_path / "config.json").read_text() == model.config.to_json() + "\n"
+    assert model.config.transform.encoder_blocks == (2, 0)
+    assert [len(model.network.encoder.fine), len(model.network.encoder.coarse)] == [2, 0]
+    assert [len(model.network.decoder.fine), len(model.network.decoder.coarse)] == [1, 1]
+
+    onnxruntime = pytest.importorskip("onnxruntime")
+    tensors = load_numpy(tmp_path / "encoder.safetensors")
+    tensors |= load_numpy(tmp_path / "decoder.safetensors")
+    graph = onnxruntime.InferenceSession(analysis(model.config.transform, tensors))
+    x = torch.from_numpy(picture).float() / 255
+    with torch.no_grad():
+        expected = model.network.analyse(x.permute(2, 0, 1)[None], torch.tensor([3]))
+    (y,) = graph.run(None, {"pixels": x.numpy(), "level": np.array([3])})
+    torch.testing.assert_close(torch.from_numpy(y), expected[0].permute(1, 2, 0), atol=1e-3, rtol=0)
 
 
 def test_config_with_an_unknown_key_is_refused(codec):
@@ -52,8 +95,22 @@ def test_a_prior_that_could_overflow_is_refused(folder):
     name = "prior.passes.1.blocks.0.expand.weight"
     edit(folder / "prior.safetensors", name, lambda t: torch.full_like(t, 3000))
 
-    with pytest.raises(ModelError, match="exceed their bound"):
+    with pytest.raises(ModelError, match="overflows: sums up to"):
         weights.load_folder(folder)
+
+
+@pytest.mark.parametrize("entry", shipped.entries(), ids=lambda entry: entry.name)
+def test_a_shipped_model_loads_with_the_integers_of_its_file(entry):
+    """Its hash and its id are right, and rows that training would scale down stay as they are."""
+    model = weights.load_shipped(entry.name)
+    stored = load_file(shipped.folder_of(entry.name) / "prior.safetensors")
+    layers = dict(model.network.named_modules())
+
+    assert model.id == entry.id
+    for name, conv in layers.items():
+        if isinstance(conv, FixedConv):
+            assert conv.frozen
+            assert torch.equal((conv.weight * 2**8).long(), stored[f"{name}.weight"].long())
 
 
 @pytest.mark.parametrize("name", ["expand.bias", "level.knots"])
@@ -61,7 +118,7 @@ def test_an_overflowing_bias_is_refused(folder, name):
     name = f"prior.passes.1.blocks.0.{name}"
     edit(folder / "prior.safetensors", name, lambda t: t.int() + 2**23)
 
-    with pytest.raises(ModelError, match="exceed their bound"):
+    with pytest.raises(ModelError, match="a bias exceeds its bound"):
         weights.load_folder(folder)
 
 
@@ -113,4 +170,4 @@ def test_integers_of_the_prior_survive_the_round_trip(codec, folder):
     convs = {name: m for name, m in layers.items() if isinstance(m, FixedConv)}
     assert convs
     for name, conv in convs.items():
-        assert torch.equal((conv.fixed_weight() * 2**8).long(), stored[f"{name}.weight"].long())
+        assert torch.equal((conv.weight * 2**8).long(), stored[f"{name}.weight"].long())

@@ -23,6 +23,10 @@ PRECISION = 24  # bits of a probability in the coder; part of the file format
 ALL_POSITIONS = 0xFFFF
 SIGMA_MAX = 100  # of a task's noise
 FACTORS = 2, 4  # of a task's enlargement
+DISTORTIONS = "mse", "eyes"  # the squared error; that and structural similarity
+# Fields that are left out where there is none, as in models that are older than they are.
+NEWER = "task", "distortion"
+NEWER_TRANSFORM = "encoder_fine_blocks", "encoder_coarse_blocks"
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,26 @@ class TransformConfig:
     knots: int = 7  # per-level vectors are interpolated between this many in training
     lambda_min: float = 0.0005  # of level 0; the loss is bits/pixel + lambda * MSE in 255 units
     lambda_max: float = 0.17  # of level L - 1; between them geometric
+    encoder_fine_blocks: int | None = None  # at 1/8 in the encoder; none: as many as the decoder's
+    encoder_coarse_blocks: int | None = None  # and at 1/16
 
     def __post_init__(self):
         if not 2 <= self.knots <= self.levels <= 64:
             raise ModelError(f"expected 2 <= knots <= levels <= 64, found {self}")
+
+    @property
+    def decoder_blocks(self) -> tuple[int, int]:
+        """At 1/8 and at 1/16."""
+        return self.fine_blocks, self.coarse_blocks
+
+    @property
+    def encoder_blocks(self) -> tuple[int, int]:
+        """At 1/8 and at 1/16."""
+        fine, coarse = self.encoder_fine_blocks, self.encoder_coarse_blocks
+        return (
+            self.fine_blocks if fine is None else fine,
+            self.coarse_blocks if coarse is None else coarse,
+        )
 
     def lambdas(self) -> list[float]:
         """The weight of the squared error at each level."""
@@ -136,8 +156,11 @@ class ModelConfig:
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     task: TaskConfig | None = None  # none: to code pictures as they are
+    distortion: str | None = None  # of DISTORTIONS, what training kept low; none: mse
 
     def __post_init__(self):
+        if self.distortion not in (None, *DISTORTIONS[1:]):
+            raise ModelError(f"expected distortion {DISTORTIONS[1:]}, found {self.distortion!r}")
         coded = [[0] * 16 for _ in range(self.transform.latents)]
         for item in self.prior.passes:
             for channel in range(item.start, min(item.stop, self.transform.latents + 1)):
@@ -167,8 +190,10 @@ class ModelConfig:
         for item in fields["prior"]["passes"]:
             if not item["min_level"]:  # as models have it that are older than the field
                 del item["min_level"]
-        if self.task is None:
-            del fields["task"]
+        for part, names in ((fields, NEWER), (fields["transform"], NEWER_TRANSFORM)):
+            for name in names:
+                if part[name] is None:
+                    del part[name]
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -184,6 +209,7 @@ class ModelConfig:
                 quantizer=QuantizerConfig(**fields["quantizer"]),
                 prior=PriorConfig(**{**prior, "passes": passes}),
                 task=TaskConfig(**fields["task"]) if "task" in fields else None,
+                distortion=fields.get("distortion"),
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise ModelError(f"model config is not what this version reads: {exc}") from exc

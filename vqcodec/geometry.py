@@ -64,8 +64,10 @@ def check_crop(crop: tuple[int, int, int, int], width: int, height: int) -> None
 
 def reach(config: TransformConfig) -> int:
     """How many latents away, in each direction, the pixels at a latent matter to it, and it to
-    pixels: the 3x3 convolutions at 1/16, and those at 1/8 at half a latent each."""
-    return config.coarse_blocks + -(-config.fine_blocks // 2)
+    pixels: the 3x3 convolutions at 1/16, and those at 1/8 at half a latent each; of encoder or
+    decoder, whichever sees further."""
+    both = config.encoder_blocks, config.decoder_blocks
+    return max(coarse + -(-fine // 2) for fine, coarse in both)
 
 
 def grid_of(width: int, height: int) -> Rectangle:

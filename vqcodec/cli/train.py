@@ -1,16 +1,14 @@
 """`vqcodec train`: a thin wrapper of the training loop."""
 
 import dataclasses
-import signal
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..config import FACTORS, SIGMA_MAX, ModelConfig, TaskConfig
-from ..errors import InputError, ModelError, OutputError, VqcodecError
+from ..config import DISTORTIONS, FACTORS, SIGMA_MAX, ModelConfig, TaskConfig
+from ..errors import InputError, OutputError, VqcodecError
 from . import options
 from .console import say
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from ..train.presets import TrainConfig
     from ..train.realism import RealismTrainer
 
-CHECKPOINT = "checkpoint.pt"
 STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells have it
 
 
@@ -62,6 +59,12 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
     help="With --stage realism: weights of SqueezeNet 1.1, VGG16 or AlexNet, for LPIPS.",
 )
 @click.option(
+    "--distortion",
+    type=click.Choice(DISTORTIONS),
+    help="mse: the squared error; eyes: that and structural similarity, for what looks alike at"
+    " lower PSNR.  [default: what the --init model was trained for, else mse]",
+)
+@click.option(
     "--task",
     type=click.Choice(["denoise", "superres"]),
     help="Train a model for vqcodec restore: it sees degraded crops and paints the clean ones.",
@@ -88,6 +91,7 @@ def train(
     resize: bool,
     stage: str,
     perceptual: str | None,
+    distortion: str | None,
     task: str | None,
     sigma: float | None,
     factor: str | None,
@@ -105,6 +109,7 @@ def train(
       vqcodec train --data photos/ --out runs/b --init base --minutes 60
       vqcodec train --data photos/ --out runs/b --resume --minutes 60
       vqcodec train --data photos/ --out runs/e --init base --preset fast --resize
+      vqcodec train --data photos/ --out runs/f --init base --distortion eyes --minutes 60
       vqcodec train --data photos/ --out runs/d --preset small --task denoise --sigma 25
       torchrun --nproc-per-node 2 -m vqcodec train --data photos/ --out runs/c
       vqcodec train --data photos/ --out runs/d --stage realism --init base --perceptual lpips.pth
@@ -113,20 +118,22 @@ def train(
     if init is not None:
         options.check_model(init)
     chosen = _task(task, sigma, factor)
-    if chosen is not None and (resume or stage == "realism"):
-        raise click.UsageError("--task starts a run of --stage codec, and --resume keeps its task")
+    for option, value in (("task", chosen), ("distortion", distortion)):
+        if value is not None and (resume or stage == "realism"):
+            raise click.UsageError(
+                f"--{option} starts a run of --stage codec, and --resume keeps its {option}"
+            )
     folder = Path(export) if export else Path(out) / "model"
     _check_paths(data, folder, may_exist=export is None)
-    from ..train.loop import finish_processes
+    from ..train.runner import finish_processes
 
     sources = [Path(path) for path in data]
     if stage == "realism":
         trainer = _realism_trainer(preset, minutes, sources, Path(out), init, perceptual, resume)
     else:
         config = _config(preset, minutes, chosen)
-        trainer = _trainer(config, sources, Path(out), init, resize, resume)
-    with _stopping_on_interrupt(trainer):
-        trainer.run()
+        trainer = _trainer(config, distortion, sources, Path(out), init, resize, resume)
+    trainer.run()
     finish_processes()
     if trainer.stopping:
         if trainer.rank == 0:
@@ -187,17 +194,30 @@ def _config(preset: str, minutes: float | None, task: TaskConfig | None) -> "Tra
 
 
 def _trainer(
-    config: "TrainConfig", data: list[Path], out: Path, init: str | None, resize: bool, resume: bool
+    config: "TrainConfig",
+    distortion: str | None,
+    data: list[Path],
+    out: Path,
+    init: str | None,
+    resize: bool,
+    resume: bool,
 ) -> "Trainer":
     from ..train.loop import Trainer
+    from ..train.runner import CHECKPOINT, read_checkpoint
 
-    network = None if init is None else _initial_network(init)
+    network, before = None, None  # before: the config of the model that goes on
+    if init is not None:
+        network = _initial_network(init)
+        before = network.config
     if network is not None and not resize:
         task = config.model.task or network.config.task
         network.config = dataclasses.replace(network.config, task=task)
         config = dataclasses.replace(config, model=network.config)
     if resume:
-        config = dataclasses.replace(config, model=_checkpoint_model(out / CHECKPOINT))
+        before = ModelConfig.from_json(read_checkpoint(out / CHECKPOINT, "codec")["model"])
+        config = dataclasses.replace(config, model=before)
+    distortion = distortion or (before and before.distortion) or config.distortion
+    config = dataclasses.replace(config, distortion=distortion)
     trainer = Trainer(config, data, out, network)
     if resume:
         trainer.resume(out / CHECKPOINT)
@@ -215,6 +235,7 @@ def _realism_trainer(
 ) -> "RealismTrainer":
     from ..train.presets import REALISM_PRESETS
     from ..train.realism import RealismTrainer
+    from ..train.runner import CHECKPOINT
     from ..zoo import shipped
 
     config = REALISM_PRESETS[preset]
@@ -239,34 +260,3 @@ def _initial_network(model: str) -> "Network":
     network.prior.freeze(False)
     network.codebooks.freeze(False)
     return network.train().requires_grad_(True)
-
-
-def _checkpoint_model(path: Path) -> ModelConfig:
-    """The config of the network that a checkpoint holds. Raises InputError, ModelError."""
-    import torch
-
-    if not path.is_file():
-        raise InputError(f"there is no {path} to resume from")
-    try:
-        return ModelConfig.from_json(torch.load(path, "cpu", weights_only=True)["model"])
-    except OSError as exc:
-        raise InputError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except ModelError:
-        raise
-    except Exception as exc:  # whatever torch.load meets in a damaged file
-        raise ModelError(f"{path} is not a checkpoint of this program") from exc
-
-
-@contextmanager
-def _stopping_on_interrupt(trainer: "Trainer"):
-    """Let the first Ctrl-C end the run after its step; the second one kills it."""
-
-    def stop(number: int, frame: object) -> None:
-        trainer.stopping = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,1 +1,2 @@
-"""The networks: tensors in, tensors out. No files, no bytes, no losses."""
+"""The networks, and what stands in for rate and distance where a gradient is needed: tensors in,
+tensors out. No files, no bytes, no training."""

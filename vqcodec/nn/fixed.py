@@ -36,6 +36,30 @@ def round_to(x: Tensor, bits: int) -> Tensor:
     return RoundTo.apply(x, bits)
 
 
+class BoundedRows(torch.autograd.Function):
+    """Scale rows whose sum of |weight| is above `limit` down to it, and round to multiples of
+    2**-bits: halves up, or toward zero in a row that this lifts above `limit` again.
+
+    So the result keeps the bound, and is what the function makes of it once more. The gradient
+    is that of the scale alone. No step depends on values, so that a CUDA graph can hold it.
+    """
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, limit: float, bits: int) -> Tensor:
+        total = weight.abs().sum((1, 2, 3), keepdim=True)
+        scale = limit / total.clamp_(min=limit)
+        ctx.save_for_backward(scale)
+        units = (weight * scale).mul_(2.0**bits)
+        rounded = (units + 0.5).floor_()
+        above = rounded.abs().sum((1, 2, 3), keepdim=True) > limit * 2.0**bits
+        return torch.where(above, units.trunc_(), rounded).mul_(2.0**-bits)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (scale,) = ctx.saved_tensors
+        return grad * scale, None, None
+
+
 class RoundClip(torch.autograd.Function):
     """Round half up to an integer and clip; the gradient passes where nothing was clipped."""
 
@@ -86,15 +110,9 @@ class FixedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs, dtype=torch.float32))
 
     def fixed_weight(self) -> Tensor:
+        """The weights that the forward pass makes of the trained ones."""
         limit = WEIGHT_SUM / self.input_max * 2.0**-WEIGHT_BITS
-        total = self.weight.detach().abs().sum((1, 2, 3), keepdim=True)
-        return round_to(self.weight * (limit / total.clamp(min=limit)), WEIGHT_BITS)
-
-    def is_fixed(self) -> bool:
-        """Whether weight and bias are what the forward pass makes of them."""
-        return torch.equal(self.weight, self.fixed_weight()) and torch.equal(
-            self.bias, bias_grid(self.bias)
-        )
+        return BoundedRows.apply(self.weight, limit, WEIGHT_BITS)
 
     def freeze(self, frozen: bool, level: LevelVector | None = None) -> None:
         """Take weight, bias and level vector for what they are: those of an exported model are
@@ -107,13 +125,16 @@ class FixedConv(nn.Module):
         self, x: Tensor, level: LevelVector | None = None, levels: Tensor | None = None
     ) -> Tensor:
         """Integers -> sums: integers / 2**8. level: further biases, of each item's of `levels`."""
-        weight = self.weight if self.frozen else self.fixed_weight()
+        weight = self._weight()
         bias, more = self._biases(level, levels)
         if not self.padding:
             out = point_conv(x, weight, bias)
         else:
             out = F.conv2d(x, weight, bias, 1, self.padding, self.dilation, self.groups)
         return out if more is None else out + as_map(more)
+
+    def _weight(self) -> Tensor:
+        return self.weight if self.frozen else self.fixed_weight()
 
     def _biases(
         self, level: LevelVector | None, levels: Tensor | None
@@ -146,7 +167,7 @@ class FixedConv(nn.Module):
     def bound(self) -> int:
         """The largest |sum| that any input in range can give, in units of 2**-8, biases
         of the level (at most 2 * BIAS_MAX) left out."""
-        rows = (self.fixed_weight().double() * 2**WEIGHT_BITS).abs().sum((1, 2, 3))
+        rows = (self._weight().double() * 2**WEIGHT_BITS).abs().sum((1, 2, 3))
         return int(rows.max()) * self.input_max + BIAS_MAX
 
 

@@ -112,10 +112,11 @@ class Encoder(nn.Module):
     def __init__(self, config: TransformConfig):
         super().__init__()
         fine, coarse = config.fine_width, config.coarse_width
+        fine_blocks, coarse_blocks = config.encoder_blocks
         self.stem = PointConv(3 * 64, fine, side_in=FINE)
-        self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
+        self.fine = nn.Sequential(*(Residual(fine) for _ in range(fine_blocks)))
         self.down = nn.Conv2d(fine, coarse, 2, stride=2, dtype=torch.float32)
-        self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(config.coarse_blocks)))
+        self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(coarse_blocks)))
         self.head = PointConv(coarse, config.latents)
         self.fine_level = LevelVector(fine, config.levels, config.knots)
         self.coarse_level = LevelVector(coarse, config.levels, config.knots)

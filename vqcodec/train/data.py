@@ -1,4 +1,4 @@
-"""Pictures of folders and tar shards -> random crops, on any device.
+"""Pictures of folders and tar shards -> random crops and their levels, on any device.
 
 All pictures are decoded once into one flat file of uint8 RGB in the output folder; crops are
 gathered from it by index, on the CPU from the page cache that all processes share, on a GPU
@@ -30,6 +30,7 @@ COLOURFUL = 0.2  # of the crops get up to twice their saturation
 REDUCED = 3.0  # times, at most, that crops are reduced
 COMMON_SIDE = 500  # pixels: pictures that have as many a side are a good sample of all
 DRAWN = 0.125  # of the crops are drawn
+LOW = 0.6  # of the levels are low ones: below about 0.7 bits a pixel on photographs
 
 
 class Source(NamedTuple):
@@ -134,6 +135,15 @@ class Crops:
         index = offset[:, None, None] + y[:, :, None] * width[:, None, None] + x[:, None, :]
         pixels = self.flat[index.to(self.flat.device)]
         return pixels.permute(0, 3, 1, 2).float() / 255
+
+
+def spread_levels(count: int, levels: int, low_share: float, generator: torch.Generator) -> Tensor:
+    """int64 [count]: levels spread evenly, but the lower LOW of them get `low_share`."""
+    place = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
+    place = place / count
+    low = place / low_share * LOW
+    high = LOW + (place - low_share) / (1 - low_share) * (1 - LOW)
+    return (torch.where(place < low_share, low, high) * levels).long()
 
 
 def block_statistics(crops: Crops, mean: float, rounds: int = 60) -> tuple[Tensor, Tensor]:

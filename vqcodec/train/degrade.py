@@ -38,14 +38,14 @@ def best_linear(
     blocks [768, 768]. Rows are ordered as `pixel_unshuffle(x, 16)` orders channels.
     """
     size = 3 * STRIDE * STRIDE
-    seen, cross, count = torch.zeros(size, size, dtype=torch.float64), 0, 0
+    covariance, cross, count = torch.zeros(size, size, dtype=torch.float64), 0, 0
     for _ in range(rounds):
         clean = crops.varied(16, 128).cpu()
         a, b = (_blocks(x, mean) for x in (degrade(clean, task, generator), clean))
-        seen, cross, count = seen + a.T @ a, cross + a.T @ b, count + len(a)
-    seen = seen / count
-    solved = torch.linalg.solve(seen + RIDGE * torch.eye(size).double(), cross / count)
-    return solved.float(), seen.float()
+        covariance, cross, count = covariance + a.T @ a, cross + a.T @ b, count + len(a)
+    covariance = covariance / count
+    solved = torch.linalg.solve(covariance + RIDGE * torch.eye(size).double(), cross / count)
+    return solved.float(), covariance.float()
 
 
 def _blocks(x: Tensor, mean: float) -> Tensor:

@@ -52,17 +52,17 @@ class Discriminator(nn.Module):
         self.head = nn.Conv2d(third, 1, 1)
 
     def forward(self, x: Tensor, latents: Tensor, features: list[Tensor]) -> Judgement:
-        h, own = torch.cat([2 * x - 1, DETAIL * (x - _mean(x))], 1), []
+        h, maps = torch.cat([2 * x - 1, DETAIL * (x - _mean(x))], 1), []
         for layer in self.trunk:
             h = layer(h)
-            own.append(h)
+            maps.append(h)
         grid = h.shape[2:]
         given = [self.condition(latents)]
         for layer, feature in zip(self.sides, features, strict=True):
             given.append(layer(_unit_power(feature)))
         h = torch.cat([h, *(F.interpolate(g, grid, mode=_mode(g, grid)) for g in given)], 1)
         h = self.last(self.fuse(h))
-        return Judgement(self.head(h).float(), [*own, h])
+        return Judgement(self.head(h).float(), [*maps, h])
 
 
 def _mean(x: Tensor) -> Tensor:

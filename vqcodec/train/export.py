@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..config import ModelConfig
 from ..entropy.freqs import from_probabilities
 from ..errors import ModelError
+from ..image.atomic_write import write_atomically
 from ..nn.blocks import LevelVector
 from ..nn.fixed import FixedConv, bias_grid
 from ..nn.model import Network
@@ -48,8 +49,11 @@ def to_integers(name: str, tensor: Tensor) -> Tensor:
     return scaled.to(torch.int16 if small else torch.int32).contiguous()
 
 
-def split(network: Network, probabilities: list[Tensor]) -> tuple[ModelConfig, dict]:
-    """Tensors of the three files of a model."""
+def split(
+    network: Network, probabilities: list[Tensor]
+) -> tuple[ModelConfig, dict[str, dict[str, Tensor]]]:
+    """Config and tensors of the three files of a model. Raises ModelError if the loader would
+    refuse them."""
     config, state = dense_levels(network)
     levels = torch.arange(config.transform.levels)
     gains = network.gains
@@ -68,17 +72,15 @@ def split(network: Network, probabilities: list[Tensor]) -> tuple[ModelConfig, d
         torch.from_numpy(from_probabilities(p.numpy()).astype("int32")) for p in probabilities
     ]
     parts["prior"]["freqs"] = torch.cat(counts)
+    assemble(config, {part: _arrays(tensors) for part, tensors in parts.items()})
     return config, parts
 
 
 def export(network: Network, probabilities: list[Tensor], folder: Path) -> Model:
-    """Write a model folder. Raises ModelError if the prior is not exact."""
+    """Write a model folder. Raises ModelError if the loader would refuse it."""
     config, parts = split(network.cpu(), probabilities)
-    assemble(config, {part: _arrays(tensors) for part, tensors in parts.items()})
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(config.to_json() + "\n", "utf-8")
-    for part, tensors in parts.items():
-        save_file(tensors, folder / f"{part}.safetensors")
+    files = {f"{part}.safetensors": save(tensors) for part, tensors in parts.items()}
+    _write(folder, {"config.json": config.to_json().encode() + b"\n"} | files)
     return load_folder(folder)
 
 
@@ -88,13 +90,20 @@ def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 def export_realism(source: Path, decoder: dict[str, Tensor], folder: Path) -> Model:
     """Write a copy of the model in `source` with a realism decoder, the tensors of a `Decoder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in ("config.json", *(f"{part}.safetensors" for part in PARTS)):
-        (folder / file).write_bytes((source / file).read_bytes())
+    names = ("config.json", *(f"{part}.safetensors" for part in PARTS))
+    files = {name: (source / name).read_bytes() for name in names}
     tensors = {f"decoder.{k}": t.cpu().contiguous() for k, t in decoder.items()}
     tensors = {k: t.half() if t.ndim > 1 else t for k, t in tensors.items()}
-    save_file(tensors, folder / "realism.safetensors")
+    _write(folder, files | {f"{REALISM}.safetensors": save(tensors)})
     return load_folder(folder)
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write the files of a model, each whole or not at all. They are readable by whom the umask
+    lets; those of safetensors' `save_file` would be by their owner alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_atomically(folder / name, data, overwrite=True)
 
 
 def index_entry(folder: Path, model: Model) -> dict:

@@ -15,7 +15,7 @@ from .objective import Objective
 RIDGE = 1e-7  # of the mean variance
 
 
-class Seen(NamedTuple):
+class ActivationStats(NamedTuple):
     """Of what a layer reads: float64 [C, C], sums of x x^T and of the same of its gradient."""
 
     values: Tensor
@@ -30,7 +30,9 @@ class Cut(NamedTuple):
     write: Tensor
 
 
-def observe(objective: Objective, batches: list[tuple[Tensor, Tensor]]) -> dict[str, Seen]:
+def observe(
+    objective: Objective, batches: list[tuple[Tensor, Tensor]]
+) -> dict[str, ActivationStats]:
     """What each matrix of the network reads, by the name of its layer; pixels are left out.
 
     batches: as `Objective` takes them.
@@ -60,7 +62,7 @@ def observe(objective: Objective, batches: list[tuple[Tensor, Tensor]]) -> dict[
         network.zero_grad()
     for hook in hooks:
         hook.remove()
-    return {name: Seen(gram, slopes[name]) for name, gram in values.items()}
+    return {name: ActivationStats(gram, slopes[name]) for name, gram in values.items()}
 
 
 @torch.no_grad()
@@ -72,7 +74,7 @@ def cost_without(objective: Objective, block: nn.Module, batch: tuple[Tensor, Te
     return cost
 
 
-def balanced(readers: list[Seen], count: int) -> Cut:
+def balanced(readers: list[ActivationStats], count: int) -> Cut:
     """The `count` directions of a stream that move the loss most, of all that read it."""
     values, slopes = (_root(sum(grams)) for grams in zip(*readers, strict=True))
     left, strength, right = torch.linalg.svd(slopes.T @ values)
@@ -93,7 +95,7 @@ def _ridged(gram: Tensor) -> Tensor:
     return gram + torch.diag(ridge.expand(len(gram)))
 
 
-def strongest(readers: list[Seen], count: int) -> Tensor:
+def strongest(readers: list[ActivationStats], count: int) -> Tensor:
     """int64 [count]: the channels with the largest product of variance and gradient's."""
     total = 0
     for values, slopes in readers:

@@ -1,22 +1,35 @@
-"""What training minimises: bits per pixel + lambda * squared error, and what it logs."""
+"""What training minimises: bits per pixel + lambda * distortion, and what it logs."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..nn.eye_distance import eye_distance
 from ..nn.model import Network, PassResult
 from ..nn.rate_proxy import GaussianBits, scale_bounds
+from .presets import EYES_MSE, EYES_UNLIKE
 
 
 class Losses(NamedTuple):
     objective: Tensor  # what is differentiated: levels weighed equally, rate by the noise proxy
-    cost: Tensor  # [B] bpp + lambda * MSE with the tables' bits of the hard assignment
+    cost: Tensor  # [B] bpp + lambda * distortion with the tables' bits of the hard assignment
     bpp: Tensor  # [B] hard
     proxy_bpp: Tensor  # [B]
     mse: Tensor  # [B] in 255 units
+    unlike: Tensor  # [B] `eye_distance`
     pass_bpp: Tensor  # [passes] mean over the batch, hard
     counts: Tensor  # [rows, K] times that each word was used
+
+
+class _Coded(NamedTuple):
+    """What the assignment gives. Bits are of whole crops."""
+
+    latents: Tensor  # [B, C, h, w] in steps
+    proxy_bits: Tensor  # [B], with a gradient
+    bits: Tensor  # [B] hard
+    pass_bits: Tensor  # [passes] mean over the batch, hard
+    counts: Tensor  # [rows, K]
 
 
 def count_words(result: PassResult, sizes: Tensor, counts: Tensor) -> None:
@@ -31,18 +44,49 @@ def count_words(result: PassResult, sizes: Tensor, counts: Tensor) -> None:
 class Objective(nn.Module):
     """Runs the network on a batch and returns `Losses`."""
 
-    def __init__(self, network: Network, fidelity: float, autocast: bool):
+    def __init__(self, network: Network, fidelity: float, autocast: bool, distortion: str = "mse"):
+        """fidelity, distortion: as of `TrainConfig`. autocast: transforms compute in bfloat16."""
         super().__init__()
         self.network, self.fidelity, self.autocast = network, fidelity, autocast
+        self.distortion = distortion
 
-    def forward(self, x: Tensor, levels: Tensor, seen: Tensor | None = None) -> Losses:
-        """x: what is to be painted; `seen`: what the encoder gets, if that is another picture."""
+    def forward(self, x: Tensor, levels: Tensor, degraded: Tensor | None = None) -> Losses:
+        """x: what is to be decoded, [B, 3, H, W] in 0..1. degraded: what the encoder gets, if that
+        is another picture."""
+        net = self.network
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+            y = net.analyse(x if degraded is None else degraded, levels)
+        coded = self._code(y, levels)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+            out = net.synthesise(coded.latents, levels)
+        mse = ((out - x) ** 2).mean((1, 2, 3)) * 255**2
+        if self.distortion == "eyes":
+            unlike = eye_distance(out, x)
+            distortion = EYES_MSE * mse + EYES_UNLIKE * unlike
+        else:  # known all the same, but no gradient goes through it
+            unlike, distortion = eye_distance(out.detach(), x), mse
+        area = x.shape[-1] * x.shape[-2]
+        lambdas = net.lambdas[levels]
+        # One over the typical cost of a level, so that each level counts alike.
+        weight = lambdas**-0.5 / (net.lambdas**-0.5).mean()
+        bpp = coded.bits.detach() / area
+        return Losses(
+            objective=(weight * (coded.proxy_bits / area + lambdas * distortion)).mean(),
+            cost=bpp + lambdas * distortion.detach(),
+            bpp=bpp,
+            proxy_bpp=coded.proxy_bits.detach() / area,
+            mse=mse.detach(),
+            unlike=unlike.detach(),
+            pass_bpp=coded.pass_bits / area,
+            counts=coded.counts,
+        )
+
+    def _code(self, y: Tensor, levels: Tensor) -> _Coded:
+        """Assign latents [B, C, h, w] to words and count their bits."""
         net = self.network
         low, high = scale_bounds(net.config.quantizer)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            y = net.analyse(x if seen is None else seen, levels)
-        proxy, hard = torch.zeros(len(x), device=x.device), torch.zeros(len(x), device=x.device)
-        pass_bits = torch.zeros(len(net.config.prior.passes), device=x.device)
+        proxy, hard = torch.zeros(len(y), device=y.device), torch.zeros(len(y), device=y.device)
+        pass_bits = torch.zeros(len(net.config.prior.passes), device=y.device)
         counts = torch.zeros_like(net.codebooks.bits)
         for result in net.quantise(y, levels, self.fidelity):
             step, chosen = result.step, result.chosen
@@ -53,24 +97,6 @@ class Objective(nn.Module):
             spent = net.codebooks.bits_of(chosen.index, chosen.row)
             spent = (spent * step.mask).sum((1, 2, 3))
             hard = hard.index_add(0, step.items, spent)
-            pass_bits[step.index] = spent.sum() / len(x)
+            pass_bits[step.index] = spent.sum() / len(y)
             count_words(result, net.codebooks.sizes, counts)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            out = net.synthesise(result.latents, levels)
-        mse = ((out - x) ** 2).mean((1, 2, 3)) * 255**2
-        area = x.shape[-1] * x.shape[-2]
-        lambdas = net.lambdas[levels]
-        # One over the typical cost of a level, so that each level counts alike.
-        weight = lambdas**-0.5 / (net.lambdas**-0.5).mean()
-        objective = (weight * (proxy / area + lambdas * mse)).mean()
-        bpp = hard.detach() / area
-        mse_now = mse.detach()
-        return Losses(
-            objective,
-            bpp + lambdas * mse_now,
-            bpp,
-            proxy.detach() / area,
-            mse_now,
-            pass_bits / area,
-            counts,
-        )
+        return _Coded(result.latents, proxy, hard, pass_bits, counts)

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field, replace
 
 from ..config import ModelConfig, PassConfig, PriorConfig, QuantizerConfig, TransformConfig, lattice
 
+# The distortion "eyes": weights of the squared error in 255 units and of `eye_distance`.
+EYES_MSE, EYES_UNLIKE = 0.5, 1000.0
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -20,6 +23,7 @@ class TrainConfig:
     refresh: int = 10  # steps between refreshes of SOAP's bases
     half_turn: bool = True  # SOAP turns gradients in bfloat16
     ema: float = 0.9995
+    distortion: str = "mse"  # one of config.DISTORTIONS: what the model is trained to keep low
     fidelity: float = 1.8  # weight of the error in the assignment; 1 is the plain optimum
     scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's
     low_share: float = 0.6  # of the crops are coded at the lower 60 % of the levels
@@ -41,8 +45,8 @@ class RealismConfig:
     aim: float = 0.8  # dB of PSNR that realism may cost; sets the strengths
     low_share: float = 0.85  # of the crops are coded at the lower 60 % of the levels
     ema: float = 0.998
-    watched: int = 16  # held-out crops that are measured every few minutes
-    watched_side: int = 256  # pixels
+    valid_crops: int = 16  # held-out ones that are measured every few minutes
+    valid_side: int = 256  # pixels
     save_minutes: float = 5.0
     seed: int = 0
 
@@ -121,6 +125,6 @@ PRESETS = {"base": base, "fast": fast, "small": small, "control": control, "tiny
 REALISM_PRESETS = {
     "base": RealismConfig(),
     "tiny": RealismConfig(
-        minutes=0.3, batch=2, crop=64, alone=10, watched=4, watched_side=64, save_minutes=0.2
+        minutes=0.3, batch=2, crop=64, alone=10, valid_crops=4, valid_side=64, save_minutes=0.2
     ),
 }

@@ -8,28 +8,20 @@ picture only so far from the least squared error, whatever the discriminator doe
 of each range of levels is set by what it costs: PSNR is to fall by `RealismConfig.aim`.
 """
 
-import json
-import os
-import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
 from ..engine.torch.network import build
-from ..nn.grain import grain
-from ..nn.transforms import Decoder
-from ..rate_control import FIDELITY
 from ..zoo.weights import Model, load_folder
-from .data import Crops
-from .discriminator import Discriminator
+from .data import Crops, spread_levels
+from .discriminator import Discriminator, Judgement
 from .export import export_realism
-from .loop import average_gradients, open_run, short, spread_levels
 from .perceptual import Perceptual
 from .presets import RealismConfig
 from .realism_loss import (
-    Scene,
     deception_loss,
     discriminator_loss,
     loss_of_psnr,
@@ -37,29 +29,24 @@ from .realism_loss import (
     squared_error,
     unit,
 )
-from .realism_validation import Watch
+from .realism_scene import FrozenModel, Scene
+from .realism_validation import RealismValidation
+from .runner import Runner
+from .weight_averages import start_averages, update_averages
 
-LOG_STEPS = 50
 RANGES = 6  # of levels, each with a strength of its own
 STRENGTHS = 0.05, 2.0  # least and most
 FOLLOW = 0.002  # how fast a strength follows, a step and dB
-GRAIN = 0.05  # standard deviation of the weights of grain, to start with
 PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
 # Of the pixels that a perceptual network sees: its strides and the decoder's have one period,
 # and without it the decoder learns a faint pattern of that period which the network likes.
 SHIFT = 8
 
 
-def grained(decoder: Decoder) -> Decoder:
-    """A trainable copy of a decoder that takes grain, and hardly hears it yet."""
-    copied = Decoder(decoder.config, grained=True)
-    copied.load_state_dict(decoder.state_dict(), strict=False)
-    torch.nn.init.normal_(copied.grain.weight, std=GRAIN)
-    return copied
+class RealismTrainer(Runner):
+    """A run of the realism stage."""
 
-
-class RealismTrainer:
-    """One process of a run of the realism stage."""
+    stage = "realism"
 
     def __init__(
         self,
@@ -73,30 +60,31 @@ class RealismTrainer:
 
         perceptual: weights for `Perceptual`; None takes the discriminator's features instead.
         """
-        self.config, self.out, self.source = config, out, source
-        self.network = network = build(load_folder(source))
-        self.rank, self.world, self.device = open_run(data, out)
+        network = build(load_folder(source))
+        super().__init__(config, data, out)
+        self.source = source
         seed = config.seed + self.rank
         self.crops = Crops(out / "cache", self.device, False, seed)
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(config.seed)
         layout = {"device": self.device, "memory_format": torch.channels_last}
-        network.to(**layout)
+        self.frozen = FrozenModel(network.to(**layout), self.generator)
         self.perceptual = Perceptual(perceptual, self.device) if perceptual else None
-        self.painter = grained(network.decoder).to(**layout).train()
+        self.decoder = self.frozen.grained_decoder().to(**layout).train()
         self.discriminator = Discriminator(
             network.config.transform.latents, self._feature_sizes()
         ).to(**layout)
-        self.adam = torch.optim.Adam(self.painter.parameters(), betas=(0.5, 0.99))
+        self.adam = torch.optim.Adam(self.decoder.parameters(), betas=(0.5, 0.99))
         rate = config.discriminator_rate
         self.adam_d = torch.optim.Adam(self.discriminator.parameters(), lr=rate, betas=(0.5, 0.99))
-        self.ema = {k: p.detach().clone() for k, p in self.painter.named_parameters()}
+        self.ema = start_averages(self.decoder)
         self.strength = torch.full((RANGES,), config.strength, device=self.device)
         self.fallen = torch.zeros(RANGES, device=self.device)  # dB, running means
-        self.step, self.elapsed, self.mark = 0, 0.0, time.monotonic()
-        self.log: list[dict] = []
-        self.stopping = False  # set from outside: `run` ends after the step
-        self.watch = Watch(self, Crops(out / "cache", self.device, True, 0))
+        held_out = Crops(out / "cache", self.device, True, 0)
+        sheet = out / "samples.png"
+        self.validation = RealismValidation(
+            self.frozen, self.decoder, held_out, config, self.perceptual, sheet
+        )
 
     def _feature_sizes(self) -> list[int]:
         if self.perceptual is None:
@@ -105,38 +93,11 @@ class RealismTrainer:
         with torch.no_grad():
             return [output.shape[1] for output in self.perceptual.outputs(blank)]
 
-    def progress(self) -> float:
-        return min(1.0, self.elapsed / (60 * self.config.minutes))
-
-    @torch.no_grad()
-    def scene(self, x: Tensor, levels: Tensor) -> Scene:
-        """What a file of these pixels holds, and how the fidelity decoder paints it."""
-        x = x.to(memory_format=torch.channels_last)
-        net = self.network
-        with torch.autocast(x.device.type, torch.bfloat16):
-            y = net.analyse(x, levels)
-        for result in net.quantise(y, levels, FIDELITY):
-            steps = result.latents
-        latents = steps * net.gains.to_units()[levels][:, :, None, None]
-        return Scene(x, levels, latents, self.paint(net.decoder, latents, levels))
-
-    def paint(self, decoder: Decoder, latents: Tensor, levels: Tensor) -> Tensor:
-        """Pixels float32 [B, 3, H, W], about 0..1; each picture is from another place."""
-        noise = None
-        if decoder.is_grained:
-            origins = torch.randint(2**16, (len(latents), 2), generator=self.generator).tolist()
-            size = latents.shape[2:]
-            noise = torch.cat([grain(*place, *size, latents.device) for place in origins])
-        net = self.network
-        with torch.autocast(latents.device.type, torch.bfloat16):
-            return decoder(latents, net.linear, net.gains.scale, levels, noise)
-
     def _batch(self) -> Scene:
         count = self.config.batch
         x = self.crops.varied(count, self.config.crop)
-        total = self.network.config.transform.levels
-        levels = spread_levels(count, total, self.config.low_share, self.generator)
-        return self.scene(x, levels.to(self.device))
+        levels = spread_levels(count, self.frozen.levels, self.config.low_share, self.generator)
+        return self.frozen.scene(x, levels.to(self.device))
 
     def _features(self, x: Tensor, shift: tuple[int, int]) -> list[Tensor]:
         """Of the pixels without the first `shift` rows and columns."""
@@ -145,13 +106,13 @@ class RealismTrainer:
         with torch.autocast(x.device.type, torch.bfloat16):
             return self.perceptual.outputs(x[..., shift[0] :, shift[1] :])
 
-    def _judge(self, x: Tensor, scene: Scene, features: list[Tensor]):
+    def _judge(self, x: Tensor, scene: Scene, features: list[Tensor]) -> Judgement:
         with torch.autocast(x.device.type, torch.bfloat16):
             return self.discriminator(x, scene.latents, features)
 
     def train_step(self) -> dict[str, Tensor]:
         scene = self._batch()
-        pixels = self.paint(self.painter, scene.latents, scene.levels)
+        pixels = self.frozen.synthesise(self.decoder, scene.latents, scene.levels)
         y = pixels.detach().requires_grad_(True)
         shift = tuple(torch.randint(SHIFT, (2,), generator=self.generator).tolist())
         with torch.no_grad():
@@ -161,7 +122,7 @@ class RealismTrainer:
         alone = self.config.alone
         if self.step >= alone:
             warm = min(1.0, (self.step - alone + 1) / alone)
-            row |= self._train_painter(scene, pixels, y, real, fake, warm)
+            row |= self._train_decoder(scene, pixels, y, real, fake, warm)
         return row
 
     def _train_discriminator(
@@ -174,12 +135,12 @@ class RealismTrainer:
         loss = discriminator_loss(yes, no)
         self.adam_d.zero_grad()
         loss.backward()
-        self._average(self.discriminator)
+        self._synchronise(self.discriminator)
         self.adam_d.step()
         right = ((yes > 0).float().mean() + (no < 0).float().mean()) / 2
         return {"discriminator": loss.detach(), "right": right}
 
-    def _train_painter(
+    def _train_decoder(
         self,
         scene: Scene,
         pixels: Tensor,
@@ -203,20 +164,18 @@ class RealismTrainer:
         (draw,) = torch.autograd.grad(likeness.sum(), y)
         error = squared_error(scene, y)
         (pull,) = torch.autograd.grad(error.sum(), y)
-        ranges = scene.levels * RANGES // self.network.config.transform.levels
+        ranges = scene.levels * RANGES // self.frozen.levels
         strength = self.strength[ranges].view(-1, 1, 1, 1)
         total = unit(pull) + strength * (PERCEPTUAL * unit(draw) + warm * unit(push))
         self.adam.zero_grad()
         pixels.backward(total / len(total))
-        self._average(self.painter)
+        self._synchronise(self.decoder)
         for group in self.adam.param_groups:
             group["lr"] = self.config.rate * min(warm, 1.02 - self.progress())
         self.adam.step()
         fallen = loss_of_psnr(scene, y)
         self._follow(ranges, fallen)
-        decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
-        values = [p.detach() for p in self.painter.parameters()]
-        torch._foreach_lerp_(list(self.ema.values()), values, 1 - decay)
+        update_averages(self.ema, self.decoder, self.config.ema, self.step)
         return {
             "likeness": likeness.detach().mean(),
             "deception": deception.detach().mean(),
@@ -235,79 +194,40 @@ class RealismTrainer:
         self.strength *= (FOLLOW * (self.config.aim - self.fallen)).exp()
         self.strength.clamp_(*STRENGTHS)
 
-    def _average(self, module: torch.nn.Module) -> None:
-        """Average the gradients over the processes, and the time, so that all stop together."""
-        if self.world == 1:
-            return
-        params = [p for p in module.parameters() if p.grad is not None]
-        clock = torch.tensor([self.elapsed, float(self.stopping)], device=self.device)
-        (clock,) = average_gradients(params, [clock])
-        self.elapsed, self.stopping = float(clock[0]) / self.world, bool(clock[1] > 0)
+    def _synchronise(self, module: nn.Module) -> None:
+        self.synchronise([p for p in module.parameters() if p.grad is not None], [])
 
-    def run(self) -> None:
-        """Train to the end of the schedule, or until `stopping`."""
-        saved, self.mark = self.elapsed, time.monotonic()
-        rows: list[dict[str, Tensor]] = []
-        while self.progress() < 1 and not self.stopping:
-            if self.elapsed - saved > 60 * self.config.save_minutes:
-                self.save()
-                saved, self.mark = self.elapsed, time.monotonic()
-            rows.append(self.train_step())
-            now = time.monotonic()
-            self.elapsed, self.mark = self.elapsed + now - self.mark, now
-            self.step += 1
-            if self.step % LOG_STEPS == 0:
-                self._log(rows)
-                rows = []
-        self.save()
+    def log_row(self, results: list[dict[str, Tensor]]) -> dict:
+        names = results[-1].keys()
+        means = {k: float(torch.stack([r[k] for r in results if k in r]).mean()) for k in names}
+        ranges = {"strength": self.strength.tolist(), "fallen_by_range": self.fallen.tolist()}
+        return means | ranges
 
-    def _log(self, rows: list[dict[str, Tensor]]) -> None:
-        if self.rank == 0:
-            names = rows[-1].keys()
-            means = {k: float(torch.stack([r[k] for r in rows if k in r]).mean()) for k in names}
-            ranges = {"strength": self.strength.tolist(), "fallen_by_range": self.fallen.tolist()}
-            self.record({"step": self.step, "minutes": self.elapsed / 60, **means, **ranges})
+    def measure(self) -> dict:
+        decoder = copy.deepcopy(self.decoder)
+        decoder.load_state_dict(decoder.state_dict() | self.ema)
+        return self.validation.measure(decoder)
 
-    def record(self, row: dict) -> None:
-        self.log.append(row)
-        print(" ".join(f"{k} {short(v)}" for k, v in row.items()), flush=True)
+    def export(self, folder: Path) -> Model:
+        """Write a copy of the model with the best weights measured as its realism decoder."""
+        return export_realism(self.source, self.validation.best, folder)
 
-    def save(self) -> None:
-        """Watch the averaged weights, then write the checkpoint and the log."""
-        if self.rank:
-            return
-        row = {"step": self.step, "minutes": self.elapsed / 60}
-        self.record(row | self.watch.measure())
-        state = {
-            "painter": self.painter.state_dict(),
+    def state(self) -> dict:
+        return {
+            "decoder": self.decoder.state_dict(),
             "ema": self.ema,
-            "best": self.watch.best,
-            "score": self.watch.score,
             "discriminator": self.discriminator.state_dict(),
             "adam": self.adam.state_dict(),
             "adam_d": self.adam_d.state_dict(),
             "strength": self.strength,
             "fallen": self.fallen,
-            "step": self.step,
-            "elapsed": self.elapsed,
-            "log": self.log,
+            "validation": self.validation.state(),
         }
-        torch.save(state, self.out / "checkpoint.pt.tmp")
-        os.replace(self.out / "checkpoint.pt.tmp", self.out / "checkpoint.pt")
-        (self.out / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in self.log))
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same model."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.painter.load_state_dict(state["painter"])
+    def load_state(self, state: dict, process_state: dict | None) -> None:
+        self.decoder.load_state_dict(state["decoder"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.adam.load_state_dict(state["adam"])
         self.adam_d.load_state_dict(state["adam_d"])
-        self.ema, self.log = state["ema"], state["log"]
-        self.strength, self.fallen = state["strength"], state["fallen"]
-        self.watch.best, self.watch.score = state["best"], state["score"]
-        self.step, self.elapsed = state["step"], state["elapsed"]
-
-    def export(self, folder: Path) -> Model:
-        """Write a copy of the model with the best weights seen as its realism decoder."""
-        return export_realism(self.source, self.watch.best, folder)
+        self.ema, self.strength, self.fallen = state["ema"], state["strength"], state["fallen"]
+        self.validation.load_state(state["validation"])

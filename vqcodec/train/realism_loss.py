@@ -1,27 +1,15 @@
 """The losses of the realism stage, each as one number a picture."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .realism_scene import Scene
 
 COLOUR_WEIGHT = 4.0  # of the squared error of 16x16 means, against drifting colours
 PERIOD = 8  # pixels, of the decoder's blocks: patterns that it can repeat
 REPEATS = 4  # blocks each way that are averaged
 PATTERN_WEIGHT = 8.0  # white texture loses half as much again by it, a pattern eight times
-
-
-class Scene(NamedTuple):
-    """A batch: pixels, and what the frozen part makes of them.
-
-    x, fidelity: float [B, 3, H, W] in 0..1. latents: [B, C, H/16, W/16] in standard deviations.
-    """
-
-    x: Tensor
-    levels: Tensor
-    latents: Tensor
-    fidelity: Tensor
 
 
 def unit(gradient: Tensor) -> Tensor:
@@ -55,7 +43,7 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def deception_loss(fake: Tensor) -> Tensor:
-    """float [B]: the non-saturating loss of the painter."""
+    """float [B]: the non-saturating loss of the decoder."""
     return F.softplus(-fake).mean((1, 2, 3))
 
 

@@ -21,7 +21,7 @@ from ..nn.fixed import FixedBlock
 from ..nn.model import Network
 from ..nn.prior import PriorPass
 from .data import Crops
-from .importance import Cut, Seen, balanced, cost_without, observe, spread, strongest
+from .importance import ActivationStats, Cut, balanced, cost_without, observe, spread, strongest
 from .objective import Objective
 
 ROUNDS = 12  # batches that are looked at
@@ -36,22 +36,24 @@ READERS = {
 }
 
 
-def shrink(network: Network, large: Network, crops: Crops, fidelity: float) -> None:
+def shrink(
+    network: Network, large: Network, crops: Crops, fidelity: float, distortion: str = "mse"
+) -> None:
     """Take over into `network` what it has room for of `large`, a trained network.
 
-    fidelity: as of `Objective`, whose gradients say what matters. Raises ModelError if `network`
-    has more of anything, or other levels or codebooks.
+    fidelity, distortion: as of `Objective`, whose gradients say what matters. Raises ModelError
+    if `network` has more of anything, or other levels or codebooks.
     """
     _check(network, large)
-    objective = Objective(large, fidelity, autocast=True)
+    objective = Objective(large, fidelity, True, distortion)
     batches = [_batch(large, crops) for _ in range(ROUNDS)]
-    seen = observe(objective, batches)
+    stats = observe(objective, batches)
     kept = _kept_blocks(network, objective, batches[0])
     with torch.no_grad():
         found = _shared(network, large)
         for side in ("encoder", "decoder"):
-            found |= _transform(side, network, large, seen, kept)
-        found |= _prior(network, large, seen, kept)
+            found |= _transform(side, network, large, stats, kept)
+        found |= _prior(network, large, stats, kept)
         network.load_state_dict({name: t.contiguous() for name, t in found.items()})
         network.codebooks.bits.copy_(large.codebooks.bits)
 
@@ -142,7 +144,11 @@ def _on_knots(vector: LevelVector, table: Tensor) -> Tensor:
 
 
 def _transform(
-    side: str, network: Network, large: Network, seen: dict[str, Seen], kept: dict[str, list[int]]
+    side: str,
+    network: Network,
+    large: Network,
+    stats: dict[str, ActivationStats],
+    kept: dict[str, list[int]],
 ) -> dict[str, Tensor]:
     """The encoder or the decoder."""
     found, cuts = {}, {}
@@ -150,13 +156,13 @@ def _transform(
     for part in ("fine", "coarse"):
         name = f"{side}.{part}"
         own = network.get_submodule(f"{name}_level")
-        cuts[part] = cut = balanced(_readers(name, seen), own.knots.shape[1])
+        cuts[part] = cut = balanced(_readers(name, stats), own.knots.shape[1])
         table = large.get_submodule(f"{name}_level").table()
         found[f"{name}_level.knots"] = _on_knots(own, table @ cut.write)
         for n, place in enumerate(kept[name]):
             there = f"{name}.{place}"
             blocks = (large.get_submodule(there), network.get_submodule(f"{name}.{n}"))
-            found |= _within(f"{name}.{n}", _residual(*blocks, there, cut, seen))
+            found |= _within(f"{name}.{n}", _residual(*blocks, there, cut, stats))
     fine, coarse = cuts["fine"], cuts["coarse"]
     module = large.get_submodule(side)
     stem, head = module.stem, module.head
@@ -184,12 +190,12 @@ def _kernel(matrix: Tensor) -> Tensor:
     return matrix[:, :, None, None]
 
 
-def _readers(name: str, seen: dict[str, Seen]) -> list[Seen]:
+def _readers(name: str, stats: dict[str, ActivationStats]) -> list[ActivationStats]:
     """All that read the stream of a part."""
     ends = (".mix.0", ".expand.0")
     return [
         item
-        for key, item in seen.items()
+        for key, item in stats.items()
         if key == READERS[name] or (key.startswith(f"{name}.") and key.endswith(ends))
     ]
 
@@ -199,13 +205,13 @@ def _within(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _residual(
-    large: Residual, small: Residual, name: str, cut: Cut, seen: dict[str, Seen]
+    large: Residual, small: Residual, name: str, cut: Cut, stats: dict[str, ActivationStats]
 ) -> dict[str, Tensor]:
     """name: of the larger block."""
     found = {}
     for branch in ("mix", "expand"):
         layers, last = large.get_submodule(branch), len(large.get_submodule(branch)) - 1
-        inner = seen[f"{name}.{branch}.{last}"]
+        inner = stats[f"{name}.{branch}.{last}"]
         kept = strongest([inner], small.get_submodule(branch)[0].out_channels)
         found[f"{branch}.0.weight"] = _kernel(layers[0].weight[kept, :, 0, 0] @ cut.read)
         found[f"{branch}.0.bias"] = layers[0].bias[kept]
@@ -219,11 +225,11 @@ def _residual(
 
 
 def _prior(
-    network: Network, large: Network, seen: dict[str, Seen], kept: dict[str, list[int]]
+    network: Network, large: Network, stats: dict[str, ActivationStats], kept: dict[str, list[int]]
 ) -> dict[str, Tensor]:
     readers = [
         item
-        for name, item in seen.items()
+        for name, item in stats.items()
         if name.startswith("prior.") and name.endswith((".head", ".expand"))
     ]
     state = strongest(readers, network.config.prior.width)
@@ -234,11 +240,11 @@ def _prior(
         if item.source is None:
             continue
         there = f"prior.passes.{place}"
-        found |= _within(name, _ends(item, passes[place], there, state, seen))
+        found |= _within(name, _ends(item, passes[place], there, state, stats))
         for n, m in enumerate(kept[f"{name}.blocks"]):
             key = f"blocks.{m}"
             blocks = (large.get_submodule(f"{there}.{key}"), item.blocks[n])
-            tensors = _fixed_block(*blocks, f"{there}.{key}", state, seen)
+            tensors = _fixed_block(*blocks, f"{there}.{key}", state, stats)
             found |= _within(f"{name}.blocks.{n}", tensors)
     return found
 
@@ -255,7 +261,7 @@ def _level_table(small: PriorPass, passes: nn.ModuleList, place: int) -> Tensor:
 
 
 def _ends(
-    small: PriorPass, large: PriorPass, name: str, state: Tensor, seen: dict[str, Seen]
+    small: PriorPass, large: PriorPass, name: str, state: Tensor, stats: dict[str, ActivationStats]
 ) -> dict[str, Tensor]:
     """Of a pass what it reads and expects, for the channels that both have. name: of the larger
     pass. state: channels of the running state that stay."""
@@ -264,7 +270,7 @@ def _ends(
     read[:, mine] = large.read.weight[state][:, theirs]
     read[:, -1] = large.read.weight[state, -1]  # the mark of what is decoded
     mine, theirs = _overlap(small.config, large.config)
-    weight = large.head.weight[..., 0, 0] @ spread(seen[f"{name}.head"].values, state)
+    weight = large.head.weight[..., 0, 0] @ spread(stats[f"{name}.head"].values, state)
     weight = weight.unflatten(0, (2, -1))  # means and scales
     head = torch.zeros_like(small.head.weight[..., 0, 0]).unflatten(0, (2, -1))
     head[:, mine] = weight[:, theirs]
@@ -286,12 +292,16 @@ def _overlap(a: PassConfig, b: PassConfig) -> tuple[slice, slice]:
 
 
 def _fixed_block(
-    large: FixedBlock, small: FixedBlock, name: str, state: Tensor, seen: dict[str, Seen]
+    large: FixedBlock,
+    small: FixedBlock,
+    name: str,
+    state: Tensor,
+    stats: dict[str, ActivationStats],
 ) -> dict[str, Tensor]:
     """name: of the larger block. state: as of `_ends`."""
-    inner = seen[f"{name}.project"]
+    inner = stats[f"{name}.project"]
     kept = strongest([inner], len(small.expand.bias))
-    expand = large.expand.weight[kept, :, 0, 0] @ spread(seen[f"{name}.expand"].values, state)
+    expand = large.expand.weight[kept, :, 0, 0] @ spread(stats[f"{name}.expand"].values, state)
     project = large.project.weight[state, :, 0, 0] @ spread(inner.values, kept)
     return {
         "spread.weight": large.spread.weight[state],

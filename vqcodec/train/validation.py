@@ -1,4 +1,4 @@
-"""Rate and distortion of the averaged weights on fixed crops of the held-out pictures."""
+"""Rate and distortions of the averaged weights on fixed crops of the held-out pictures."""
 
 import math
 
@@ -19,33 +19,35 @@ class Validation:
 
     def __init__(self, crops: Crops, config: TrainConfig, network: Network):
         self.config, self.live = config, network
-        self.x = self.seen = crops.sample(PICTURES, config.late_crop)
+        self.x = self.degraded = crops.sample(PICTURES, config.late_crop)
         if config.model.task is not None:
-            self.seen = degrade(self.x, config.model.task, crops.generator)
+            self.degraded = degrade(self.x, config.model.task, crops.generator)
         levels = config.model.transform.levels
         self.levels = [round(i * (levels - 1) / 5) for i in range(6)]
 
     @torch.no_grad()
     def measure(self, weights: dict[str, Tensor]) -> dict:
-        """Geometric mean of six levels' costs (bpp + lambda MSE, hard), and each level's own."""
+        """Geometric mean of six levels' costs (bpp + lambda * distortion, hard), and each level's
+        own cost, rate, PSNR and `eye_distance`."""
         network = Network(self.config.model).to(self.x.device)
         network.load_state_dict(weights)
         network.codebooks.bits.copy_(self.live.codebooks.bits)
-        objective = Objective(network, self.config.fidelity, autocast=True)
+        objective = Objective(network, self.config.fidelity, True, self.config.distortion)
         rows = []
         for level in self.levels:
             levels = torch.full((4,), level, device=self.x.device)
-            pairs = zip(self.x.split(4), self.seen.split(4), strict=True)
-            parts = [objective(x, levels, seen) for x, seen in pairs]
-            cost, bpp, mse = (
-                torch.cat([getattr(p, k) for p in parts]) for k in ("cost", "bpp", "mse")
+            pairs = zip(self.x.split(4), self.degraded.split(4), strict=True)
+            parts = [objective(x, levels, degraded) for x, degraded in pairs]
+            cost, bpp, mse, unlike = (
+                torch.cat([getattr(p, k) for p in parts]) for k in ("cost", "bpp", "mse", "unlike")
             )
-            psnr = (10 * (255**2 / mse).log10()).mean()
-            rows.append([float(cost.mean()), float(bpp.mean()), float(psnr)])
-        costs = [row[0] for row in rows]
+            psnr = 10 * (255**2 / mse).log10()
+            rows.append([float(values.mean()) for values in (cost, bpp, psnr, unlike)])
+        costs, bpp, psnr, unlike = map(list, zip(*rows, strict=True))
         return {
             "valid_cost": math.exp(sum(map(math.log, costs)) / len(costs)),
             "valid_costs": costs,
-            "valid_bpp": [row[1] for row in rows],
-            "valid_psnr": [row[2] for row in rows],
+            "valid_bpp": bpp,
+            "valid_psnr": psnr,
+            "valid_unlike": unlike,
         }

@@ -75,7 +75,7 @@ def decoder_shapes(config: ModelConfig, grained: bool = False) -> dict[str, Shap
         **_conv("decoder.stem", transform.latents, coarse),
         **_conv("decoder.up", coarse, 4 * fine),
         **_conv("decoder.head", fine, 3 * 64),
-        **dict(_blocks("decoder", config)),
+        **dict(_blocks("decoder", config, transform.decoder_blocks)),
     }
     if grained:
         found["decoder.grain.weight"] = fine, GRAIN_CHANNELS, 1, 1
@@ -92,16 +92,18 @@ def _encoder(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
     yield from _conv("encoder.stem", 3 * 64, fine).items()
     yield from _conv("encoder.down", fine, coarse, 2).items()
     yield from _conv("encoder.head", coarse, transform.latents).items()
-    yield from _blocks("encoder", config)
+    yield from _blocks("encoder", config, transform.encoder_blocks)
 
 
-def _blocks(path: str, config: ModelConfig) -> Iterator[tuple[str, Shape]]:
-    """Residual blocks, and the level's biases in front of them."""
+def _blocks(
+    path: str, config: ModelConfig, counts: tuple[int, int]
+) -> Iterator[tuple[str, Shape]]:
+    """Residual blocks, so many fine and coarse, and the level's biases in front of them."""
     transform = config.transform
-    for kind in ("fine", "coarse"):
+    for kind, count in zip(("fine", "coarse"), counts, strict=True):
         width = getattr(transform, f"{kind}_width")
         yield f"{path}.{kind}_level.knots", (transform.knots, width)
-        for number in range(getattr(transform, f"{kind}_blocks")):
+        for number in range(count):
             name = f"{path}.{kind}.{number}"
             yield from _conv(f"{name}.mix.0", width, width).items()
             yield from _conv(f"{name}.mix.2", 1, width, 3).items()  # depthwise

@@ -103,9 +103,10 @@ def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
     y = net("Conv", x, kernels, strides=[STRIDE] * 2)
     stem = STEM_GAIN * np.float32(tensors["encoder.stem.weight"]).reshape(-1, 3, 8, 8)
     h = net("Conv", x, stem, tensors["encoder.stem.bias"], strides=[8] * 2)
-    h = net.residuals("encoder.fine", config.fine_blocks, h)
+    fine_blocks, coarse_blocks = config.encoder_blocks
+    h = net.residuals("encoder.fine", fine_blocks, h)
     h = net.conv("encoder.down", h, stride=2)
-    h = net.residuals("encoder.coarse", config.coarse_blocks, h)
+    h = net.residuals("encoder.coarse", coarse_blocks, h)
     y = net("Add", y, net.conv("encoder.head", h, ENCODER_GAIN))
     y = net("Mul", y, net.level(level_gains(config, tensors)[0]))
     return net.graph.model(net.to_back(y))
