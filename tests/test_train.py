@@ -293,7 +293,7 @@ def default_modes(folder: Path) -> set[int]:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_the_files_of_a_model_are_readable_by_whom_the_umask_lets(model_folder, tmp_path):
-    frozen = FrozenModel(weights.load_folder(model_folder).network, torch.Generator())
+    frozen = FrozenModel(build(weights.load_folder(model_folder)), torch.Generator())
     tensors = frozen.grained_decoder().state_dict()
     for mask in (0o022, 0o027, 0o077):
         before = os.umask(mask)
@@ -335,7 +335,7 @@ def test_a_prior_at_its_bound_is_exported_as_it_was_trained(pictures, tmp_path):
     trainer.ema = {k: p.detach().clone() for k, p in trainer.network.named_parameters()}
     model = trainer.export(tmp_path / "model")
 
-    loaded = [m for m in model.network.prior.modules() if isinstance(m, FixedConv)]
+    loaded = [m for m in build(model).prior.modules() if isinstance(m, FixedConv)]
     for layer, other in zip(layers, loaded, strict=True):
         assert torch.equal(layer.fixed_weight(), other.weight)
 
