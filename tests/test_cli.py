@@ -314,12 +314,17 @@ def test_encode_takes_an_installed_model_by_name_and_by_default(folder, installe
 # Failures
 
 
+LONG = "n" * 300
 FAILURES = {
     "text": ("encode text.png", 3, "text.png: input is not an image"),
     "directory": ("encode folder", 3, "folder: is a directory"),
     "missing": ("encode none.png", 3, "none.png: cannot be read: No such file"),
     "nothing": ("encode - -o x.vqc", 3, "stdin: input is not an image"),
-    "exists": ("encode a.png -o kept.vqc", 7, "kept.vqc exists already; -f"),
+    "exists": (
+        "encode a.png -o kept.vqc",
+        7,
+        "kept.vqc exists already; -f overwrites it, -o names",
+    ),
     "no folder": ("encode a.png -o none/x.vqc", 7, "no folder none"),
     "own input": ("encode a.png -o a.png -f", 7, "own input"),
     "no image": ("decode foreign.vqc", 3, "starts with 89 50 4e 47"),
@@ -332,6 +337,14 @@ FAILURES = {
     "extension": ("decode good.vqc -o x.doc", 7, "format doc cannot be written"),
     "no extension": ("decode good.vqc -o x", 7, "cannot be written"),
     "format": ("decode good.vqc --format doc", 7, "format doc cannot be written"),
+    "path as format": ("decode good.vqc --format a/b", 7, "format 'a/b' cannot be written"),
+    "no name": (
+        "encode .",
+        3,
+        ".: is a directory, expected a file; encode and decode take",
+    ),
+    "long name": (f"encode a.png -o {LONG}.vqc", 7, "File name too long"),
+    "long source": (f"encode {LONG}.png -o x.vqc", 3, "File name too long"),
 }
 
 
@@ -426,7 +439,13 @@ def test_a_folder_that_is_no_model_is_refused(folder):
         ("encode a.png b.jpg -o -", "several inputs need a folder"),
         ("encode a.png -", "stdin can only be the single input"),
         ("encode - -o folder", "stdin has no name"),
-        ("decode b.vqc b.png", "b.png would be written for b.vqc, b.png"),
+        ("decode b.vqc ./b.vqc", "b.png would be written for b.vqc, ./b.vqc"),
+        ("encode a.png new.vqc", "new.vqc is taken for an input; to write it: -o new.vqc"),
+        ("encode a.png kept.vqc", "kept.vqc is taken for an input; to write it: -o kept.vqc"),
+        ("decode good.vqc new.webp", "new.webp is taken for an input; to write it: -o new.webp"),
+        ("encode a.png --target-size 40XB", "expected a number of bytes above 0, such as 40000"),
+        ("encode a.png --target-size -1kB", "expected a number of bytes above 0, such as 40000"),
+        ("encode a.png --target-size nan", "expected a number of bytes above 0, such as 40000"),
         ("encode", "Missing argument"),
         ("encode a.png -q 101", "not in the range"),
         ("encode a.png -q nan", "nan is not a number"),
@@ -502,8 +521,8 @@ def test_numbers_are_written_for_people():
     assert captions.spaced(1234567) == "1 234 567"
     assert captions.ratio(768 * 512, 9834) == "1:120"
     assert captions.ratio(100, 40) == "1:7.5"
-    assert console.speed(1_900_000, 1) == "1.9 MP/s"
-    assert console.speed(1_900, 1) == "0.002 MP/s"
+    assert captions.speed(1_900_000, 1) == "1.9 MP/s"
+    assert captions.speed(1_900, 1) == "0.002 MP/s"
 
 
 # Info
