@@ -1,7 +1,9 @@
 """The Pillow plugin, through Image.open and Image.save."""
 
+import copy
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from vqcodec import pillow_plugin
 from vqcodec.bitstream import container
@@ -273,6 +275,71 @@ def test_the_size_limit_of_pillow_holds(coded, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(Image.DecompressionBombError):
         opened(coded)
+
+
+# Strangers' ways to use Pillow
+
+
+def in_pieces(data: bytes, size: int = 11) -> ImageFile.Parser:
+    """As Django feeds an upload to find its size."""
+    parser = ImageFile.Parser()
+    for start in range(0, len(data), size):
+        parser.feed(data[start : start + size])
+    return parser
+
+
+def test_a_file_that_comes_in_pieces_has_a_size_early_and_pixels_at_the_end(codec, picture):
+    source = Image.fromarray(np.dstack([picture, picture[..., 0]]))
+    data = saved(source, xmp=XMP)
+    image = in_pieces(data).close()
+
+    assert in_pieces(data[: container.HEADER_BYTES_MAX]).image.size == (112, 80)
+    assert (image.mode, image.info["xmp"]) == ("RGBA", XMP)
+    assert np.array_equal(np.asarray(image), np.asarray(codec.decode(data)))
+
+
+@pytest.mark.parametrize("size", [3, 12, -9])
+def test_a_file_that_is_cut_short_in_pieces_is_an_os_error(coded, size):
+    parser = in_pieces(coded[:size])
+
+    assert (parser.image is None) == (size > 0)
+    with pytest.raises(OSError, match=r"cannot parse|cannot identify|at offset"):
+        parser.close()
+
+
+def test_verify_may_come_after_load_and_before_another_open(coded):
+    file = io.BytesIO(coded)
+    Image.open(file).verify()
+    file.seek(0)
+    image = Image.open(file)
+    image.load()
+    image.verify()
+
+    assert image.getpixel((0, 0)) == opened(coded).getpixel((0, 0))
+
+
+def test_a_file_that_was_closed_or_verified_is_an_os_error_on_loading(coded, tmp_path):
+    path = tmp_path / "a.vqc"
+    path.write_bytes(coded)
+    with Image.open(path) as closed:
+        pass
+    verified = Image.open(path)
+    verified.verify()
+
+    for image in (closed, verified):
+        with pytest.raises(OSError, match="closed before its pixels were loaded"):
+            image.load()
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda i: pickle.loads(pickle.dumps(i))]
+)
+def test_an_opened_image_is_copied_and_pickled_with_its_pixels(codec, coded, again):
+    image = opened(coded)
+    other = again(image)
+
+    assert np.array_equal(np.asarray(other), np.asarray(codec.decode(coded)))
+    assert np.array_equal(np.asarray(image), np.asarray(other))
 
 
 # Hugging Face datasets
