@@ -116,7 +116,7 @@ def test_the_mode_is_known_on_opening_and_stays(picture, mode):
     source = Image.fromarray(np.dstack([picture, picture[..., 0]])).convert(mode)
     image = opened(saved(source))
 
-    assert image.mode == {"1": "L", "P": "RGB"}.get(mode, mode)
+    assert image.mode == {"1": "L", "P": "RGBA"}.get(mode, mode)
     assert (
         np.asarray(image).shape[2:] == {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}[image.mode]
     )
