@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -523,6 +525,31 @@ def test_numbers_are_written_for_people():
     assert captions.ratio(100, 40) == "1:7.5"
     assert captions.speed(1_900_000, 1) == "1.9 MP/s"
     assert captions.speed(1_900, 1) == "0.002 MP/s"
+
+
+# Help
+
+
+def examples() -> list[str]:
+    """The lines of all commands' examples that are calls of ours."""
+    found = [
+        line.strip() for command in main.commands.values() for line in command.help.split("\n")
+    ]
+    return [
+        line[line.index("vqcodec ") :] for line in found if re.match(r"\S*vqcodec |torchrun", line)
+    ]
+
+
+def test_examples_have_options_and_models_that_there_are():
+    models = {entry.name for entry in shipped.entries()}
+    named = set()
+    assert len(examples()) > 30
+    for line in examples():
+        _, command, *words = line.split("|")[0].split()
+        known = {text for option in main.commands[command].params for text in option.opts}
+        assert {word for word in words if re.match("-[^0-9]", word)} <= known, line
+        named |= {value for word, value in pairwise(words) if word in ("--init", "--model")}
+    assert {name for name in named if "/" not in name} <= models
 
 
 # Info

@@ -151,6 +151,15 @@ def test_only_the_profile_is_saved_unasked(picture):
     assert image.info == {"icc_profile": ICC, "exif": EXIF % 1, "xmp": XMP}
 
 
+def test_gamma_of_png_becomes_a_profile_unless_one_is_given_or_refused(picture):
+    image = Image.fromarray(picture)
+    image.info = {"gamma": 1.0}
+
+    assert opened(saved(image)).info["icc_profile"][16:20] == b"RGB "
+    assert opened(saved(image, icc_profile=ICC)).info == {"icc_profile": ICC}
+    assert opened(saved(image, icc_profile=None)).info == {}
+
+
 def test_orientation_is_applied_and_reset(picture):
     own = Image.fromarray(picture)
     own.info["exif"] = EXIF % 6

@@ -159,6 +159,9 @@ def _picture(image: Image.Image) -> pixels.Picture:
         given["exif"] = given["exif"].tobytes()
     copy = image.copy()
     copy.info.update(given)
+    if "icc_profile" in given:  # even none: it comes before what PNG says of colours
+        for name in ("gamma", "chromaticity"):
+            copy.info.pop(name, None)
     picture = pixels.load(copy, MAX_PIXELS)
     unasked = {"exif", "xmp"} - given.keys()
     return picture._replace(metadata=picture.metadata.without(unasked))
