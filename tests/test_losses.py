@@ -273,7 +273,7 @@ TEXT.add_itxt("Title\n", "it")
             jpeg((b"\xe1", b"http://ns.adobe.com/xmp/extension/\0" + bytes(50))),
             "extended XMP dropped",
         ),
-        (jpeg((b"\xeb", b"JP\0\1" + bytes(20))), "C2PA dropped"),
+        (jpeg((b"\xeb", b"JP\0\1" + bytes(20))), "JUMBF dropped"),
         (jpeg((b"\xed", IPTC), comment=b"by me"), "IPTC, comment dropped"),
         (image_bytes("GIF", Image.new("L", (4, 4)), comment=b"by me"), "comment dropped"),
         (png((b"caBX", b"")), "C2PA dropped"),
@@ -307,7 +307,7 @@ def told_to_turn(orientation: int = 6) -> Image.Image:
     """An opened picture of 40x24 pixels whose EXIF tells its sides, and to turn it."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    exif.get_ifd(0x8769).update({0xA002: 40, 0xA003: 24})
+    exif[0x8769] = {0xA002: 40, 0xA003: 24}
     return Image.open(io.BytesIO(image_bytes("PNG", exif=exif)))
 
 

@@ -10,7 +10,7 @@ from .containers import Told
 
 _APP_SEGMENTS = (  # of JPEG: marker, start, name
     ("APP1", b"http://ns.adobe.com/xmp/extension/\0", "extended XMP"),
-    ("APP11", b"JP", "C2PA"),
+    ("APP11", b"JP", "JUMBF"),
 )
 _GAIN_MAPS = b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"HDRGainMap"
 _IPTC_RESOURCE, _IPTC_TAG = 0x0404, 33723  # of Photoshop's segment, of TIFF

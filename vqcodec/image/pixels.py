@@ -34,7 +34,7 @@ _UPRIGHT_FORMATS = {"HEIF", "JXL"}  # their decoders turn the pixels, and leave 
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _GREY = {"1", "L", "LA", "La", "F"} | _SIXTEEN_BIT
 _RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "RGBa", "La"}
-_LEVELS = {"L;2": 3, "L;4": 15}  # Pillow's name -> the largest level of grey in the file
+_LEVELS = {"1": 1, "L;2": 3, "L;4": 15}  # Pillow's name -> the largest level of grey in the file
 
 
 class Picture(NamedTuple):
