@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -314,12 +316,17 @@ def test_encode_takes_an_installed_model_by_name_and_by_default(folder, installe
 # Failures
 
 
+LONG = "n" * 300
 FAILURES = {
     "text": ("encode text.png", 3, "text.png: input is not an image"),
     "directory": ("encode folder", 3, "folder: is a directory"),
     "missing": ("encode none.png", 3, "none.png: cannot be read: No such file"),
     "nothing": ("encode - -o x.vqc", 3, "stdin: input is not an image"),
-    "exists": ("encode a.png -o kept.vqc", 7, "kept.vqc exists already; -f"),
+    "exists": (
+        "encode a.png -o kept.vqc",
+        7,
+        "kept.vqc exists already; -f overwrites it, -o names",
+    ),
     "no folder": ("encode a.png -o none/x.vqc", 7, "no folder none"),
     "own input": ("encode a.png -o a.png -f", 7, "own input"),
     "no image": ("decode foreign.vqc", 3, "starts with 89 50 4e 47"),
@@ -332,6 +339,14 @@ FAILURES = {
     "extension": ("decode good.vqc -o x.doc", 7, "format doc cannot be written"),
     "no extension": ("decode good.vqc -o x", 7, "cannot be written"),
     "format": ("decode good.vqc --format doc", 7, "format doc cannot be written"),
+    "path as format": ("decode good.vqc --format a/b", 7, "format 'a/b' cannot be written"),
+    "no name": (
+        "encode .",
+        3,
+        ".: is a directory, expected a file; encode and decode take",
+    ),
+    "long name": (f"encode a.png -o {LONG}.vqc", 7, "File name too long"),
+    "long source": (f"encode {LONG}.png -o x.vqc", 3, "File name too long"),
 }
 
 
@@ -426,7 +441,13 @@ def test_a_folder_that_is_no_model_is_refused(folder):
         ("encode a.png b.jpg -o -", "several inputs need a folder"),
         ("encode a.png -", "stdin can only be the single input"),
         ("encode - -o folder", "stdin has no name"),
-        ("decode b.vqc b.png", "b.png would be written for b.vqc, b.png"),
+        ("decode b.vqc ./b.vqc", "b.png would be written for b.vqc, ./b.vqc"),
+        ("encode a.png new.vqc", "new.vqc is taken for an input; to write it: -o new.vqc"),
+        ("encode a.png kept.vqc", "kept.vqc is taken for an input; to write it: -o kept.vqc"),
+        ("decode good.vqc new.webp", "new.webp is taken for an input; to write it: -o new.webp"),
+        ("encode a.png --target-size 40XB", "expected a number of bytes above 0, such as 40000"),
+        ("encode a.png --target-size -1kB", "expected a number of bytes above 0, such as 40000"),
+        ("encode a.png --target-size nan", "expected a number of bytes above 0, such as 40000"),
         ("encode", "Missing argument"),
         ("encode a.png -q 101", "not in the range"),
         ("encode a.png -q nan", "nan is not a number"),
@@ -504,6 +525,31 @@ def test_numbers_are_written_for_people():
     assert captions.ratio(100, 40) == "1:7.5"
     assert captions.speed(1_900_000, 1) == "1.9 MP/s"
     assert captions.speed(1_900, 1) == "0.002 MP/s"
+
+
+# Help
+
+
+def examples() -> list[str]:
+    """The lines of all commands' examples that are calls of ours."""
+    found = [
+        line.strip() for command in main.commands.values() for line in command.help.split("\n")
+    ]
+    return [
+        line[line.index("vqcodec ") :] for line in found if re.match(r"\S*vqcodec |torchrun", line)
+    ]
+
+
+def test_examples_have_options_and_models_that_there_are():
+    models = {entry.name for entry in shipped.entries()}
+    named = set()
+    assert len(examples()) > 30
+    for line in examples():
+        _, command, *words = line.split("|")[0].split()
+        known = {text for option in main.commands[command].params for text in option.opts}
+        assert {word for word in words if re.match("-[^0-9]", word)} <= known, line
+        named |= {value for word, value in pairwise(words) if word in ("--init", "--model")}
+    assert {name for name in named if "/" not in name} <= models
 
 
 # Info

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqcodec.cli import main
+from vqcodec.cli.param_types import Bytes
 from vqcodec.image import pixels
 from vqcodec.metrics import psnr
 from vqcodec.zoo import shipped
@@ -89,6 +90,17 @@ def test_a_target_size_is_kept_and_its_quality_told(folder, model_folder):
     assert result.exit_code == 0
     assert Path("a.vqc").stat().st_size <= most
     assert ", quality " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *(("900", 900), ("900.0", 900), ("900b", 900), ("0.9kB", 900), ("0.9 K", 900)),
+        *(("1KiB", 1024), ("2e-3MB", 2000), ("0.002mib", 2097.152)),
+    ],
+)
+def test_a_target_size_may_have_a_unit(text, size):
+    assert Bytes().convert(text, None, None) == pytest.approx(size)
 
 
 def test_a_target_psnr_is_reached(folder, model_folder):

@@ -53,6 +53,9 @@ def test_an_existing_sheet_is_kept(tmp_path, model_folder):
     result = call("-o", sheet, "--model", model_folder)
 
     assert result.exit_code == 7
+    assert result.stderr == (
+        f"vqcodec: astronaut: {sheet} exists already; -f overwrites it, -o names another\n"
+    )
     assert sheet.read_bytes() == b"precious"
 
 

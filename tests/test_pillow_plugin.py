@@ -1,7 +1,9 @@
 """The Pillow plugin, through Image.open and Image.save."""
 
+import copy
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from vqcodec import pillow_plugin
 from vqcodec.bitstream import container
@@ -114,7 +116,7 @@ def test_the_mode_is_known_on_opening_and_stays(picture, mode):
     source = Image.fromarray(np.dstack([picture, picture[..., 0]])).convert(mode)
     image = opened(saved(source))
 
-    assert image.mode == {"1": "L", "P": "RGB"}.get(mode, mode)
+    assert image.mode == {"1": "L", "P": "RGBA"}.get(mode, mode)
     assert (
         np.asarray(image).shape[2:] == {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}[image.mode]
     )
@@ -147,6 +149,15 @@ def test_only_the_profile_is_saved_unasked(picture):
     assert opened(saved(image, icc_profile=None, xmp=XMP.decode())).info == {"xmp": XMP}
     assert opened(saved(image, exif=image.getexif(), icc_profile=b"")).getexif()[0x0112] == 1
     assert image.info == {"icc_profile": ICC, "exif": EXIF % 1, "xmp": XMP}
+
+
+def test_gamma_of_png_becomes_a_profile_unless_one_is_given_or_refused(picture):
+    image = Image.fromarray(picture)
+    image.info = {"gamma": 1.0}
+
+    assert opened(saved(image)).info["icc_profile"][16:20] == b"RGB "
+    assert opened(saved(image, icc_profile=ICC)).info == {"icc_profile": ICC}
+    assert opened(saved(image, icc_profile=None)).info == {}
 
 
 def test_orientation_is_applied_and_reset(picture):
@@ -273,6 +284,71 @@ def test_the_size_limit_of_pillow_holds(coded, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(Image.DecompressionBombError):
         opened(coded)
+
+
+# Strangers' ways to use Pillow
+
+
+def in_pieces(data: bytes, size: int = 11) -> ImageFile.Parser:
+    """As Django feeds an upload to find its size."""
+    parser = ImageFile.Parser()
+    for start in range(0, len(data), size):
+        parser.feed(data[start : start + size])
+    return parser
+
+
+def test_a_file_that_comes_in_pieces_has_a_size_early_and_pixels_at_the_end(codec, picture):
+    source = Image.fromarray(np.dstack([picture, picture[..., 0]]))
+    data = saved(source, xmp=XMP)
+    image = in_pieces(data).close()
+
+    assert in_pieces(data[: container.HEADER_BYTES_MAX]).image.size == (112, 80)
+    assert (image.mode, image.info["xmp"]) == ("RGBA", XMP)
+    assert np.array_equal(np.asarray(image), np.asarray(codec.decode(data)))
+
+
+@pytest.mark.parametrize("size", [3, 12, -9])
+def test_a_file_that_is_cut_short_in_pieces_is_an_os_error(coded, size):
+    parser = in_pieces(coded[:size])
+
+    assert (parser.image is None) == (size > 0)
+    with pytest.raises(OSError, match=r"cannot parse|cannot identify|at offset"):
+        parser.close()
+
+
+def test_verify_may_come_after_load_and_before_another_open(coded):
+    file = io.BytesIO(coded)
+    Image.open(file).verify()
+    file.seek(0)
+    image = Image.open(file)
+    image.load()
+    image.verify()
+
+    assert image.getpixel((0, 0)) == opened(coded).getpixel((0, 0))
+
+
+def test_a_file_that_was_closed_or_verified_is_an_os_error_on_loading(coded, tmp_path):
+    path = tmp_path / "a.vqc"
+    path.write_bytes(coded)
+    with Image.open(path) as closed:
+        pass
+    verified = Image.open(path)
+    verified.verify()
+
+    for image in (closed, verified):
+        with pytest.raises(OSError, match="closed before its pixels were loaded"):
+            image.load()
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda i: pickle.loads(pickle.dumps(i))]
+)
+def test_an_opened_image_is_copied_and_pickled_with_its_pixels(codec, coded, again):
+    image = opened(coded)
+    other = again(image)
+
+    assert np.array_equal(np.asarray(other), np.asarray(codec.decode(coded)))
+    assert np.array_equal(np.asarray(image), np.asarray(other))
 
 
 # Hugging Face datasets

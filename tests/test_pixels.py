@@ -118,7 +118,7 @@ def test_every_mode_becomes_rgb_with_a_notice_of_what_is_lost(mode, notices):
     assert (found.rgb.shape, found.rgb.dtype) == ((5, 7, 3), np.uint8)
     assert found.notices == notices
     assert found.grey == (mode in ("L", "1", "LA", "La"))
-    if "A" in mode or "a" in mode:
+    if "A" in mode or "a" in mode or mode == "P":  # whose palette has alpha
         assert np.array_equal(found.alpha, np.full((5, 7), 128))
     else:
         assert found.alpha is None

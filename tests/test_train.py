@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -361,7 +362,7 @@ def test_training_goes_on_from_an_exported_model(pictures, tmp_path, codec):
 
 def test_a_grown_network_begins_as_the_small_one(pictures, tmp_path, codec):
     """More latents, blocks and channels: at levels without the new latents, nothing moves."""
-    small = codec.model
+    small = SimpleNamespace(config=codec.model.config, network=build(codec.model))
     passes = (*small.config.prior.passes, PassConfig(32, 40, blocks=1, min_level=5))
     passes = tuple(
         dataclasses.replace(p, blocks=p.blocks + 1) if i == 2 else p for i, p in enumerate(passes)
@@ -396,7 +397,7 @@ def test_a_grown_network_begins_as_the_small_one(pictures, tmp_path, codec):
 
 def test_a_pass_can_be_split_in_two_that_begin_as_the_one(codec):
     """The second reads what the first has decoded, but expects at first what one pass would."""
-    small = codec.model
+    small = SimpleNamespace(config=codec.model.config, network=build(codec.model))
     first, rest, *others = small.config.prior.passes
     between = lattice((1, 1), (1, 3), (3, 1), (3, 3))
     halves = [

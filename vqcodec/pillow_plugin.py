@@ -79,8 +79,14 @@ class VqcImageFile(ImageFile.ImageFile):
             self.fp = None
         return super().load()
 
+    def load_seek(self, position: int) -> None:
+        """Never called: its presence tells `ImageFile.Parser`, which Django feeds uploads to, that
+        the tile is for no decoder that takes a file in pieces."""
+
     def verify(self) -> None:
         """Check every checksum, without the model. Raises OSError if the file is damaged."""
+        if not self.tile:
+            return  # the pixels are there: their bytes were checked
         with _os_error():
             container.unpack(self._bytes(), MAX_PIXELS)
         super().verify()
@@ -108,6 +114,8 @@ class VqcImageFile(ImageFile.ImageFile):
             return Codec.shared(model_id).decode(data, **how)
 
     def _bytes(self) -> bytes:
+        if self.fp is None:
+            raise OSError("the file was closed before its pixels were loaded: open it again")
         self.fp.seek(0)
         return self.fp.read()
 
@@ -151,6 +159,9 @@ def _picture(image: Image.Image) -> pixels.Picture:
         given["exif"] = given["exif"].tobytes()
     copy = image.copy()
     copy.info.update(given)
+    if "icc_profile" in given:  # even none: it comes before what PNG says of colours
+        for name in ("gamma", "chromaticity"):
+            copy.info.pop(name, None)
     picture = pixels.load(copy, MAX_PIXELS)
     unasked = {"exif", "xmp"} - given.keys()
     return picture._replace(metadata=picture.metadata.without(unasked))

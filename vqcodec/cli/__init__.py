@@ -7,6 +7,7 @@ that need it: `--help`, `--version` and `info` start without.
 import click
 
 from .. import __version__
+from . import streams
 from .coding import decode, encode
 from .compare import compare
 from .console import Failures
@@ -39,6 +40,11 @@ eval "$(_VQCODEC_COMPLETE=bash_source vqcodec)"
 
 class Commands(click.Group):
     """A group that ends with one line and an exit code where a command fails."""
+
+    def main(self, *args: object, **options: object) -> object:
+        """Run a command, as `click.Group.main` does."""
+        with streams.complete():
+            return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context):
         failures = Failures()

@@ -12,16 +12,17 @@ import numpy as np
 
 from ..bitstream.container import read_header, unpack
 from ..compare.captions import ratio, spaced, speed
-from ..errors import CorruptError
+from ..errors import CorruptError, OutputError
 from ..geometry import MAX_DIMENSION
 from ..image import formats, pixels
 from ..image.metadata import from_info
 from ..image.strips import Strips
 from ..image.strips import save as save_strips
 from . import options
-from .console import Report, write_stdout
+from .console import Report
 from .info import anatomy, facts
-from .paths import STREAM, Job, check_stdout, check_target, copy_times, read, write
+from .paths import Job, check_stdout, check_target, copy_times, read, write
+from .streams import STREAM, write_stdout
 from .workers import Done, Work, run_files
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def encode(
       vqcodec encode photo.jpg -q 20 -o small.vqc
       vqcodec encode *.png -o coded/
       vqcodec encode photos/ -r --output-dir coded -j 4 --skip-existing
-      vqcodec encode photo.jpg --target-size 40000
+      vqcodec encode photo.jpg --target-size 40kB
       vqcodec encode *.png -o coded/ --json | jq .bits_per_pixel
       vqcodec encode photo.jpg --strip exif --strip xmp
       vqcodec encode logo.png --alpha blend:white
@@ -260,6 +261,14 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     pixels.save(pixel, io.BytesIO(), image_format or extension or "without extension")
 
 
+def _format(ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
+    """The name without the dot of an extension. Raises OutputError if it could be no name."""
+    name = given and given.removeprefix(".")
+    if name is not None and not name.isalnum():
+        raise OutputError(f"image format {given!r} cannot be written")
+    return name
+
+
 @click.command()
 @options.sources
 @options.out
@@ -267,6 +276,7 @@ def check_format(job: Job, image_format: str | None = None) -> None:
     "--format",
     "image_format",
     metavar="FORMAT",
+    callback=_format,
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
 @options.crop

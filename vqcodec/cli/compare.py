@@ -13,8 +13,9 @@ from ..compare.peers import PEERS
 from ..image import pixels
 from . import options
 from .coding import check_format
-from .console import Report, run, say
+from .console import Report, run
 from .paths import Job, check_target, read, write
+from .streams import say
 
 PAGES = ".html", ".htm"
 NO_MS_SSIM = "MS-SSIM is left out, it needs pytorch-msssim: pip install 'vqcodec[bench]'"

@@ -6,25 +6,23 @@ know is a bug and keeps its traceback.
 
 import json
 import math
-import os
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import click
 from tqdm import tqdm
 
-from ..errors import OutputError, VqcodecError
+from ..errors import VqcodecError
+from .streams import STREAM, is_terminal, say
 
 BAR_DELAY = 2.0  # seconds of work before a bar shows
 # Torch has no MemoryError: what its allocators say on the CPU and on GPUs.
 _NO_MEMORY = re.compile("out of memory|allocate memory|not enough memory", re.IGNORECASE)
-
-STREAM = "-"  # stdin as a source, stdout as a target
 
 Task = tuple[str, Callable[[], None]]  # a source, and the work on it
 
@@ -102,7 +100,8 @@ class Failures:
         message, code = failure
         as_json = self.report.as_json and source is not None
         if as_json:
-            self.report.record(source, facts, failure)
+            with self.of(None):  # stdout may be full
+                self.report.record(source, facts, failure)
         if not (as_json and self.report.to_stderr):  # where the object has said it already
             name = None if source is None else name_of(source)
             say(": ".join(filter(None, ["vqcodec", name, message])), to_stderr=True)
@@ -116,10 +115,7 @@ class Failures:
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
-    """The message, one line, and the exit code of a failure; None for what is to be raised: a
-    bug, or that the reader of our output went away, where click ends quietly."""
-    if isinstance(error, BrokenPipeError):
-        return None
+    """The message, one line, and the exit code of a failure; None for a bug, to be raised."""
     if isinstance(error, VqcodecError):
         return " ".join(str(error).split()), error.exit_code
     if isinstance(error, MemoryError | RuntimeError):
@@ -134,7 +130,7 @@ def explain(error: Exception) -> tuple[str, int] | None:
 def run(tasks: Sequence[Task], report: Report) -> None:
     """Do all tasks, whichever of them fail, and exit with their code if any did."""
     failures = Failures(report)
-    terminal = sys.stderr.isatty() and not report.quiet
+    terminal = is_terminal(sys.stderr) and not report.quiet
     several = len(tasks) > 1
     hidden = not (terminal and several)
     for source, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
@@ -172,35 +168,6 @@ def clock(name: str, visible: bool) -> Iterator[None]:
         done.set()
         if visible:
             thread.join()
-
-
-def say(text: str, to_stderr: bool = False) -> None:
-    """Print a line, and put a visible bar aside for it."""
-    with tqdm.external_write_mode(), _full_disk_is_an_error(to_stderr):
-        click.echo(text, err=to_stderr)
-
-
-def write_stdout(data: bytes) -> None:
-    """Write binary data to stdout, all of it. Raises OutputError."""
-    with _full_disk_is_an_error(False):
-        stream = sys.stdout.buffer
-        stream.write(data)
-        stream.flush()
-
-
-@contextmanager
-def _full_disk_is_an_error(to_stderr: bool) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        stream = sys.stderr if to_stderr else sys.stdout
-        with suppress(OSError, ValueError):
-            # What is left in the buffer would fail once more when Python ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        name = "stderr" if to_stderr else "stdout"
-        raise OutputError(f"cannot write to {name}: {exc.strerror or exc}") from exc
 
 
 def name_of(source: str) -> str:

@@ -14,8 +14,9 @@ from ..errors import VqcodecError
 from ..image import pixels
 from . import options
 from .coding import check_format
-from .console import Report, run, say
+from .console import Report, run
 from .paths import Job, check_target, read
+from .streams import say
 
 QUALITIES = {"low": 10, "middle": 40, "high": 75}
 

@@ -14,8 +14,9 @@ from ..geometry import MAX_PIXELS, check_size
 from ..image import pixels
 from . import options
 from .coding import check_format
-from .console import Report, run, write_stdout
-from .paths import STREAM, Job, check_stdout, check_target, read, write
+from .console import Report, run
+from .paths import Job, check_stdout, check_target, read, write
+from .streams import STREAM, write_stdout
 
 if TYPE_CHECKING:
     from ..codec import Codec, Indices
@@ -167,7 +168,8 @@ def _write_sample(
     help="1 draws as the prior expects; below it what is likely is likelier, 0 is the likeliest.",
 )
 @seed
-@click.option("--from", "source", metavar="FILE", help="Vary this .vqc file.")
+@click.option("--from", "source", metavar="FILE", callback=options.source,
+              help="Vary this .vqc file.")  # fmt: skip
 @click.option(
     "--keep",
     type=Keep(),
@@ -175,7 +177,8 @@ def _write_sample(
     help="What of FILE stays: its coarse indices, or the first N passes.  [default: coarse]",
 )
 @options.realism
-@click.option("-o", "--out", metavar="OUT", default="sample.png", show_default=True)
+@click.option("-o", "--out", metavar="OUT", default="sample.png", show_default=True,
+              callback=options.target)  # fmt: skip
 @options.force
 @options.model
 @options.device
@@ -266,9 +269,11 @@ def _inpaint(
 
 
 @click.command()
-@click.argument("image")
-@click.option("--mask", required=True, metavar="MASK", help="Picture: white where to fill.")
-@click.option("-o", "--out", required=True, metavar="OUT", help="Image file; - is stdout, as PNG.")
+@click.argument("image", callback=options.source)
+@click.option("--mask", required=True, metavar="MASK", callback=options.source,
+              help="Picture: white where to fill.")  # fmt: skip
+@click.option("-o", "--out", required=True, metavar="OUT", callback=options.target,
+              help="Image file; - is stdout, as PNG.")  # fmt: skip
 @temperature(
     help="Draw detail, at 1 as the prior expects it.  [default: fill with what is expected]"
 )

@@ -12,8 +12,9 @@ from ..geometry import MAX_DIMENSION, STRIDE
 from ..image import formats, pixels
 from ..zoo import shipped
 from . import options
-from .console import Report, run, say
-from .paths import STREAM, Job, check_target, read
+from .console import Report, run
+from .paths import Job, check_target, read
+from .streams import STREAM, say
 
 
 class Facts(NamedTuple):

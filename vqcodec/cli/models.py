@@ -7,6 +7,7 @@ import click
 from ..config import ModelConfig
 from ..errors import ModelError
 from ..zoo import shipped
+from .streams import say
 
 
 def _facts(entry: shipped.Entry) -> dict:
@@ -69,4 +70,4 @@ def models(as_json: bool) -> None:
     """
     for entry in shipped.entries():
         found = _facts(entry)
-        click.echo(json.dumps(found) if as_json else _text(found))
+        say(json.dumps(found) if as_json else _text(found))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-from PIL import Image, ImageColor
+from PIL import Image
 
 from ..bitstream.container import Header
 from ..engine.extras import DEVICES, default_effort, has_torch
@@ -17,16 +17,41 @@ from ..image.metadata import Metadata
 from ..image.pixels import Picture, Source, blend, load
 from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
 from ..zoo import shipped
-from .paths import STREAM, Job, plan, plan_tree
+from .param_types import Bytes, Crop, Ground
+from .paths import Job, plan, plan_tree
+from .streams import STREAM, source_of, target_of
 
 if TYPE_CHECKING:
     from ..codec import Codec
 
-sources = click.argument("sources", metavar="IN...", nargs=-1, required=True)
+
+def source(ctx: click.Context, param: click.Parameter, given: object) -> object:
+    """One path or several to read, stdin under its one name."""
+    if isinstance(given, tuple):
+        return tuple(map(source_of, given))
+    return given and source_of(given)
+
+
+def target(ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
+    """A path to write, stdout under its one name."""
+    return given and target_of(given)
+
+
+sources = click.argument("sources", metavar="IN...", nargs=-1, required=True, callback=source)
 out = click.option(
-    "-o", "--out", metavar="OUT", help="File; folder, if there are several; - is stdout."
+    "-o",
+    "--out",
+    metavar="OUT",
+    callback=target,
+    help="File; folder, if there are several; - is stdout.",
 )
-force = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
+force = click.option(
+    "-f",
+    "--force",
+    is_flag=True,
+    help="Overwrite existing files: permissions and symbolic links stay, and what other hard links"
+    " name stays as it was.",
+)
 device = click.option(
     "--device",
     type=click.Choice(DEVICES),
@@ -83,22 +108,6 @@ def finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number.", ctx, param)
     return value
-
-
-class Crop(click.ParamType):
-    """A part of a picture: x, y, width and height in pixels."""
-
-    name = "crop"
-
-    def convert(self, value: object, param: click.Parameter, ctx: click.Context) -> object:
-        """Read `X,Y,W,H`; fails for anything else."""
-        try:
-            found = tuple(int(number) for number in str(value).split(","))
-        except ValueError:
-            found = ()
-        if len(found) != 4:
-            self.fail(f"{value!r}: expected X,Y,W,H, four numbers of pixels.", param, ctx)
-        return found
 
 
 crop = click.option(
@@ -158,28 +167,6 @@ strip = click.option(
     help="Metadata not to keep; may be repeated.",
 )
 
-
-class Ground(click.ParamType):
-    """What to do with alpha: LOSSLESS, DROP, or the colour, RGB, to blend it over."""
-
-    name = "ground"
-    LOSSLESS, DROP = "lossless", "drop"
-
-    def convert(self, value: object, param: click.Parameter, ctx: click.Context) -> object:
-        """Read `lossless`, `drop` or `blend:COLOR`; fails for anything else."""
-        if value in (self.LOSSLESS, self.DROP) or isinstance(value, tuple):
-            return value
-        how, _, colour = str(value).partition(":")
-        try:
-            found = ImageColor.getrgb(colour)
-        except ValueError:
-            found = ()
-        if how != "blend" or len(found) != 3:
-            text = "expected lossless, drop or blend:COLOR, a name or #rrggbb"
-            self.fail(f"{value!r}: {text}.", param, ctx)
-        return found
-
-
 alpha = click.option(
     "--alpha",
     type=Ground(),
@@ -207,7 +194,13 @@ effort = click.option(
     show_default=f"{DEFAULT_EFFORT}, without torch 1",
     help="How long to search for a smaller and closer coding: 1 is fast, 9 thorough.",
 )
-target_size = _target("--target-size", "BYTES", "The best quality in at most so many bytes.")
+
+target_size = click.option(
+    "--target-size",
+    type=Bytes(),
+    metavar="BYTES",
+    help="The best quality in at most so many bytes: 40000, 40kB, 39KiB, 1.5MB.",
+)
 target_bpp = _target("--target-bpp", "BITS", "The same in at most so many bits per pixel.")
 target_psnr = _target("--target-psnr", "DB", "The smallest file of at least so many decibels.")
 
@@ -291,7 +284,7 @@ class Batch(NamedTuple):
         Raises click.UsageError, InputError, OutputError.
         """
         if not self.recursive and self.output_dir is None:
-            jobs = plan(sources, out, suffix)
+            jobs = plan(sources, out, suffix, extensions)
         elif out is not None:
             raise click.UsageError("-o does not go with -r and --output-dir: give --output-dir")
         else:

@@ -1,7 +1,6 @@
 """Which file is written for which: targets, collisions, and reading a source."""
 
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,7 +10,11 @@ import click
 
 from ..errors import InputError, OutputError
 from ..image.atomic_write import write_atomically
-from .console import STREAM, name_of, shown, write_stdout
+from . import streams
+from .console import name_of, shown
+from .streams import STREAM
+
+_DIRECTORY = "is a directory, expected a file; encode and decode take folders with -r"
 
 
 class Job(NamedTuple):
@@ -31,15 +34,20 @@ class Job(NamedTuple):
         return "stdout" if self.target == STREAM else shown(self.target)
 
 
-def plan(sources: Sequence[str], out: str | None, suffix: str) -> list[Job]:
+def plan(
+    sources: Sequence[str], out: str | None, suffix: str, extensions: Collection[str]
+) -> list[Job]:
     """A target for each source.
 
     out: None puts it beside the source with `suffix`; a folder, or a path that ends in a slash
     and becomes one, takes all; STREAM or any other path is the target of the only source.
+    extensions: those, in lower case, that sources usually have.
 
-    Raises click.UsageError if sources would overwrite each other.
+    Raises click.UsageError if sources would overwrite each other, or one is meant as a target.
     """
-    is_folder = out not in (None, STREAM) and (out.endswith(("/", os.sep)) or Path(out).is_dir())
+    is_folder = out not in (None, STREAM) and (out.endswith(("/", os.sep)) or os.path.isdir(out))
+    if out is None:
+        _refuse_target_as_source(sources, suffix, extensions)
     if len(sources) > 1:
         if STREAM in sources:
             raise click.UsageError("stdin can only be the single input")
@@ -52,6 +60,20 @@ def plan(sources: Sequence[str], out: str | None, suffix: str) -> list[Job]:
     if is_folder:
         _make_folder(Path(out))
     return jobs
+
+
+def _refuse_target_as_source(
+    sources: Sequence[str], suffix: str, extensions: Collection[str]
+) -> None:
+    """Raise click.UsageError for `in.png out.vqc`, as other programs have it."""
+    if len(sources) != 2 or STREAM in sources:
+        return
+    last = sources[1]
+    extension = Path(last).suffix.lower()
+    if extension not in extensions and (extension == suffix or not os.path.lexists(last)):
+        raise click.UsageError(
+            f"{shown(last)} is taken for an input; to write it: -o {shown(last)}"
+        )
 
 
 def plan_tree(
@@ -71,7 +93,7 @@ def plan_tree(
         raise click.UsageError("-r and --output-dir take files, not stdin")
     jobs = []
     for source in map(Path, sources):
-        enter = bool(extensions) and source.is_dir()
+        enter = bool(extensions) and os.path.isdir(source)
         root = source if enter else source.parent
         for path in _below(source, extensions) if enter else [source]:
             target = path if folder is None else Path(folder) / path.relative_to(root)
@@ -111,8 +133,8 @@ def _target(source: str, out: str | None, suffix: str, is_folder: bool) -> str:
 
 
 def _renamed(path: Path, suffix: str) -> Path:
-    # A source without a name, such as "..", is a folder: reading it will tell.
-    return path.with_suffix(suffix) if path.name else path
+    # A source without a name, such as ".", is a folder: reading it will tell.
+    return path.with_suffix(suffix) if path.name else path / suffix
 
 
 def _refuse_collisions(jobs: list[Job]) -> None:
@@ -143,25 +165,34 @@ def _make_folder(folder: Path) -> None:
 
 def check_target(job: Job, force: bool) -> None:
     """Find out before the work that the target could not be written. Raises OutputError."""
-    target = Path(job.target)
-    if job.target == STREAM:
+    target, name = job.target, job.target_name
+    if target == STREAM:
         return
-    if target.is_dir():
-        raise OutputError(f"{job.target_name} is a directory")
-    if not target.parent.is_dir():
-        raise OutputError(f"there is no folder {shown(str(target.parent))} to write to")
-    if job.source != STREAM and _same(job.source) == _same(job.target):
+    if os.path.isdir(target):
+        raise OutputError(f"{name} is a directory")
+    folder = str(Path(target).parent)
+    if not os.path.isdir(folder):
+        raise OutputError(f"there is no folder {shown(folder)} to write to")
+    if job.source != STREAM and _same(job.source) == _same(target):
         raise OutputError("the output would overwrite its own input")
-    is_device = target.exists() and not target.is_file()
-    if os.path.lexists(target) and not force and not is_device:
-        raise OutputError(f"{job.target_name} exists already; -f overwrites it")
+    try:
+        os.lstat(target)
+    except FileNotFoundError:
+        return
+    except OSError as exc:  # a name that is too long, for example
+        raise OutputError(f"cannot write {name}: {exc.strerror}") from exc
+    is_device = os.path.exists(target) and not os.path.isfile(target)
+    if not force and not is_device:
+        raise OutputError(f"{name} exists already; -f overwrites it, -o names another")
 
 
 def check_stdout(jobs: list[Job], force: bool) -> None:
-    """Raise click.UsageError for binary data on a terminal, unless `force`."""
-    stdout = sys.stdout.buffer
-    if not force and any(job.target == STREAM for job in jobs) and stdout.isatty():
-        raise click.UsageError("binary data would go to the terminal: use -o, a pipe, or -f")
+    """Find out before the work that stdout takes no data, if any is to go there.
+
+    Raises OutputError; click.UsageError for a terminal, unless `force`.
+    """
+    if any(job.target == STREAM for job in jobs):
+        streams.check_stdout(force)
 
 
 def copy_times(job: Job) -> None:
@@ -173,7 +204,7 @@ def copy_times(job: Job) -> None:
 def write(job: Job, data: bytes, force: bool) -> None:
     """Write the target of a job, whole or not at all. Raises OutputError."""
     if job.target == STREAM:
-        write_stdout(data)
+        streams.write_stdout(data)
     else:
         write_atomically(job.target, data, force)
 
@@ -182,9 +213,11 @@ def read(source: str) -> bytes:
     """All bytes of a file or of stdin. Raises InputError."""
     try:
         if source == STREAM:
-            return sys.stdin.buffer.read()
+            return streams.read_stdin()
         return Path(source).read_bytes()
     except IsADirectoryError as exc:
-        raise InputError("is a directory, expected a file") from exc
-    except OSError as exc:
-        raise InputError(f"cannot be read: {exc.strerror or exc}") from exc
+        raise InputError(_DIRECTORY) from exc
+    except (InputError, MemoryError):
+        raise
+    except (OSError, ValueError) as exc:
+        raise InputError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc

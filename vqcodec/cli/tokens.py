@@ -10,7 +10,8 @@ from ..bitstream import container
 from ..compare.captions import spaced
 from . import options
 from .console import Report, run
-from .paths import STREAM, Job, check_stdout, check_target, plan, read, write
+from .paths import Job, check_stdout, check_target, plan, read, write
+from .streams import STREAM
 
 
 def _write_tokens(
@@ -63,7 +64,7 @@ def tokens(
       vqcodec tokens photo.vqc
       vqcodec tokens coded/*.vqc -o tokens/
     """
-    jobs = plan(sources, out, ".npz")
+    jobs = plan(sources, out, ".npz", {".vqc"})
     check_stdout(jobs, force)
     report = Report(quiet, to_stderr=any(job.target == STREAM for job in jobs))
     work = partial(

@@ -21,8 +21,9 @@ import click
 from tqdm import tqdm
 
 from ..compare.captions import spaced, speed
-from .console import BAR_DELAY, Failures, Report, clock, explain, finish, say
+from .console import BAR_DELAY, Failures, Report, clock, explain, finish
 from .paths import Job
+from .streams import is_terminal, say
 
 STOPPED = 130  # exit code after Ctrl-C: 128 + SIGINT, as shells have it
 PATIENCE = 10  # seconds that a worker gets to remove what it was writing
@@ -74,7 +75,7 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
     workers = min(workers, len(jobs))
     failures, total, tried = Failures(report), Done(0, 0), 0
     several = len(jobs) + skipped > 1
-    terminal = sys.stderr.isatty() and not report.quiet
+    terminal = is_terminal(sys.stderr) and not report.quiet
     start = time.perf_counter()
     inside = (attempt(work, report, job) for job in jobs)
     outcomes = inside if workers <= 1 else _in_workers(jobs, work, report, workers)
@@ -84,17 +85,18 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
         with bar, closing(outcomes), clock("".join(j.name for j in jobs[:1]), terminal and hidden):
             for outcome in outcomes:
                 total, tried = total.plus(outcome.done), tried + 1
-                _tell(outcome, report, failures)
+                with failures.of(outcome.job.source):  # stdout may be full
+                    _tell(outcome, report, failures)
                 bar.set_postfix_str(_sums(total, time.perf_counter() - start), refresh=False)
                 bar.update()
     except KeyboardInterrupt:
         say(f"vqcodec: stopped; {tried} of {len(jobs)} files were tried", to_stderr=True)
         click.get_current_context().exit(STOPPED)
     if several and not report.as_json:
-        seconds = time.perf_counter() - start
+        done = f"{tried - len(failures.codes)} of {len(jobs) + skipped} files"
         left_out = f", {skipped} skipped: their outputs exist" if skipped else ""
-        count = f"{tried - len(failures.codes)} of {len(jobs) + skipped} files"
-        report.line(f"{count}, {_sums(total, seconds)}, {seconds:.1f} s{left_out}")
+        seconds = time.perf_counter() - start
+        _sum_up(f"{done}, {_sums(total, seconds)}, {seconds:.1f} s{left_out}", report, failures)
     finish(failures, len(jobs))
 
 
@@ -107,6 +109,13 @@ def _tell(outcome: Outcome, report: Report, failures: Failures) -> None:
         report.record(outcome.job.source, outcome.facts)
     if outcome.failure is not None:
         failures.add(outcome.job.source, outcome.failure, outcome.facts)
+
+
+def _sum_up(text: str, report: Report, failures: Failures) -> None:
+    """Print the last line, beside the failures if there are any."""
+    to_stderr = report.to_stderr or bool(failures.codes)
+    with failures.of(None):
+        report._replace(to_stderr=to_stderr).line(text)
 
 
 def _sums(total: Done, seconds: float) -> str:

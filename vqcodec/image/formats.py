@@ -6,6 +6,7 @@ from typing import NamedTuple
 from PIL import Image, PngImagePlugin
 
 from ..errors import OutputError
+from .colour_profile import space_of
 from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, to_info
 
 # Extensions by which pictures are found in folders. Pillow knows more, of films and data sets.
@@ -16,6 +17,8 @@ PICTURES = {
 # A decoded picture was lossy once: saved by Pillow's defaults it would lose as much again.
 _OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},
+    "MPO": {"quality": 95, "subsampling": 0},
+    "PDF": {"quality": 95},  # of the JPEG in it
     "WEBP": {"lossless": True, "exact": True},  # exact: the colours under transparent pixels
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
 }
@@ -29,7 +32,14 @@ _METADATA_LIMITS = {
     "AVIF": {"icc": _ANY, "exif": _ANY, "xmp": _ANY},
     "TIFF": {"icc": _ANY},
 }
-_WITH_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "TGA"}
+_WITH_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "TGA", "JPEG2000", "ICO", "QOI"}
+_WITHOUT_GREY = {"WEBP", "AVIF", "QOI"}  # written as RGB
+_ICO_SIDE = 256  # pixels at most
+_POORER = {
+    "GIF": "colours reduced to 256: GIF holds no more",
+    "SPIDER": "converted to grey: SPIDER holds no colours",
+    "ICNS": "stretched to squares: ICNS holds nothing else",
+}
 
 
 class Saving(NamedTuple):
@@ -37,6 +47,7 @@ class Saving(NamedTuple):
 
     options: dict  # of PIL.Image.save
     notices: tuple[str, ...]  # what the format does not take, one phrase each
+    grey: bool  # the picture is written as one of grey pixels
 
 
 def name_of(path: str | Path, format: str | None) -> str:
@@ -57,21 +68,42 @@ def takes_alpha(name: str) -> bool:
     return name in _WITH_ALPHA
 
 
-def saving(name: str, metadata: Metadata) -> Saving:
-    """How to write a picture with `metadata` in the format of this Pillow name."""
+def saving(
+    name: str, metadata: Metadata, grey: bool = False, size: tuple[int, int] = (1, 1)
+) -> Saving:
+    """How to write a picture with `metadata` in the format of this Pillow name.
+
+    grey: it has grey pixels. size: width and height.
+    """
     limits = _METADATA_LIMITS.get(name, {})
     kept = metadata.without([kind for kind in metadata._fields if kind not in limits])
     kept = kept.without([kind for kind, limit in limits.items() if _size(kept, kind) > limit])
     if name == "AVIF" and kept.exif and orientation(kept.exif) is None:
         kept = kept.without(["exif"])  # Pillow rewrites it, and would fail on it
+    # PNG forbids a profile of other pixels, and viewers pass over it elsewhere.
+    grey = grey and name not in _WITHOUT_GREY and not (kept.icc and space_of(kept.icc) == b"RGB ")
+    if kept.icc and space_of(kept.icc) == b"GRAY" and not grey:
+        kept = kept.without(["icc"])
     lost = [
         kind.upper() for kind in metadata._fields if getattr(metadata, kind) != getattr(kept, kind)
     ]
-    options = to_info(kept)
+    options = _OPTIONS.get(name, {}) | to_info(kept)
     if name == "PNG" and kept.xmp:
         options["pnginfo"] = _png_text(options.pop("xmp"))
     notices = (f"{', '.join(lost)} dropped: {name} cannot hold it",) if lost else ()
-    return Saving(_OPTIONS.get(name, {}) | options, notices)
+    if name in _POORER and not (grey and name in ("GIF", "SPIDER")):
+        notices += (_POORER[name],)
+    if name == "ICO":
+        options["sizes"] = [_ico_size(size)]  # Pillow writes several smaller ones otherwise
+        if options["sizes"] != [size]:
+            notices += (f"made smaller: ICO holds {_ICO_SIDE}x{_ICO_SIDE} pixels at most",)
+    return Saving(options, notices, grey)
+
+
+def _ico_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height in an ICO file of a picture of this size."""
+    scale = min(1, _ICO_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def orientation(exif: bytes) -> int | None:

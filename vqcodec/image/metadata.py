@@ -15,7 +15,7 @@ EXIF_PREFIX = b"Exif\0\0"  # what JPEG puts before the TIFF stream; Pillow often
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF types in which an orientation may be written
 _TEXT_EXIF = "Raw profile type exif"  # keyword of a PNG text
-_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:=["']|>))[0-9]""")
+_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)[0-9]""")
 
 
 class Metadata(NamedTuple):

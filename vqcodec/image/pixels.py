@@ -11,12 +11,13 @@ import warnings
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from ..errors import ImageTooLargeError, InputError, OutputError, VqcodecError
 from ..geometry import MAX_PIXELS, STRIDE, check_size
-from . import formats
+from . import colour_profile, formats, losses
 from .atomic_write import write_atomically
+from .containers import Told, told_by
 from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, from_info
 
 # EXIF orientation -> how to turn the stored pixels upright.
@@ -29,11 +30,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_EXIF_DIRECTORIES = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}  # tags of TIFF
+_UPRIGHT_FORMATS = {"HEIF", "JXL"}  # their decoders turn the pixels, and leave EXIF as it was
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _GREY = {"1", "L", "LA", "La", "F"} | _SIXTEEN_BIT
-_ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
-_RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX"} | _ALPHA
+_RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "RGBa", "La"}
+_LEVELS = {"1": 1, "L;2": 3, "L;4": 15}  # Pillow's name -> the largest level of grey in the file
 
 
 class Picture(NamedTuple):
@@ -111,8 +112,9 @@ def save(
         raise ValueError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
     is_path = isinstance(target, str | os.PathLike)
     name = formats.name_of(target if is_path else "", format)
-    options, notices = formats.saving(name, picture.metadata)
-    image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]) if picture.grey else rgb)
+    size = rgb.shape[1], rgb.shape[0]
+    options, notices, grey = formats.saving(name, picture.metadata, picture.grey, size)
+    image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]) if grey else rgb)
     if picture.alpha is not None and formats.takes_alpha(name):
         image.putalpha(Image.fromarray(picture.alpha))
     elif picture.alpha is not None:
@@ -121,7 +123,9 @@ def save(
     def write(file: BinaryIO) -> None:
         try:
             image.save(file, format=name, **options)
-        except (ValueError, KeyError) as exc:  # a side above the format's limit, for example
+        except (ValueError, KeyError, OSError) as exc:  # a side above the format's limit, say
+            if getattr(exc, "errno", None) is not None:  # of the disk
+                raise
             raise OutputError(f"cannot write this picture as {name}: {exc}") from exc
 
     if is_path:
@@ -137,8 +141,13 @@ def blend(picture: Picture, colour: tuple[int, int, int]) -> Picture:
         return picture
     alpha = picture.alpha[..., None].astype(np.uint16)  # [H, W, 1]
     mixed = picture.rgb * alpha + np.array(colour, np.uint16) * (255 - alpha)  # at most 255**2
+    rgb = ((mixed + 127) // 255).astype(np.uint8)
     grey = picture.grey and len(set(colour)) == 1
-    return picture._replace(rgb=((mixed + 127) // 255).astype(np.uint8), alpha=None, grey=grey)
+    icc, notices = picture.metadata.icc, picture.notices
+    if icc and colour_profile.space_of(icc) == b"GRAY" and not grey:
+        icc, notices = None, (*notices, "colour profile dropped: not one of RGB pixels")
+    metadata = picture.metadata._replace(icc=icc)
+    return Picture(rgb, None, metadata, notices, grey)
 
 
 def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
@@ -168,56 +177,91 @@ def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
 
 def _from_image(image: Image.Image, max_pixels: int) -> Picture:
     check_size(*image.size, max_pixels)
-    notices = []
-    if getattr(image, "is_animated", False):
-        notices.append("animated: only one frame is kept")
-    if image.mode not in _SIXTEEN_BIT and ";16" in str(getattr(image, "tile", "")):
-        notices.append("16 bits reduced to 8")  # Pillow keeps the high byte of 16-bit colour
+    told, raw = told_by(image), losses.raw_mode(image)  # before Pillow closes the file
+    bits = 8 if image.mode in _SIXTEEN_BIT else losses.bits_of(image, told)
     image.load()
-    grey = image.mode in _GREY
-    metadata, dropped = _metadata(image, grey)
+    grey = image.mode in _GREY or raw.startswith("LA;16")  # Pillow reads the latter as RGBA
+    metadata, dropped = _metadata(image, told, grey)
+    dropped = [*losses.of_pixels(image, told, bits), *dropped, *losses.of_metadata(image, told)]
     orientation = _orientation(image)
+    image, lost = _with_transparency(image, raw, bits)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    picture = _convert(image)
-    notices = (*picture.notices, *notices, *dropped)
+    picture = _convert(image, raw)
+    notices = (*picture.notices, *lost, *dropped)
     return picture._replace(metadata=metadata, notices=notices, grey=grey)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ORIENTATION, 1)
+        tags = image.getexif()
+        found = tags.get(ORIENTATION, 1)
+        return 1 if _was_turned(image, tags) else found
     except Exception:  # damaged EXIF must not keep a picture from being read
         return 1
 
 
-def _metadata(image: Image.Image, grey: bool) -> tuple[Metadata, list[str]]:
+def _was_turned(image: Image.Image, tags: Image.Exif) -> bool:
+    """Tell whether the pixels are upright already, and the tag has stayed as it was."""
+    if image.format in _UPRIGHT_FORMATS:
+        return not getattr(image, "jpeg", False)  # a JPEG inside a JXL file is not turned
+    if isinstance(image, ImageFile.ImageFile):
+        return False
+    # In memory, after `rotate` or `transpose`: the sides are not those that EXIF tells.
+    told = tags.get_ifd(ExifTags.IFD.Exif)
+    sides = told.get(ExifTags.Base.ExifImageWidth), told.get(ExifTags.Base.ExifImageHeight)
+    return tags.get(ORIENTATION, 1) > 4 and sides == image.size[::-1] != image.size
+
+
+def _metadata(image: Image.Image, told: Told, grey: bool) -> tuple[Metadata, list[str]]:
     """What a .vqc file keeps of the image's metadata, and notices of what it does not."""
     found = from_info(image.info).upright()
     reasons = {}
+    lost = ()
     fitting = (b"GRAY", b"RGB ") if grey else (b"RGB ",)
-    if found.icc and found.icc[16:20] not in fitting:  # the profile's "data colour space"
+    if not found.icc:
+        profile, lost = colour_profile.told(image.info, told.codes, grey)
+        found = found._replace(icc=profile)
+    elif colour_profile.space_of(found.icc) not in fitting:
         reasons["icc"] = f"colour profile dropped: not one of {'grey' if grey else 'RGB'} pixels"
     if found.exif and formats.orientation(found.exif) in _UPRIGHT:
         reasons["exif"] = "EXIF dropped: its orientation cannot be reset"
-    if not _EXIF_DIRECTORIES.isdisjoint(getattr(image, "tag_v2", ())):
+    if losses.has_tiff_exif(image):
         reasons["exif"] = "EXIF dropped: that of TIFF files is not kept"
     for kind, data in found._asdict().items():
         if data and len(data) > MAX_METADATA_BYTES:
             reasons[kind] = f"{kind.upper()} dropped: larger than {MAX_METADATA_BYTES} bytes"
-    return found.without(reasons), list(reasons.values())
+    return found.without(reasons), [*lost, *reasons.values()]
 
 
-def _convert(image: Image.Image) -> Picture:
+def _with_transparency(
+    image: Image.Image, raw: str, bits: int
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """Have the one transparent level of PNG in the levels that Pillow made of the file's; notices
+    where that cannot be. raw: `losses.raw_mode` of the file."""
+    level = image.info.get("transparency")
+    if isinstance(level, tuple) and bits > 8:  # Pillow has the high bytes: others look the same
+        image = image.copy()
+        del image.info["transparency"]
+        return image, (f"transparency dropped: it is one colour of {bits} bits",)
+    if isinstance(level, int) and 0 < level <= _LEVELS.get(raw, 0):
+        image = image.copy()
+        image.info["transparency"] = level * 255 // _LEVELS[raw]
+    return image, ()
+
+
+def _convert(image: Image.Image, raw: str) -> Picture:
     """Convert to 8-bit RGB and alpha, with notices of what that lost."""
     if image.mode in _SIXTEEN_BIT:
         levels, clear = np.asarray(image), image.info.get("transparency")
+        if raw == "I;12":
+            levels = levels.astype(np.uint32) * 65535 // 4095
         alpha = None if clear is None else np.where(levels == clear, 0, 255).astype(np.uint8)
         picture = _with_alpha(_grey_from_16_bits(levels), alpha)
         return picture._replace(notices=("16 bits reduced to 8",))
     if image.mode == "F":
         return Picture(_grey_from_float(np.asarray(image)), notices=("float reduced to 8 bits",))
-    if image.mode in _ALPHA or "transparency" in image.info:
+    if image.has_transparency_data:
         return _with_alpha(np.asarray(_to_rgba(image)))
     lost = () if image.mode in _RGB_FAMILY else (f"{image.mode} converted to RGB",)
     # convert copies even what is RGB already: 4 bytes a pixel.

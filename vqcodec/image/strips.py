@@ -68,7 +68,9 @@ def save(
     write = {"PNG": _write_png, "PPM": _write_ppm}.get(name)
     if write is None or (name == "PPM" and strips.channels in (2, 4)):
         return pixels.save(_picture(strips), target, format, overwrite)
-    options, notices = formats.saving(name, strips.metadata)
+    size = strips.width, strips.height
+    options, notices, grey = formats.saving(name, strips.metadata, strips.channels < 3, size)
+    strips = strips if grey or strips.channels > 2 else _in_colour(strips)
     if is_path:
         write_atomically(target, lambda file: write(file, strips, options), overwrite)
     else:
@@ -82,6 +84,13 @@ def _picture(strips: Strips) -> pixels.Picture:
     grey = strips.channels < 3
     rgb = whole[..., [0, 0, 0]] if grey else whole[..., :3]
     return pixels.Picture(rgb, alpha, strips.metadata, grey=grey)
+
+
+def _in_colour(strips: Strips) -> Strips:
+    """RGB, or RGBA, for grey, or grey and alpha."""
+    order = [0, 0, 0, 1][: strips.channels + 2]
+    rows = (strip[..., order] for strip in strips.rows)
+    return strips._replace(channels=len(order), rows=rows)
 
 
 def _write_ppm(file: BinaryIO, strips: Strips, options: dict) -> None:

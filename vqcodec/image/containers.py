@@ -1,0 +1,148 @@
+"""What image files say of their pixels and Pillow does not, read from their chunks and boxes.
+
+PNG (third edition), ISO base media (AVIF and HEIF: ISO/IEC 23008-12) and JPEG 2000. Nothing read
+is trusted: what is cut short or damaged says nothing.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from PIL import Image
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_J2K_SIZE = b"\xff\x4f\xff\x51"  # start of code stream and its marker of sizes
+_START_BYTES = 2**16  # in which a JPEG 2000 code stream begins, and at most 2**8 boxes of a file
+_META_BYTES = 2**22  # of the boxes that describe the items of a file
+_GAIN_MAPS = b"tmap", b"hdrgainmap"  # item of ISO 21496-1, name of Apple's auxiliary picture
+
+
+class Told(NamedTuple):
+    """What a file tells beside its pixels."""
+
+    bits: int = 8  # of a channel
+    codes: tuple[int, int] | None = None  # of primaries and transfer, as in ITU-T H.273
+    gain_map: bool = False
+    provenance: bool = False  # C2PA
+
+
+def told_by(image: Image.Image) -> Told:
+    """What the file of an image that Pillow opened, and has not loaded yet, tells."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return Told()
+    try:
+        place = file.tell()
+        try:
+            return _told(file, image.format)
+        finally:
+            file.seek(place)
+    except (OSError, ValueError, struct.error, IndexError, AttributeError):
+        return Told()
+
+
+def _told(file: BinaryIO, format: str | None) -> Told:
+    file.seek(0)
+    start = file.read(_START_BYTES)
+    if start.startswith(_PNG_MAGIC):
+        return _told_by_png(file)
+    if start[4:8] == b"ftyp":
+        return _told_by_meta(_meta(file))
+    size = start.find(_J2K_SIZE) if format == "JPEG2000" else -1
+    return Told() if size < 0 else Told(bits=(start[size + 42] & 127) + 1)
+
+
+def _told_by_png(file: BinaryIO) -> Told:
+    """From the chunks in front of the pixels."""
+    codes, provenance, place = None, False, len(_PNG_MAGIC)
+    while True:
+        file.seek(place)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if kind in (b"IDAT", b"IEND"):
+            return Told(codes=codes, provenance=provenance)
+        if kind == b"cICP":
+            primaries, transfer = file.read(2)
+            codes = primaries, transfer
+        provenance |= kind == b"caBX"
+        place += 12 + size
+
+
+def _meta(file: BinaryIO) -> bytes:
+    """The content of a file's box `meta`, empty if there is none."""
+    place = 0
+    for _ in range(256):
+        file.seek(place)
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        size, kind = struct.unpack(">I4s", head[:8])
+        skip = 8
+        if size == 1:
+            (size,), skip = struct.unpack(">Q", head[8:]), 16
+        if kind == b"meta":
+            file.seek(place + skip + 4)
+            return file.read(min(max(size - skip - 4, 0), _META_BYTES))
+        if size < 8:
+            break
+        place += size
+    return b""
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each box; none behind one of a wrong size."""
+    place = 0
+    while place + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, place)
+        if not 8 <= size <= len(data) - place:
+            return
+        yield kind, data[place + 8 : place + size]
+        place += size
+
+
+def _told_by_meta(meta: bytes) -> Told:
+    """From the properties of the primary item."""
+    boxes = dict(_boxes(meta))
+    if b"pitm" not in boxes or b"iprp" not in boxes:
+        return Told()
+    wide = boxes[b"pitm"][0] > 0  # version 1 has numbers of 4 bytes
+    (primary,) = struct.unpack_from(">I" if wide else ">H", boxes[b"pitm"], 4)
+    groups = dict(_boxes(boxes[b"iprp"]))
+    properties = list(_boxes(groups[b"ipco"])) if b"ipco" in groups else []
+    bits, codes = 8, None
+    for number in _associations(groups.get(b"ipma", b"")).get(primary, ()):
+        if not 1 <= number <= len(properties):
+            continue
+        kind, data = properties[number - 1]
+        bits = max(bits, _bits_of(kind, data))
+        if kind == b"colr" and data[:4] == b"nclx":
+            codes = struct.unpack_from(">HH", data, 4)
+    return Told(bits, codes, any(name in meta for name in _GAIN_MAPS))
+
+
+def _associations(data: bytes) -> dict[int, list[int]]:
+    """Item -> the numbers of its properties, of a box `ipma`."""
+    if len(data) < 8:
+        return {}
+    version, flags, count = data[0], data[3], struct.unpack_from(">I", data, 4)[0]
+    item, size = (">I" if version else ">H"), (2 if flags & 1 else 1)
+    place, found = 8, {}
+    for _ in range(count):  # ends with struct.error where the box does
+        (number,) = struct.unpack_from(item, data, place)
+        place += struct.calcsize(item)
+        many = data[place]
+        numbers = data[place + 1 : place + 1 + many * size]
+        if size == 2:
+            found[number] = [pair & 0x7FFF for (pair,) in struct.iter_unpack(">H", numbers)]
+        else:
+            found[number] = [byte & 0x7F for byte in numbers]
+        place += 1 + many * size
+    return found
+
+
+def _bits_of(kind: bytes, data: bytes) -> int:
+    """The bits of a channel that a property tells, 0 if it is of something else."""
+    if kind == b"av1C":
+        return (12 if data[2] & 0x20 else 10) if data[2] & 0x40 else 8
+    if kind == b"hvcC":
+        return 8 + (data[17] & 7)
+    return max(data[5:], default=0) if kind == b"pixi" else 0
