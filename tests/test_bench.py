@@ -73,6 +73,22 @@ def curve(codec, factor=1.0, points=5):
     return curves.average(codec, "made up", own)
 
 
+def run_without_processes(monkeypatch) -> None:
+    """What the benchmark asks `vqcodec` for is done in this process.
+
+    test_rd_of_ours_goes_through_files_of_the_command_line_and_on_where_it_was has processes.
+    """
+
+    def run(command: str, *arguments: object, each_line=lambda: None) -> None:
+        result = CliRunner().invoke(cli.main, [command, *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        for _ in result.stdout.splitlines():
+            each_line()
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which --threads would change for the next tests
+    monkeypatch.setattr(ours, "run", run)
+
+
 def test_find_names_pictures_by_folder_and_file(folder):
     found = pictures.find([folder])
 
@@ -86,8 +102,13 @@ def test_find_refuses_folders_without_pictures(tmp_path):
 
 
 def test_the_sample_picture_is_always_the_same():
-    assert pictures.sample().shape == (512, 768, 3)
-    np.testing.assert_array_equal(pictures.sample(), pictures.sample())
+    """The figures of the benchmark are of these pixels: within a level, as sums may round."""
+    rgb = pictures.sample()
+    expected = [[70, 80, 61], [72, 85, 58], [156, 154, 144], [170, 170, 161], [78, 89, 53]]
+
+    assert (rgb.shape, rgb.dtype) == ((512, 768, 3), np.uint8)
+    found = rgb[[0, 0, 170, 170, 510], [0, 765, 0, 765, 765]]
+    np.testing.assert_allclose(found, expected, atol=1)
 
 
 def test_the_content_of_pictures_is_their_pixels(folder, tmp_path):
@@ -701,6 +722,7 @@ def test_peak_memory_is_that_of_the_work():
 
 @pytest.mark.slow
 def test_speed_prints_all_its_tables(model_folder, tmp_path, monkeypatch):
+    run_without_processes(monkeypatch)
     for seed in range(2):
         Image.fromarray(smooth_picture(60, 70, seed)).save(tmp_path / f"{seed}.png")
     monkeypatch.setattr(coders, "PILLOW", {"jpeg": ("jpeg", {}), "avif-s6": ("avif", {})})
@@ -745,7 +767,8 @@ def test_damage_needs_a_picture_of_16_tiles():
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux")
-def test_leak_prints_memory_at_several_times(model_folder, capsys):
+def test_leak_prints_memory_at_several_times(model_folder, capsys, monkeypatch):
+    monkeypatch.setattr(leak, "WARM_UP", 1)
     leak.run(str(model_folder), 8)
     lines = capsys.readouterr().out.splitlines()
 
