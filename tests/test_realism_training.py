@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from conftest import smooth_picture
 from vqcodec.cli import main
+from vqcodec.config import GRAIN_CHANNELS
 from vqcodec.errors import ModelError
-from vqcodec.nn.grain import CHANNELS
 from vqcodec.train import realism_loss
 from vqcodec.train.perceptual import ALEXNET, SQUEEZENET, VGG16, Perceptual
 from vqcodec.train.presets import REALISM_PRESETS
@@ -166,7 +166,7 @@ def test_a_run_refines_the_decoder_alone(
     made = load_file(tmp_path / "model" / "realism.safetensors")
     own = {k: v for k, v in shapes.items() if k.startswith("decoder.")}
     width = trainer.decoder.config.fine_width
-    own["decoder.grain.weight"] = (width, CHANNELS, 1, 1)
+    own["decoder.grain.weight"] = (width, GRAIN_CHANNELS, 1, 1)
     assert {k: v.shape for k, v in made.items()} == own
     for part in ("config.json", "prior.safetensors", "decoder.safetensors"):
         assert (tmp_path / "model" / part).read_bytes() == (model_folder / part).read_bytes()

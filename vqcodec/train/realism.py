@@ -8,6 +8,7 @@ picture only so far from the least squared error, whatever the discriminator doe
 of each range of levels is set by what it costs: PSNR is to fall by `RealismConfig.aim`.
 """
 
+import copy
 from pathlib import Path
 
 import torch

@@ -95,9 +95,7 @@ def _encoder(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
     yield from _blocks("encoder", config, transform.encoder_blocks)
 
 
-def _blocks(
-    path: str, config: ModelConfig, counts: tuple[int, int]
-) -> Iterator[tuple[str, Shape]]:
+def _blocks(path: str, config: ModelConfig, counts: tuple[int, int]) -> Iterator[tuple[str, Shape]]:
     """Residual blocks, so many fine and coarse, and the level's biases in front of them."""
     transform = config.transform
     for kind, count in zip(("fine", "coarse"), counts, strict=True):
