@@ -19,6 +19,10 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "valid"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 model_option = click.option("--model", default="", help="Folder or name; default: the shipped one.")
+device_option = click.option(
+    "--device", type=click.Choice(("cpu", "onnx")), default="cpu", show_default=True,
+    help="Ours: the CPU by torch, or by ONNX Runtime.",
+)  # fmt: skip
 
 
 def _list_of(kind: type):
@@ -142,6 +146,7 @@ def realism(folders: tuple[Path, ...], lpips: Path, out: Path, **options) -> Non
 @main.command()
 @click.argument("images", nargs=-1, type=FILE)
 @model_option
+@device_option
 @_list_option("--threads", (1, 2), int, "Numbers of threads to try.")
 @_list_option("--sizes", (0.1, 1, 4), float, "Megapixels to make of the first picture; up to 100.")
 @click.option("--quality", "-q", type=float, default=50, show_default=True)
@@ -155,6 +160,20 @@ def speed(images: tuple[Path, ...], **options) -> None:
 
     rgb = [pixels.load(image).rgb for image in images] or [pictures.sample()]
     run(Options(rgb, **options))
+
+
+@main.command()
+@click.argument("image", required=False, type=FILE)
+@model_option
+@device_option
+@click.option("--quality", "-q", type=float, default=50, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True)
+def together(image: Path | None, model: str, device: str, quality: float, runs: int) -> None:
+    """Two processes that encode IMAGE at once on two cores, against one alone; effort 1."""
+    from .together import run
+
+    rgb = pixels.load(image).rgb if image else pictures.sample()
+    run(rgb, model, quality, device, runs)
 
 
 @main.command()
@@ -187,7 +206,7 @@ def identity(folder: Path, model: str, qualities) -> None:
 @_list_option("--qualities -q", (20, 50, 80), float, "Ours.")
 def overhead(folder: Path, model: str, qualities) -> None:
     """Bytes that are not coder words, and coded bits against the prior's cross-entropy."""
-    from .identity import overhead as run
+    from .overhead import run
 
     run(folder, model, list(qualities))
 
@@ -223,7 +242,7 @@ def rates(folder: Path, model: str, targets, effort: int, threads: int) -> None:
 @click.option("--tiles", type=click.IntRange(1, 16), default=16, show_default=True,
               help="How many of each picture.")  # fmt: skip
 def damage(folder: Path, model: str, quality: float, tiles: int) -> None:
-    """Lose one of 16 tiles of a picture at a time; PSNR of what is painted in its place."""
+    """Lose one of 16 tiles of a picture at a time; PSNR of what is put in its place."""
     from .damage import run
 
     run(folder, model, quality, tiles)
@@ -269,7 +288,7 @@ def inpaint(folder: Path, model: str, side: int) -> None:
 
 @main.command()
 @click.option("--count", type=click.IntRange(1), default=200_000, show_default=True)
-@click.option("--painted", type=click.FloatRange(0, 1), default=0.05, show_default=True,
+@click.option("--decoded", type=click.FloatRange(0, 1), default=0.05, show_default=True,
               help="Share that goes through the networks, too.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(0), default=math.inf, help="Stop after these.")
 @click.option("--seeds", type=FOLDER, default=GOLDEN, show_default=True,
@@ -279,12 +298,12 @@ def inpaint(folder: Path, model: str, side: int) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/fuzz"),
               show_default=True, help="Where inputs go that do what they should not.")  # fmt: skip
 def fuzz(
-    count: int, painted: float, minutes: float, seeds: Path, model: str, seed: int, out: Path
+    count: int, decoded: float, minutes: float, seeds: Path, model: str, seed: int, out: Path
 ) -> None:
     """Read COUNT mutated files; exit code 1 if any crashes, hangs or takes memory."""
     from .fuzz import run
 
-    if run(seeds, model, count, painted, seed, out, minutes):
+    if run(seeds, model, count, decoded, seed, out, minutes):
         raise SystemExit(1)
 
 

@@ -3,9 +3,12 @@
 Torch is imported only for the codecs that need it: their memory is compared.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 from PIL import AvifImagePlugin
@@ -31,18 +34,28 @@ class Coder(NamedTuple):
     decode: Callable[[object], object]
 
 
+class Ours(NamedTuple):
+    """model: folder or name; empty: the default. device: as of `Codec.load`."""
+
+    model: str = ""
+    device: str = "cpu"
+
+
+DEFAULT = Ours()
+
+
 def names() -> list[str]:
     """All that can be measured here, ours first."""
     known = [name for name, (peer, _) in PILLOW.items() if peers.available([peer])]
     return [ours.CODEC, *HYPERPRIORS, *known]
 
 
-def load(name: str, quality: float = 0, model: str = "") -> Coder:
-    """quality: as the codec has it; see `quality_near`. model: ours."""
+def load(name: str, quality: float = 0, own: Ours = DEFAULT) -> Coder:
+    """quality: as the codec has it; see `quality_near`. own: how ours is loaded."""
     if name == ours.CODEC:
         from vqcodec.codec import Codec
 
-        codec = Codec.load(model or None, "cpu")
+        codec = Codec.load(own.model or None, own.device)
         return Coder(lambda rgb: codec.encode(rgb, quality, effort=1), codec.decode)
     if name in HYPERPRIORS:
         from . import hyperprior
@@ -72,14 +85,17 @@ def quality_near(name: str, rgb: np.ndarray, size: int) -> int:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch and AVIF have so many; the others of Pillow's have one."""
-    import torch
-
-    before = torch.get_num_threads(), AvifImagePlugin.DEFAULT_MAX_THREADS
+    """Let torch, ONNX Runtime's sessions made in the block, and AVIF have so many; the others of
+    Pillow's have one."""
+    torch = sys.modules.get("torch")  # imported later it takes the number of the variable
+    before = torch and torch.get_num_threads(), AvifImagePlugin.DEFAULT_MAX_THREADS
     try:
-        torch.set_num_threads(count)
-        AvifImagePlugin.DEFAULT_MAX_THREADS = count  # Pillow's only way to say it for decoding
-        yield
+        with mock.patch.dict(os.environ, OMP_NUM_THREADS=str(count)):
+            if torch:
+                torch.set_num_threads(count)
+            AvifImagePlugin.DEFAULT_MAX_THREADS = count  # Pillow's only way to say it for decoding
+            yield
     finally:
-        torch.set_num_threads(before[0])
+        if torch:
+            torch.set_num_threads(before[0])
         AvifImagePlugin.DEFAULT_MAX_THREADS = before[1]

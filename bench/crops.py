@@ -47,7 +47,7 @@ def cut(
     out: Path, pictures: list[Picture], points: list[Point], encoders: list[ours.Encoder]
 ) -> list[Group]:
     """Crops of a few pictures, where each has the most detail. points: ours, of the first of the
-    encoders, which paint the same files."""
+    encoders, which decode the same files."""
     quality = _quality(points)
     different = ours.different(pictures)
     spread = np.linspace(0, len(different) - 1, min(PICTURES, len(different))).astype(int)
@@ -56,11 +56,11 @@ def cut(
     groups = []
     decoded = zip(*(ours.decode(files, e.model, e.realism) for e in encoders), strict=True)
     bar = tqdm(chosen, desc="crops", unit="picture", leave=False, disable=None)
-    for picture, file, painted in zip(bar, files, decoded, strict=True):
+    for picture, file, versions in zip(bar, files, decoded, strict=True):
         before, size = load(picture), file.stat().st_size
         own = [
             (f"{encoder.label} -q {quality:g}", rgb, size, metrics.psnr(before, rgb))
-            for encoder, rgb in zip(encoders, painted, strict=True)
+            for encoder, rgb in zip(encoders, versions, strict=True)
         ]
         for name in peers.available(SHOWN):
             version = of_size(peers.PEERS[name], before, size)

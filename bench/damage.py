@@ -1,4 +1,4 @@
-"""What a lost tile is painted with, next to grey and to copies of its neighbours."""
+"""What a lost tile is filled with, next to grey and to copies of its neighbours."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,16 +6,16 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from vqcodec.bitstream import container
 from vqcodec.bitstream.container import Header
 from vqcodec.codec import Codec
-from vqcodec.engine.concealment import extend, fill
-from vqcodec.engine.tiling import Maps, paint
-from vqcodec.engine.torch.tile_coder import Coded
-from vqcodec.geometry import MAX_PIXELS, STRIDE, Rectangle, grid_of
+from vqcodec.engine.base import CodedTile, Maps
+from vqcodec.engine.concealment import fill
+from vqcodec.engine.tiling import synthesise
+from vqcodec.geometry import MAX_PIXELS, STRIDE, Rectangle, grid_of, pixels_of, within
+from vqcodec.image.pull_push import extend
 from vqcodec.image.strips import join
 from vqcodec.metrics import psnr
 
@@ -57,9 +57,7 @@ def copies(rgb: np.ndarray, place: tuple[slice, slice], smooth: bool) -> np.ndar
     known = np.ones(rgb.shape[:2], bool)
     known[place] = False
     if smooth:
-        values = torch.tensor(rgb).permute(2, 0, 1)[None].float()
-        filled = extend(values, torch.from_numpy(known))[0].permute(1, 2, 0)
-        return filled.round().byte().numpy()
+        return np.rint(extend(rgb.astype(np.float32), known)).astype(np.uint8)
     ys, xs = np.nonzero(known & _ring(place, known.shape))
     inside = np.argwhere(~known)
     far = (inside[:, :1] - ys) ** 2 + (inside[:, 1:] - xs) ** 2
@@ -83,69 +81,58 @@ def trials(
     with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
         header, coded = codec._encode(rgb, quality, 1, MAX_PIXELS)
         tiles = list(coded)
-    whole = _paint(codec, header, tiles)
+    whole = _synthesise(codec, header, _join(header, tiles))
     places = list(container.tile_grid(header))
     for number in numbers:
         place = places[number]
-        at = _pixels(place)
+        at = within(pixels_of(place))
         filled = _join(header, tiles)
-        fill(codec.network, header.level, filled, [place])
-        painted = {
+        fill(codec.engine, header.level, filled, [place])
+        versions = {
             "grey": np.full_like(whole, 128),
             "nearest pixels": copies(whole, at, False),
             "smooth pixels": copies(whole, at, True),
-            "ours": _paint_maps(codec, header, filled),
+            "ours": _synthesise(codec, header, filled),
             **_coarse(codec, header, tiles, number, place),
             "undamaged": whole,
         }
         scores = {name: psnr(*map(np.ascontiguousarray, (image[at], rgb[at])))
-                  for name, image in painted.items()}  # fmt: skip
+                  for name, image in versions.items()}  # fmt: skip
         outside = np.ones(rgb.shape[:2], bool)
         outside[at] = False
         others, before = (
-            psnr(image[outside][None], rgb[outside][None]) for image in (painted["ours"], whole)
+            psnr(image[outside][None], rgb[outside][None]) for image in (versions["ours"], whole)
         )
-        yield Trial(scores, others, before, _reach(painted["ours"], whole, at))
+        yield Trial(scores, others, before, _reach(versions["ours"], whole, at))
 
 
 def _coarse(
-    codec: Codec, header: Header, tiles: list[Coded], number: int, place: Rectangle
+    codec: Codec, header: Header, tiles: list[CodedTile], number: int, place: Rectangle
 ) -> dict[str, np.ndarray]:
     """The picture with the fine part of one tile lost: with the prior's means, and with zeros."""
     payload = tiles[number].segments.coarse
-    with torch.inference_mode():
-        coded = codec.tiles.decode_coarse(payload, place.height, place.width, header.level)
+    coded = codec.engine.tiles.decode_coarse(payload, place.height, place.width, header.level)
     prior = codec.model.config.prior
     known = max(item.stop for item in prior.passes[: prior.coarse_passes])
-    bare = coded.latents.clone()
-    bare[:, known:] = 0
+    bare = coded.latents.copy()
+    bare[..., known:] = 0
     variants = coded, coded._replace(latents=bare)
-    return {
-        name: _paint(codec, header, [*tiles[:number], tile, *tiles[number + 1 :]])
-        for name, tile in zip(COARSE, variants, strict=True)
-    }
+    joined = (_join(header, [*tiles[:number], tile, *tiles[number + 1 :]]) for tile in variants)
+    versions = (_synthesise(codec, header, latents) for latents in joined)
+    return dict(zip(COARSE, versions, strict=True))
 
 
-def _paint(codec: Codec, header: Header, tiles: list[Coded]) -> np.ndarray:
-    return _paint_maps(codec, header, _join(header, tiles))
-
-
-def _join(header: Header, tiles: list[Coded]) -> Maps:
+def _join(header: Header, tiles: list[CodedTile]) -> Maps:
     """The latents of the whole picture."""
-    rows = [torch.cat([tile.latents for tile in tiles[n : n + ACROSS]], 3)
+    rows = [np.concatenate([tile.latents for tile in tiles[n : n + ACROSS]], 1)
             for n in range(0, len(tiles), ACROSS)]  # fmt: skip
-    return Maps(torch.cat(rows, 2), grid_of(header.width, header.height))
+    return Maps(np.concatenate(rows), grid_of(header.width, header.height))
 
 
-def _paint_maps(codec: Codec, header: Header, latents: Maps) -> np.ndarray:
+def _synthesise(codec: Codec, header: Header, latents: Maps) -> np.ndarray:
     place = Rectangle(0, 0, header.width, header.height)
-    rows = paint(codec.network, header, place, lambda _, tile: latents.cut(tile))
+    rows = synthesise(codec.engine, 0.0, header, place, lambda _, tile: latents.cut(tile))
     return join(rows, header.height)
-
-
-def _pixels(place: Rectangle) -> tuple[slice, slice]:
-    x, y, width, height = (STRIDE * value for value in place)
-    return slice(y, y + height), slice(x, x + width)
 
 
 def _reach(damaged: np.ndarray, whole: np.ndarray, at: tuple[slice, slice]) -> float:
@@ -167,7 +154,7 @@ def run(folder: Path, model: str, quality: float, count: int) -> None:
         numbers = [(7 * k + 3 * turn) % ACROSS**2 for k in range(count)]
         found += trials(codec, load(picture), quality, numbers)
     means = {name: np.mean([trial.scores[name] for trial in found]) for name in METHODS}
-    lines = [["the tile is painted with", "PSNR, dB", "over grey, dB"]]
+    lines = [["the tile is filled with", "PSNR, dB", "over grey, dB"]]
     lines += [[n, f"{means[n]:.2f}", f"{means[n] - means['grey']:+.2f}"] for n in METHODS]
     show(lines)
     less = [trial.before - trial.others for trial in found]

@@ -26,25 +26,25 @@ def damaged(data: bytes, every: int = 1) -> Iterator[bytes]:
         yield data[:size]
 
 
-def outcome(codec: Codec, data: bytes, painted: dict[Salvaged, bool]) -> str:
+def outcome(codec: Codec, data: bytes, sized: dict[Salvaged, bool]) -> str:
     """What reading a damaged file gave: `wrong` for a decode that did not fail or for a picture of
-    another size, else `painted`, or the name of the error that painting it gave. Errors that are
+    another size, else `decoded`, or the name of the error that decoding it gave. Errors that are
     not ours pass through.
 
-    painted: whether pictures of what was salvaged had the right size. `decode_damaged` sees
-    nothing else of a file, so that each is painted once.
+    sized: whether pictures of what was salvaged had the right size. `decode_damaged` sees
+    nothing else of a file, so that each is decoded once.
     """
     with suppress(VqcodecError):
         codec.decode(data)
         return "wrong"
     try:
         found = salvage(data)
-        if found not in painted:
+        if found not in sized:
             size = codec.decode_damaged(data).image.size
-            painted[found] = size == (found.header.width, found.header.height)
+            sized[found] = size == (found.header.width, found.header.height)
     except VqcodecError as exc:
         return type(exc).__name__
-    return "painted" if painted[found] else "wrong"
+    return "decoded" if sized[found] else "wrong"
 
 
 def run(files: list[Path], model: str) -> int:
@@ -54,13 +54,13 @@ def run(files: list[Path], model: str) -> int:
         data = path.read_bytes()
         codec = Codec.load(model, "cpu") if model else Codec.shared(read_header(data).model_id)
         codec.decode(data)
-        before, painted = peak_memory(), {}
+        before, sized = peak_memory(), {}
         files_of = tqdm(damaged(data), path.name, 9 * len(data), False, delay=2)
-        counts = Counter(outcome(codec, changed, painted) for changed in files_of)
+        counts = Counter(outcome(codec, changed, sized) for changed in files_of)
         wrong += counts["wrong"]
         text = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         grown = peak_memory() - before
         sizes = str(len(data)), str(counts.total())
-        lines.append([path.name, *sizes, text, str(len(painted)), f"{grown:.0f}"])
+        lines.append([path.name, *sizes, text, str(len(sized)), f"{grown:.0f}"])
     show(lines)
     return wrong

@@ -103,10 +103,10 @@ def _chunks(rng: random.Random, data: bytes) -> bytes:
     return container.pack(header, tiles, changed)
 
 
-def attempt(codec: Codec, data: bytes, paint: bool) -> list[tuple[str, str]]:
+def attempt(codec: Codec, data: bytes, decode: bool) -> list[tuple[str, str]]:
     """Read bytes in every way; only errors of our tree are caught. Returns the way and the
     outcome of each: the name of an error, or `read`."""
-    ways = [_header_alone, _unpack, _salvage] + [_decode, _decode_damaged] * paint
+    ways = [_header_alone, _unpack, _salvage] + [_decode, _decode_damaged] * decode
     return [(way.__name__.strip("_"), _outcome(way, codec, data)) for way in ways]
 
 
@@ -149,12 +149,12 @@ def _check_size(image: Image.Image, data: bytes) -> None:
 
 
 def check(
-    codec: Codec, data: bytes, paint: bool, counts: Counter, limit: float = float("inf")
+    codec: Codec, data: bytes, decode: bool, counts: Counter, limit: float = float("inf")
 ) -> Finding | None:
     """Try one input, and count its outcomes. limit: of the process's peak memory, in MB."""
     start = time.process_time()
     try:
-        counts.update(attempt(codec, data, paint))
+        counts.update(attempt(codec, data, decode))
     except Exception:
         return Finding("crash", traceback.format_exc(), data)
     seconds, peak = time.process_time() - start, peak_memory()
@@ -170,12 +170,12 @@ def peak_memory() -> float:
 
 
 def run(
-    folder: Path, model: str, count: int, painted: float, seed: int, out: Path, minutes: float
+    folder: Path, model: str, count: int, decoded: float, seed: int, out: Path, minutes: float
 ) -> int:
     """Fuzz with the .vqc files of a folder as seeds; print what was tried, and return the number
     of findings, whose inputs are in `out`.
 
-    count: of inputs; fewer if `minutes` are over. painted: the share of them that goes through
+    count: of inputs; fewer if `minutes` are over. decoded: the share of them that goes through
     the networks, too.
     """
     codec, rng = Codec.load(model or None, "cpu"), random.Random(seed)
@@ -188,7 +188,7 @@ def run(
     start, before, findings, counts = time.time(), peak_memory(), [], Counter()
     limit = before + MAX_GROWTH
     for _ in tqdm(range(count), unit="input", delay=2, leave=False):
-        found = check(codec, mutate(rng, seeds), rng.random() < painted, counts, limit)
+        found = check(codec, mutate(rng, seeds), rng.random() < decoded, counts, limit)
         if found:
             findings.append(found)
             _keep(found, out)

@@ -20,8 +20,8 @@ METHODS = ("mean of the border", "nearest pixels", "smooth pixels", *DRAWN)
 
 
 def sample_bits(codec: Codec, level: int, seed: int) -> tuple[float, float, float, float]:
-    """Of a sample: bits of its coder words, and the sum of the entropies of the tables that they
-    come from, in bits; how many words are drawn, and how many of them should be escapes."""
+    """Of a sample: bits of its coder's words, and the sum of the entropies of the tables that they
+    come from, in bits; how many indices are drawn, and how many of them should be escapes."""
     data = codec.write_indices(generate.sample(codec, *SAMPLE_SIZE, level=level, seed=seed))
     rows = codec.read_tables(data)
     times = np.bincount(rows[rows >= 0], minlength=len(codec.model.freqs))
@@ -35,15 +35,15 @@ def run_sample(model: str, levels: list[int], count: int) -> None:
     """Print, for each level, the bits of `count` samples and what the prior expects."""
     codec = Codec.load(model or None, "cpu")
     area = np.prod(SAMPLE_SIZE)
-    lines = [["level", "bpp", "entropy, bpp", "off by", "worst", "words", "escapes left out"]]
+    lines = [["level", "bpp", "entropy, bpp", "off by", "worst", "indices", "escapes left out"]]
     for level in tqdm(levels, unit="level", delay=2, leave=False):
         found = np.array([sample_bits(codec, level, seed) for seed in range(count)])
-        bits, entropy, words, escapes = found.mean(0)
+        bits, entropy, indices, escapes = found.mean(0)
         worst = np.abs(found[:, 0] / found[:, 1] - 1).max()
         lines.append(
             [
                 *(f"{level}", f"{bits / area:.3f}", f"{entropy / area:.3f}"),
-                *(f"{bits / entropy - 1:+.2%}", f"{worst:.2%}", f"{words:.0f}", f"{escapes:.1f}"),
+                *(f"{bits / entropy - 1:+.2%}", f"{worst:.2%}", f"{indices:.0f}", f"{escapes:.1f}"),
             ]
         )
     show(lines)

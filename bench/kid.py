@@ -1,4 +1,4 @@
-"""KID of files: how far apart the patches of originals and of their paintings are.
+"""KID of files: how far apart the patches of originals and of decoded pictures are.
 
 The distance is `vqcodec.metrics.kid`, the features are those of `Lpips.features`.
 """
@@ -45,8 +45,8 @@ def of_files(
         before = _features(lpips, map(load, different))
         for key, quality in tqdm(todo, desc=f"{encoder.name} KID", leave=False, disable=None):
             files = ours.files(encoder, quality, different, out)
-            painted = ours.decode(files, encoder.model, encoder.realism)
-            known[key] = kid(before, _features(lpips, painted))
+            decoded = ours.decode(files, encoder.model, encoder.realism)
+            known[key] = kid(before, _features(lpips, decoded))
             path.write_text(json.dumps(known), "utf-8")
     return [known[key] for key in keys]
 

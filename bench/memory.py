@@ -3,34 +3,18 @@
 The pictures are made up, strip by strip: what this process holds counts as its children's.
 """
 
-import os
-import re
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
 
-import click
 import numpy as np
 
 from . import ours
+from .processes import Used, measure
 from .rd import show
 
 CROP = 512  # pixels a side
 START = 0.4  # megapixels: as small as a crop allows
 ROWS = 256  # of a picture, made at once
-PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in one of ru_maxrss
-
-
-class Used(NamedTuple):
-    """What a process took: seconds of wall clock, of all cores, and of the codec alone."""
-
-    wall: float
-    cores: float
-    codec: float
-    peak: int  # bytes
 
 
 def write_picture(path: Path, megapixels: float) -> tuple[int, int]:
@@ -48,24 +32,6 @@ def write_picture(path: Path, megapixels: float) -> tuple[int, int]:
             rgb += 6 * rng.standard_normal(rgb.shape, np.float32)
             file.write(rgb.clip(0, 255).astype(np.uint8).tobytes())
     return width, height
-
-
-def measure(*arguments: object) -> Used:
-    """Run `vqcodec ARGUMENTS -v` in a process of its own."""
-    line = [sys.executable, "-m", "vqcodec", *map(str, arguments), "-v"]
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(line, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        text = said.read()
-    found = re.search(r"; ([0-9.]+) s, ", text)
-    if process.returncode or not found:
-        raise click.ClickException(f"`vqcodec {arguments[0]}` gave {process.returncode}: {text}")
-    cores = usage.ru_utime + usage.ru_stime
-    return Used(wall, cores, float(found[1]), usage.ru_maxrss * PEAK_UNIT)
 
 
 def run(megapixels: list[float], model: str, quality: float, effort: int) -> None:

@@ -20,7 +20,6 @@ import numpy as np
 from tqdm import tqdm
 
 import vqcodec
-from vqcodec import cli
 from vqcodec.bitstream import container
 from vqcodec.image import pixels
 from vqcodec.zoo import shipped
@@ -32,14 +31,13 @@ from .pictures import Picture, Point, load, measure
 CODEC = "vqc"
 LABEL = "vqcodec"
 QUALITIES = tuple(range(0, 101, 10))
-EFFORT = "--effort"
 # Without alpha and metadata: the peers are given bare pixels as well.
 MODEL_PARTS = ".json", ".safetensors"
 BARE = "--alpha", "drop", "--strip", "all"
 
 
 class Encoder(NamedTuple):
-    """How files are written and painted. model: folder or name, empty for the default. effort: 0
+    """How files are written and read. model: folder or name, empty for the default. effort: 0
     for the command's own default."""
 
     model: str = ""
@@ -65,7 +63,7 @@ class Encoder(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """What `vqcodec encode` gets besides files and quality."""
-        effort = [EFFORT, str(self.effort)] if self.effort else []
+        effort = ["--effort", str(self.effort)] if self.effort else []
         return [*BARE, *effort, *model_arguments(self.model)]
 
     @property
@@ -84,12 +82,6 @@ def model_folder(model: str) -> Path:
     if model and Path(model).is_dir():
         return Path(model)
     return shipped.folder_of(shipped.find(model or shipped.default_name()).name)
-
-
-def default_effort() -> int:
-    """The effort that `vqcodec encode` takes by itself; 0 if it has none."""
-    options = [option for option in cli.encode.params if EFFORT in option.opts]
-    return int(options[0].default) if options else 0
 
 
 def points(
@@ -146,8 +138,8 @@ def _measure(
         folder = f"{written[0].parent}/"
         run("encode", *todo, "-o", folder, "-q", quality, *encoder.arguments, each_line=step)
     found = []
-    painted = decode(written, encoder.model, encoder.realism)
-    for picture, file, rgb in zip(pictures, written, painted, strict=True):
+    decoded = decode(written, encoder.model, encoder.realism)
+    for picture, file, rgb in zip(pictures, written, decoded, strict=True):
         size = file.stat().st_size
         found.append(measure(picture.name, quality, size, load(picture), rgb, figures))
         step()

@@ -49,32 +49,36 @@ def resident(name: str) -> int:
 
 
 def measure(
-    name: str, rgb: np.ndarray, quality: float, model: str, threads: int
+    name: str, rgb: np.ndarray, quality: float, own: coders.Ours, threads: int
 ) -> tuple[Memory, Memory]:
     """Of encoding and of decoding `rgb`, uint8 [H, W, 3], each in a new process.
 
-    name, quality: as `coders.load` takes them.
+    name, quality, own: as `coders.load` takes them.
     """
-    coded = coders.load(name, quality, model).encode(rgb)
+    coded = coders.load(name, quality, own).encode(rgb)
     found = []
     for way, what in (("encode", rgb), ("decode", coded)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            task = pool.submit(_measure, name, way, what, quality, model, threads)
+            task = pool.submit(_measure, name, way, what, quality, own, threads)
             found.append(task.result())
     return tuple(found)
 
 
-def _measure(name: str, way: str, what: object, quality: float, model: str, threads: int) -> Memory:
+def _measure(
+    name: str, way: str, what: object, quality: float, own: coders.Ours, threads: int
+) -> Memory:
     limited = nullcontext() if name in coders.PILLOW else coders.threads(threads)
     with limited:
-        work = getattr(coders.load(name, quality, model), way)
+        work = getattr(coders.load(name, quality, own), way)
         before = resident("VmRSS")
         RESET.write_text("5")  # the peak starts anew at what is resident now
         work(what)
         return Memory(before, resident("VmHWM"))
 
 
-def whole_process(rgb: np.ndarray, quality: float, model: str, threads: int) -> tuple[int, int]:
+def whole_process(
+    rgb: np.ndarray, quality: float, own: coders.Ours, threads: int
+) -> tuple[int, int]:
     """Peak bytes of `vqcodec encode` and `vqcodec decode`."""
     with tempfile.TemporaryDirectory() as folder:
         source, coded, back = (str(Path(folder) / n) for n in ("in.png", "coded.vqc", "back.png"))
@@ -83,7 +87,8 @@ def whole_process(rgb: np.ndarray, quality: float, model: str, threads: int) -> 
             ["encode", source, "-o", coded, "-q", str(quality), "--effort", "1"],
             ["decode", coded, "-o", back],
         )
-        shared = ["-Q", "--threads", str(threads), *ours.model_arguments(model)]
+        chosen = "--device", own.device, *ours.model_arguments(own.model)
+        shared = ["-Q", "--threads", str(threads), *chosen]
         return tuple(_run([*work, *shared]) for work in works)
 
 

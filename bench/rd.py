@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vqcodec.engine.extras import default_effort
+
 from . import crops, curves, kid, machine, ours, peers, plots, report, results
 from .curves import Curve, Intervals
 from .figures import Figures
@@ -49,11 +51,9 @@ class Options:
         default effort, if it is among them, at realism 0."""
         if ours.CODEC not in self.codecs:
             return []
-        default = ours.default_effort()
-        if self.efforts and not default:
-            print(f"this vqcodec has no {ours.EFFORT}: it is measured without")
+        default = default_effort()
         efforts = sorted(set(self.efforts), key=lambda effort: (effort != default, effort))
-        found = [Encoder(self.model, effort) for effort in (efforts if default else ()) or (0,)]
+        found = [Encoder(self.model, effort) for effort in efforts or (0,)]
         more = sorted({realism for realism in self.realisms if realism})
         return found[:1] + [found[0]._replace(realism=own) for own in more] + found[1:]
 

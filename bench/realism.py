@@ -1,7 +1,7 @@
 """What the realism dial does at a few rates, and what it costs.
 
 Every picture is coded to the rate, in at most so many bits (`vqcodec encode --target-bpp`), and
-painted at each realism. Peers are at their largest quality whose bytes do not exceed ours.
+decoded at each realism. Peers are at their largest quality whose bytes do not exceed ours.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from vqcodec import metrics, targets
 from vqcodec.codec import Codec
+from vqcodec.engine.base import check_realism
 from vqcodec.errors import OutOfReachError
 from vqcodec.image import pixels
 from vqcodec.rate_control import DEFAULT_EFFORT
@@ -51,7 +52,7 @@ class Options:
 
 
 class Row(NamedTuple):
-    """A way of painting at a rate. Means over the pictures; kid: of all patches together; shifts:
+    """A way of decoding at a rate. Means over the pictures; kid: of all patches together; shifts:
     the largest over pictures and channels of how far a mean colour moved, in levels of 255."""
 
     label: str
@@ -63,8 +64,8 @@ class Row(NamedTuple):
     own_shift: float  # from realism 0; nan for peers
 
 
-class Painted(NamedTuple):
-    """A picture painted in one way. means: of its colours, [3]."""
+class Decoded(NamedTuple):
+    """A picture decoded in one way. means: of its colours, [3]."""
 
     bpp: float
     psnr: float
@@ -89,12 +90,12 @@ class Bench(NamedTuple):
 def run(options: Options) -> None:
     """Print a table for each rate, the decode times, and which targets are met."""
     bench = Bench(Codec.load(options.model or None), Lpips(options.lpips), options)
-    bench.codec.painters.at(1)  # before the work, if there is none
+    check_realism(1.0, bench.codec.model)  # before the work, if there is none
     found = {picture: pictures.load(picture) for picture in pictures.find(options.folders)}
-    originals = [_painted(rgb, rgb, 0, bench.lpips) for rgb in found.values()]
+    originals = [_measured(rgb, rgb, 0, bench.lpips) for rgb in found.values()]
     checks, timed = [], []
     for number, rate in enumerate(options.rates):
-        ways: dict[str, list[Painted]] = {}
+        ways: dict[str, list[Decoded]] = {}
         outside: Counter[str] = Counter()  # pictures whose smallest file is above the rate
         bar = tqdm(found.items(), desc=f"{rate:g} bpp", leave=False, disable=None)
         for picture, rgb in bar:
@@ -108,7 +109,7 @@ def run(options: Options) -> None:
                 outside[peers.PEERS[name].label] += len(coded) > len(data)
                 versions[peers.PEERS[name].label] = len(coded), peers.decode(coded)
             for way, (size, after) in versions.items():
-                ways.setdefault(way, []).append(_painted(rgb, after, size, bench.lpips))
+                ways.setdefault(way, []).append(_measured(rgb, after, size, bench.lpips))
         rows = _rows(ways, originals)
         _print(rate, len(found), rows, outside)
         checks += [(f"{rate:g} bpp: {text}", is_met) for text, is_met in _checks(rows)]
@@ -119,23 +120,23 @@ def run(options: Options) -> None:
 
 def _ours(codec: Codec, data: bytes) -> dict[str, tuple[int, np.ndarray]]:
     """The pixels of a file in each way."""
-    painted = {step: pixels.load(codec.decode(data, realism=step)).rgb for step in STEPS}
-    found = {label(step): rgb for step, rgb in painted.items()}
+    decoded = {step: pixels.load(codec.decode(data, realism=step)).rgb for step in STEPS}
+    found = {label(step): rgb for step, rgb in decoded.items()}
     for step in BETWEEN:
-        mixed = (1 - step) * painted[0.0] + step * painted[1.0]
+        mixed = (1 - step) * decoded[0.0] + step * decoded[1.0]
         found[label(step, "pixels")] = (mixed + 0.5).astype(np.uint8)
     return {way: (len(data), rgb) for way, rgb in found.items()}
 
 
-def _painted(before: np.ndarray, after: np.ndarray, size: int, lpips: Lpips) -> Painted:
+def _measured(before: np.ndarray, after: np.ndarray, size: int, lpips: Lpips) -> Decoded:
     height, width = before.shape[:2]
     bpp = metrics.bits_per_pixel(size, width, height)
     psnr = metrics.psnr(before, after)
     features = lpips.features(kid.patches(after))
-    return Painted(bpp, psnr, lpips.distance(before, after), after.mean((0, 1)), features)
+    return Decoded(bpp, psnr, lpips.distance(before, after), after.mean((0, 1)), features)
 
 
-def _rows(ways: dict[str, list[Painted]], originals: list[Painted]) -> dict[str, Row]:
+def _rows(ways: dict[str, list[Decoded]], originals: list[Decoded]) -> dict[str, Row]:
     """By their labels."""
     rows = {}
     first, known = ways[label(0)], np.concatenate([item.features for item in originals])
@@ -149,7 +150,7 @@ def _rows(ways: dict[str, list[Painted]], originals: list[Painted]) -> dict[str,
     return rows
 
 
-def _shift(own: list[Painted], others: list[Painted]) -> float:
+def _shift(own: list[Decoded], others: list[Decoded]) -> float:
     pairs = zip(own, others, strict=True)
     return float(max(np.abs(item.means - other.means).max() for item, other in pairs))
 

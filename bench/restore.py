@@ -38,10 +38,10 @@ def measure(codec: Codec, rgb: np.ndarray, rng: np.random.Generator) -> Score:
     clean = rgb[:height, :width]
     degraded = degrade(clean, task, rng)
     data = restore(codec, degraded)
-    painted = np.asarray(codec.decode(data))
+    decoded = np.asarray(codec.decode(data))
     return Score(
         metrics.psnr(clean, trivial(degraded, task)),
-        metrics.psnr(clean, painted),
+        metrics.psnr(clean, decoded),
         metrics.bits_per_pixel(len(data), width, height),
     )
 

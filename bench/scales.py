@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from vqcodec.codec import Codec
-from vqcodec.engine.downscaled import shrink
 from vqcodec.geometry import SCALES
+from vqcodec.image.strips import shrink
 from vqcodec.metrics import psnr
 
 from .pictures import find, load
@@ -20,7 +20,7 @@ RUNS = 3
 
 
 def closeness(codec: Codec, data: bytes, scale: int) -> float:
-    """PSNR in dB of what is painted at a scale against the whole picture, reduced to it."""
+    """PSNR in dB of what is decoded at a scale against the whole picture, reduced to it."""
     whole = shrink(np.asarray(codec.decode(data)), scale)
     return psnr(np.asarray(codec.decode(data, scale=scale)), whole)
 

@@ -1,4 +1,4 @@
-"""Speed and memory of encoding and decoding, ours in parts, next to the peers.
+"""Speed and memory of encoding and decoding, ours in parts by one engine, next to the peers.
 
 All codecs get the same pictures, in one process, with the same number of threads; the peers are
 set to files of about our size. The parts are found by wrapping calls of the loaded codec; the
@@ -21,7 +21,6 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
-import torch
 from PIL import Image
 
 from vqcodec import pillow_plugin  # noqa: F401  the plugin registers itself
@@ -37,6 +36,7 @@ WAYS = "encode", "decode"
 PATIENCE = 10.0  # seconds for the runs of one work; at least LEAST_RUNS are made
 LEAST_RUNS = 3
 LARGE = 8.0  # megapixels, above which a size is run once
+ENGINES = {"cpu": "torch", "onnx": "ONNX Runtime"}  # by --device; others are torch's as well
 Seconds = dict[str, float]  # by the names of PARTS
 
 
@@ -46,6 +46,7 @@ class Options(NamedTuple):
 
     pictures: list[np.ndarray]
     model: str = ""
+    device: str = "cpu"  # ours: torch's CPU, or "onnx"
     quality: float = 50
     threads: tuple[int, ...] = (1, 2)
     runs: int = 5
@@ -63,10 +64,10 @@ def stopwatch(codec: Codec) -> Iterator[Counter]:
     """Time what the codec does inside the block; yields seconds by label, reset by `clear`."""
     seconds = Counter()
     places = [
-        (codec.network, "analyse", "transforms"),
-        (codec.network, "synthesise", "transforms"),
-        (codec.tiles, "encode", "tiles"),
-        (codec.tiles, "decode", "tiles"),
+        (codec.engine, "analyse", "transforms"),
+        (codec.engine, "synthesise", "transforms"),
+        (codec.engine.tiles, "encode", "tiles"),
+        (codec.engine.tiles, "decode", "tiles"),
         (symbols, "to_passes", "coder"),
         (symbols, "write", "coder"),
         (symbols, "read", "coder"),
@@ -115,13 +116,14 @@ def median_seconds(work: Callable[[], object], runs: int) -> float:
 
 def run(options: Options) -> None:
     """Print all tables."""
-    codec = Codec.load(options.model or None, "cpu")
+    codec = _load(options)
     sizes = [len(codec.encode(rgb, options.quality, effort=1)) for rgb in options.pictures]
     print(
         f"{len(options.pictures)} pictures, {options.megapixels:.2f} MP, {sum(sizes)} bytes at"
         f" quality {options.quality:g}; medians of {options.runs} runs at most"
     )
-    print(f"{describe()['machine']}, {os.cpu_count()} cores; {_load()}")
+    print(f"{describe()['machine']}, {os.cpu_count()} cores; {_business()}")
+    print(f"ours computes with {ENGINES.get(options.device, options.device)}")
     print(f"hyperprior is {hyperprior.load().what}, with random weights; -cl: channels last")
     chosen = {
         name: [
@@ -133,16 +135,17 @@ def run(options: Options) -> None:
     for count in options.threads:
         print(f"\n{count} thread{'s' if count > 1 else ''}: milliseconds, and the parts of ours")
         with coders.threads(count):
-            rows = _rows(codec, options, chosen)
+            rows = _rows(_load(options), options, chosen)
         rates[count] = rows[ours.CODEC]
         show(_table(rows, options.megapixels))
     print("\nscaling with threads")
     show(_thread_scaling(rates, options.megapixels))
     with coders.threads(max(options.threads)):
         print(f"\nscaling with size, {max(options.threads)} threads")
-        show(_size_scaling(codec, options))
-        print("\nmultiplications")
-        _networks(codec, options)
+        show(_size_scaling(_load(options), options))
+        if options.device != "onnx":
+            print("\nmultiplications")
+            work.networks(codec, options.pictures[0], options.quality, options.runs)
     if options.memory and peak.is_known():
         print("\nmemory of the first picture's process, MB")
         show(_memory(options, chosen))
@@ -153,7 +156,12 @@ def run(options: Options) -> None:
     print(f"\nImage.open of a .vqc file: {opening(data, options.runs) * 1e3:.2f} ms")
 
 
-def _load() -> str:
+def _load(options: Options) -> Codec:
+    """A codec of its own: ONNX Runtime takes its threads when it makes a session."""
+    return Codec.load(options.model or None, options.device)
+
+
+def _business() -> str:
     """How busy the machine was before: on a busy one the figures mean little."""
     if not hasattr(os, "getloadavg"):
         return "load unknown"
@@ -250,65 +258,18 @@ def _size_scaling(codec: Codec, options: Options) -> list[list[str]]:
     return lines
 
 
-def alone(codec: Codec, name: str, within: Callable[[], object]) -> Callable[[], None]:
-    """The calls of a transform, a method of the network, that `within` makes, to be made again."""
-    transform, calls = getattr(codec.network, name), []
-
-    def catch(*arguments: object) -> torch.Tensor:
-        calls.append(arguments)
-        return transform(*arguments)
-
-    with mock.patch.object(codec.network, name, catch):
-        within()
-
-    @torch.inference_mode()
-    def again() -> None:
-        for arguments in calls:
-            transform(*arguments)
-
-    return again
-
-
-def _networks(codec: Codec, options: Options) -> None:
-    """kMAC per pixel by module, and how the transforms use the machine."""
-    rgb = options.pictures[0]
-    area = rgb.shape[0] * rgb.shape[1]
-    data = codec.encode(rgb, options.quality, effort=1)
-    transforms = {
-        "encoder": alone(codec, "analyse", lambda: codec.encode(rgb, options.quality, effort=1)),
-        "decoder": alone(codec, "synthesise", lambda: codec.decode(data)),
-    }
-    work.table(codec.network, transforms | {"prior": lambda: codec.read_indices(data)}, area)
-    kinds = {name: getattr(codec.network, name).head.weight.dtype for name in transforms}
-    peaks = {kind: work.peak_rate(kind) for kind in dict.fromkeys(kinds.values())}
-    rates = ", ".join(f"{peaks[kind] / 1e9:.1f} of {_short(kind)}" for kind in peaks)
-    print(f"\npeak of a matrix product, GMAC/s: {rates}; shares of the time in")
-    heads = ["transform", "in", "ms", "products", "those at half the peak", "GMAC/s", "of the peak"]
-    lines = [heads]
-    for name, call in transforms.items():
-        rate = peaks[kinds[name]]
-        used = work.use(codec.network, call, rate, options.runs)
-        shares = f"{used.products:.0%}", f"{used.near_peak:.0%}"
-        speed = f"{used.rate / 1e9:.1f}", f"{used.rate / rate:.0%}"
-        lines.append([name, _short(kinds[name]), f"{used.seconds * 1e3:.1f}", *shares, *speed])
-    show(lines)
-
-
-def _short(kind: torch.dtype) -> str:
-    return str(kind).removeprefix("torch.")
-
-
 def _memory(options: Options, chosen: dict[str, list[int]]) -> list[list[str]]:
     """Resident memory before the work and at its peak, of each codec on the first picture."""
     rgb, count = options.pictures[0], max(options.threads)
+    own = coders.Ours(options.model, options.device)
     lines = [["codec", "", "codec loaded", "peak", "of the work"]]
     first = {name: qualities[0] for name, qualities in chosen.items()}
     for name, quality in ({ours.CODEC: options.quality} | first).items():
-        found = peak.measure(name, rgb, quality, options.model, count)
+        found = peak.measure(name, rgb, quality, own, count)
         for way, used in zip(WAYS, found, strict=True):
             sizes = used.before, used.peak, used.peak - used.before
             lines.append([name, way, *(f"{part / 1e6:.0f}" for part in sizes)])
-    whole = peak.whole_process(rgb, options.quality, options.model, count)
+    whole = peak.whole_process(rgb, options.quality, own, count)
     for way, used in zip(WAYS, whole, strict=True):
         lines.append([f"`vqcodec {way}`", way, "", f"{used / 1e6:.0f}", ""])
     return lines
@@ -321,7 +282,8 @@ def opening(data: bytes, runs: int) -> float:
 
 def _processes(options: Options) -> list[list[str]]:
     """Seconds of whole processes on the first picture: start, model, work, exit."""
-    shared = "-f", "--threads", max(options.threads), *ours.model_arguments(options.model)
+    device = "--device", options.device
+    shared = "-f", "--threads", max(options.threads), *device, *ours.model_arguments(options.model)
     plugin = [sys.executable, "-c", "import vqcodec.pillow_plugin"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -10,11 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
+from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from vqcodec.codec import Codec
 
 from .rd import show
 
@@ -94,7 +98,7 @@ COUNTS: dict[Callable, Callable[..., int]] = {
     Tensor.matmul: _matrix,
     Tensor.__matmul__: _matrix,
 }
-if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # as vqcodec.nn.blocks.fused has them
+if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # as runtime.fused has them
     COUNTS[torch.ops.mkldnn._convolution_pointwise] = _convolution
     COUNTS[torch.ops.mkldnn._convolution_pointwise.binary] = _added_to
 
@@ -166,3 +170,51 @@ def table(network: nn.Module, parts: dict[str, Callable[[], object]], pixels: in
         lines += [[part, name, f"{value:.2f}"] for name, value in found.items()]
         lines.append([part, "total", f"{sum(found.values()):.2f}"])
     show(lines)
+
+
+def alone(network: nn.Module, name: str, within: Callable[[], object]) -> Callable[[], None]:
+    """The calls of a transform, a method of the network, that `within` makes, to be made again."""
+    transform, calls = getattr(network, name), []
+
+    def catch(*arguments: object, **named: object) -> Tensor:
+        calls.append((arguments, named))
+        return transform(*arguments, **named)
+
+    with mock.patch.object(network, name, catch):
+        within()
+
+    @torch.inference_mode()
+    def again() -> None:
+        for arguments, named in calls:
+            transform(*arguments, **named)
+
+    return again
+
+
+def networks(codec: Codec, rgb: np.ndarray, quality: float, runs: int) -> None:
+    """Print kMAC per pixel by module of a codec with torch's engine, and how its transforms use
+    the machine on a picture uint8 [H, W, 3]."""
+    network, data = codec.engine.network, codec.encode(rgb, quality, effort=1)
+    transforms = {
+        "encoder": alone(network, "analyse", lambda: codec.encode(rgb, quality, effort=1)),
+        "decoder": alone(network, "synthesise", lambda: codec.decode(data)),
+    }
+    parts = transforms | {"prior": lambda: codec.read_indices(data)}
+    table(network, parts, rgb.shape[0] * rgb.shape[1])
+    kinds = {name: getattr(network, name).head.weight.dtype for name in transforms}
+    peaks = {kind: peak_rate(kind) for kind in dict.fromkeys(kinds.values())}
+    rates = ", ".join(f"{peaks[kind] / 1e9:.1f} of {_short(kind)}" for kind in peaks)
+    print(f"\npeak of a matrix product, GMAC/s: {rates}; shares of the time in")
+    heads = ["transform", "in", "ms", "products", "those at half the peak", "GMAC/s", "of the peak"]
+    lines = [heads]
+    for name, call in transforms.items():
+        rate = peaks[kinds[name]]
+        used = use(network, call, rate, runs)
+        shares = f"{used.products:.0%}", f"{used.near_peak:.0%}"
+        speed = f"{used.rate / 1e9:.1f}", f"{used.rate / rate:.0%}"
+        lines.append([name, _short(kinds[name]), f"{used.seconds * 1e3:.1f}", *shares, *speed])
+    show(lines)
+
+
+def _short(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")

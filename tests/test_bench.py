@@ -10,7 +10,6 @@ import types
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import click
 import numpy as np
 import pytest
 import torch
@@ -26,12 +25,15 @@ from bench import (
     identity,
     leak,
     ours,
+    overhead,
     peak,
     peers,
     pictures,
     rd,
     results,
     speed,
+    together,
+    ways,
     work,
 )
 from bench.__main__ import main
@@ -41,9 +43,11 @@ from bench.figures import Figures
 from bench.lpips import Lpips
 from bench.ours import Encoder
 from bench.pictures import Point
+from bench.processes import Used
 from conftest import smooth_picture
 from vqcodec import cli
 from vqcodec.bitstream import container
+from vqcodec.codec import Codec
 from vqcodec.nn import blocks
 from vqcodec.train.perceptual import Perceptual
 
@@ -73,6 +77,22 @@ def curve(codec, factor=1.0, points=5):
     return curves.average(codec, "made up", own)
 
 
+def run_without_processes(monkeypatch) -> None:
+    """What the benchmark asks `vqcodec` for is done in this process.
+
+    test_rd_of_ours_goes_through_files_of_the_command_line_and_on_where_it_was has processes.
+    """
+
+    def run(command: str, *arguments: object, each_line=lambda: None) -> None:
+        result = CliRunner().invoke(cli.main, [command, *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        for _ in result.stdout.splitlines():
+            each_line()
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which --threads would change for the next tests
+    monkeypatch.setattr(ours, "run", run)
+
+
 def test_find_names_pictures_by_folder_and_file(folder):
     found = pictures.find([folder])
 
@@ -86,8 +106,13 @@ def test_find_refuses_folders_without_pictures(tmp_path):
 
 
 def test_the_sample_picture_is_always_the_same():
-    assert pictures.sample().shape == (512, 768, 3)
-    np.testing.assert_array_equal(pictures.sample(), pictures.sample())
+    """The figures of the benchmark are of these pixels: within a level, as sums may round."""
+    rgb = pictures.sample()
+    expected = [[70, 80, 61], [72, 85, 58], [156, 154, 144], [170, 170, 161], [78, 89, 53]]
+
+    assert (rgb.shape, rgb.dtype) == ((512, 768, 3), np.uint8)
+    found = rgb[[0, 0, 170, 170, 510], [0, 765, 0, 765, 765]]
+    np.testing.assert_allclose(found, expected, atol=1)
 
 
 def test_the_content_of_pictures_is_their_pixels(folder, tmp_path):
@@ -407,31 +432,13 @@ def test_published_curves_are_curves_with_sources():
 
 
 def test_the_default_effort_is_the_one_that_is_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(ours, "default_effort", lambda: 4)
+    monkeypatch.setattr(rd, "default_effort", lambda: 4)
     options = rd.Options((tmp_path,), tmp_path, efforts=(1, 4, 9))
 
     assert [encoder.name for encoder in options.encoders] == ["vqc-e4", "vqc-e1", "vqc-e9"]
     assert "--effort 9" in " ".join(options.encoders[2].arguments)
     assert [e.name for e in rd.Options((tmp_path,), tmp_path).encoders] == ["vqc"]
     assert "--effort" not in Encoder().arguments
-
-
-def test_without_efforts_in_the_command_one_curve_is_measured(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ours, "default_effort", lambda: 0)
-    options = rd.Options((tmp_path,), tmp_path, efforts=(1, 9))
-
-    assert [encoder.name for encoder in options.encoders] == ["vqc"]
-    assert "no --effort" in capsys.readouterr().out
-
-
-def test_the_default_effort_is_read_from_the_command(monkeypatch):
-    others = [option for option in cli.encode.params if "--effort" not in option.opts]
-    option = click.Option(["--effort"], type=int, default=4)
-
-    monkeypatch.setattr(cli.encode, "params", [*others, option])
-    assert ours.default_effort() == 4
-    monkeypatch.setattr(cli.encode, "params", others)
-    assert ours.default_effort() == 0
 
 
 def test_another_model_is_another_description(model_folder, tmp_path):
@@ -500,36 +507,52 @@ def test_identity_finds_no_difference_in_any_way(model_folder, tmp_path, capsys)
     assert identity.run(tmp_path, str(model_folder), [30.0]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(identity.ways())
+    onnx = ways.Way(ways.ONNX) in ways.ways()
+    assert len(lines) == 2 + len(ways.ways()) + onnx
+    assert {line.split()[-1] for line in lines[1:-1]} == {"0"}
     assert lines[-1].startswith("0 tiles differ ")
 
 
 def test_identity_counts_tiles_that_differ(codec, monkeypatch):
     rgb = smooth_picture(60, 140)
-    step = codec.network.prior.step
+    prior = codec.engine.network.prior
+    step = prior.step
 
-    def wrong(index, h, known, levels, tables, spare):
-        h, expected = step(index, h, known, levels, tables, spare)
+    def wrong(index, h, known, levels, tables, checkpointing):
+        h, expected = step(index, h, known, levels, tables, checkpointing)
         return h, expected._replace(mean=expected.mean + (len(levels) > 1))
 
-    monkeypatch.setattr(codec.network.prior, "step", wrong)
+    monkeypatch.setattr(prior, "step", wrong)
     assert identity.differing_in_a_batch(codec, rgb, 50) == identity.BATCH
     monkeypatch.undo()
     assert identity.differing_in_a_batch(codec, rgb, 50) == 0
-    monkeypatch.setattr(codec.tiles, "decode", lambda *_: SimpleNamespace(words=None))
+    monkeypatch.setattr(codec.engine.tiles, "decode", lambda *_: SimpleNamespace(indices=None))
     assert identity.differing_backwards(codec, rgb, 50) == 3
 
 
 def test_identity_counts_a_file_with_another_index(folder, codec):
     files = identity.encode_all(codec, folder, [30.0])
-    files[1].indices.words[0, 0, 0] += 1
+    files[1].indices.indices[0, 0, 0] += 1
 
-    assert identity.differing(codec, identity.ways()[0], files) == files[1:]
+    assert identity.differing(codec.model, ways.ways()[0], files) == files[1:]
+
+
+@pytest.mark.parametrize("name", ways.SWITCHES)
+def test_a_switch_is_on_in_the_block_only(name):
+    def precision():
+        owners = torch.backends, torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul
+        settings = [owner.fp32_precision.replace("ieee", "none") for owner in owners]
+        return *settings, torch.backends.mkldnn.enabled, torch.get_default_dtype()
+
+    before = precision()
+    with ways.switched(ways.Way("cpu", switch=name)):
+        assert precision() != before
+    assert precision() == before
 
 
 def test_overhead_is_a_few_bytes_and_a_fraction_of_a_percent(folder, model_folder, codec, capsys):
-    identity.overhead(folder, str(model_folder), [80.0])
-    costs = identity._costs(codec, folder / "0.png", 80.0)
+    overhead.run(folder, str(model_folder), [80.0])
+    costs = overhead._costs(codec, folder / "0.png", 80.0)
 
     assert "over entropy" in capsys.readouterr().out
     assert costs.size == costs.others + costs.words
@@ -537,16 +560,20 @@ def test_overhead_is_a_few_bytes_and_a_fraction_of_a_percent(folder, model_folde
     assert costs.entropy <= 8 * costs.words <= costs.entropy + 2 * 64
 
 
-def test_the_split_of_the_time_adds_up_and_leaves_the_codec_as_it_was(codec, picture):
-    before = codec.encode(picture, 50)
+@pytest.mark.parametrize("device", ["cpu", "onnx"])
+def test_the_split_of_the_time_adds_up_and_leaves_the_codec_as_it_was(
+    model_folder, picture, device
+):
+    codec = Codec.load(model_folder, device)
+    before = codec.encode(picture, 50, effort=1)
 
-    found = speed.split(codec, lambda: codec.encode(picture, 50), runs=1)
+    found = speed.split(codec, lambda: codec.encode(picture, 50, effort=1), runs=1)
 
     assert found.keys() == set(speed.PARTS)
     assert sum(found[part] for part in speed.PARTS[1:]) == pytest.approx(found["total"])
     assert min(found.values()) > 0
-    assert "analyse" not in vars(codec.network)
-    assert codec.encode(picture, 50) == before
+    assert "analyse" not in vars(codec.engine)
+    assert codec.encode(picture, 50, effort=1) == before
 
 
 # Speed
@@ -591,12 +618,12 @@ def test_convolutions_count_as_much_where_they_do_more(monkeypatch):
 
 
 def test_the_products_of_a_codec_are_those_of_its_transforms(codec, picture):
-    data = codec.encode(picture)
-    encoder = speed.alone(codec, "analyse", lambda: codec.encode(picture))
-    decoder = speed.alone(codec, "synthesise", lambda: codec.decode(data))
+    network, data = codec.engine.network, codec.encode(picture, effort=1)
+    encoder = work.alone(network, "analyse", lambda: codec.encode(picture, effort=1))
+    decoder = work.alone(network, "synthesise", lambda: codec.decode(data))
 
     found = [
-        work.by_module(work.record(codec.network, call), picture.shape[0] * picture.shape[1])
+        work.by_module(work.record(network, call), picture.shape[0] * picture.shape[1])
         for call in (encoder, decoder, lambda: codec.read_indices(data))
     ]
 
@@ -606,7 +633,7 @@ def test_the_products_of_a_codec_are_those_of_its_transforms(codec, picture):
     assert found[0]["linear"] == found[1]["decoder"] == pytest.approx(linear)
     assert found[0]["encoder.stem"] == pytest.approx(3 * config.fine_width / 1e3)
     assert {name.split(".")[0] for name in found[2]} == {"prior"}
-    assert "analyse" not in vars(codec.network)
+    assert "analyse" not in vars(network)
 
 
 def test_the_use_of_the_machine_adds_up():
@@ -680,6 +707,22 @@ def test_threads_are_set_for_the_block_only():
     assert (torch.get_num_threads(), AvifImagePlugin.DEFAULT_MAX_THREADS) == before
 
 
+def test_encoders_together_are_compared_with_one_alone(model_folder, monkeypatch, capsys):
+    started = []
+
+    def measure(commands):
+        started.append([command[-1] for command in commands])
+        return [Used(2.0 + len(commands), len(commands), 1.0, 0) for _ in commands]
+
+    monkeypatch.setattr(together, "measure_together", measure)
+    together.run(smooth_picture(8, 8), str(model_folder), 50, "cpu", 1)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    assert [len(set(own)) for own in started] == [1, 2, 1, 2]
+    assert rows[1:3] == [["1", "3.00", "1.00"], ["2", "4.00", "2.00"]]
+    assert rows[3][3:] == ["1.33", "x", "2.00", "x"]
+
+
 def test_slow_work_is_run_less_often(monkeypatch):
     calls = []
     monkeypatch.setattr(speed, "PATIENCE", 0)
@@ -693,36 +736,43 @@ def test_slow_work_is_run_less_often(monkeypatch):
 def test_peak_memory_is_that_of_the_work():
     rgb = np.zeros((2000, 3000, 3), np.uint8)
 
-    encode, decode = peak.measure("jpeg", rgb, 50, "", 1)
+    encode, decode = peak.measure("jpeg", rgb, 50, coders.Ours(), 1)
 
     assert 2e7 < encode.before < encode.peak < 3e8
     assert decode.peak - decode.before >= rgb.nbytes  # the picture that it makes
 
 
 @pytest.mark.slow
-def test_speed_prints_all_its_tables(model_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("device", "engine"), [("cpu", "torch"), ("onnx", "ONNX Runtime")])
+def test_speed_prints_all_its_tables(model_folder, tmp_path, monkeypatch, device, engine):
+    run_without_processes(monkeypatch)
     for seed in range(2):
         Image.fromarray(smooth_picture(60, 70, seed)).save(tmp_path / f"{seed}.png")
     monkeypatch.setattr(coders, "PILLOW", {"jpeg": ("jpeg", {}), "avif-s6": ("avif", {})})
     images = [str(tmp_path / f"{seed}.png") for seed in range(2)]
     options = ["--model", model_folder, "--threads", "1,2", "--sizes", "0.01,0.02", "--runs", 1]
 
+    rest = "--processes", "1", "--no-memory"
+
     result = CliRunner().invoke(
-        main, ["speed", *images, *map(str, options), "--processes", "1", "--no-memory"]
+        main,
+        ["speed", *images, *map(str, options), "--device", device, *rest],
     )
 
     assert result.exit_code == 0, result.output
     found = result.output
     assert found.startswith("2 pictures, 0.01 MP, ")
     assert "the published layers in plain torch" in found or "CompressAI's" in found
-    for title in ("1 thread:", "2 threads:", "scaling with size", "multiplications", "whole proc"):
+    assert f"ours computes with {engine}\n" in found
+    for title in ("1 thread:", "2 threads:", "scaling with size", "whole proc"):
         assert title in found
+    assert ("multiplications" in found) == (device == "cpu")
     rows = [line.split() for line in found.splitlines() if line]
     measured = [row[0] for row in rows if row[1:2] == ["decode"] and row[0] != "vqcodec"]
     assert measured == [ours.CODEC, "hyperprior", "hyperprior-cl", "jpeg", "avif-s6"] * 2
 
 
-def test_damage_compares_what_a_lost_tile_is_painted_with(model_folder, tmp_path, capsys):
+def test_damage_compares_what_a_lost_tile_is_filled_with(model_folder, tmp_path, capsys):
     Image.fromarray(smooth_picture(260, 300)).save(tmp_path / "a.png")
     damage.run(tmp_path, str(model_folder), 50, 1)
     lines = capsys.readouterr().out.splitlines()
@@ -745,7 +795,8 @@ def test_damage_needs_a_picture_of_16_tiles():
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux")
-def test_leak_prints_memory_at_several_times(model_folder, capsys):
+def test_leak_prints_memory_at_several_times(model_folder, capsys, monkeypatch):
+    monkeypatch.setattr(leak, "WARM_UP", 1)
     leak.run(str(model_folder), 8)
     lines = capsys.readouterr().out.splitlines()
 

@@ -13,6 +13,7 @@ from bench.__main__ import main
 from bench.ours import Encoder
 from bench.realism import Row
 from conftest import smooth_picture
+from test_bench import run_without_processes
 from vqcodec import metrics
 
 
@@ -79,7 +80,7 @@ def test_kid_of_files_is_kept(folder, tmp_path, lpips_weights, model_folder, mon
 
 
 def test_each_realism_is_a_curve_of_the_same_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(ours, "default_effort", lambda: 4)
+    monkeypatch.setattr(rd, "default_effort", lambda: 4)
     options = rd.Options((tmp_path,), tmp_path, efforts=(1, 4), realisms=(1, 0, 0.5))
     first, half, full, other = options.encoders
 
@@ -99,7 +100,7 @@ def test_rd_shows_realism_by_its_figures_and_crops(
 ):
     pytest.importorskip("matplotlib")
     pytest.importorskip("bjontegaard")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run_without_processes(monkeypatch)
     monkeypatch.setenv("VQCODEC_REALISM", "0.3")  # of the user; the benchmark says its own
     line = ["rd", "--images", folder, "--model", two_folder, "--codecs", "vqc", "--out", tmp_path]
     line += ["--qualities", "30", "--realism", "0,1", "--lpips", lpips_weights, "--no-ms-ssim"]

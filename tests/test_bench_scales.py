@@ -8,7 +8,7 @@ from bench import scales
 from conftest import smooth_picture
 
 
-def test_what_is_painted_whole_is_as_close_as_can_be(codec):
+def test_what_is_decoded_whole_is_as_close_as_can_be(codec):
     data = codec.encode(smooth_picture(64, 80), effort=1)
 
     assert math.isinf(scales.closeness(codec, data, 2))

@@ -128,8 +128,9 @@ def test_opaque_alpha_is_not_stored(codec, picture):
     assert codec.encode(opaque) == codec.encode(picture)
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "F"])
-@pytest.mark.parametrize("quality", [0, 50, 100])
+@pytest.mark.parametrize(
+    ("mode", "quality"), [("L", 0), ("L", 50), ("L", 100), ("LA", 50), ("I;16", 50), ("F", 50)]
+)
 def test_a_grey_picture_decodes_to_grey_in_the_bytes_of_the_same_as_rgb(
     codec, picture, mode, quality
 ):

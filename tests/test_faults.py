@@ -40,7 +40,7 @@ def names(folder: Path) -> list[str]:
 
 HALF = """
 import sys, time
-from vqcodec.files import write_atomically
+from vqcodec.image.atomic_write import write_atomically
 def content(file):
     file.write(b"half")
     file.flush()
@@ -76,7 +76,7 @@ def test_a_system_without_nameless_files_writes_as_well(tmp_path, monkeypatch):
 FULL = """
 import resource, sys
 from vqcodec.errors import OutputError
-from vqcodec.files import write_atomically
+from vqcodec.image.atomic_write import write_atomically
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_atomically(sys.argv[1], bytes(5000), overwrite=True)
@@ -99,7 +99,7 @@ def test_a_file_system_that_is_full_keeps_the_old_file(tmp_path):
 
 REPEAT = """
 import sys
-from vqcodec.files import write_atomically
+from vqcodec.image.atomic_write import write_atomically
 for _ in range(100):
     write_atomically(sys.argv[1], sys.argv[2].encode() * 100_000, overwrite=True)
 """
@@ -123,7 +123,7 @@ def test_two_processes_that_write_the_same_target_never_mix(tmp_path):
 ONCE = """
 import sys
 from vqcodec.errors import OutputError
-from vqcodec.files import write_atomically
+from vqcodec.image.atomic_write import write_atomically
 sys.stdin.read()
 try:
     write_atomically(sys.argv[1], sys.argv[2].encode())
@@ -228,7 +228,7 @@ def test_a_disk_that_fills_up_keeps_the_old_file(folder, codec, monkeypatch, com
 HUGE = """
 import resource, sys
 from vqcodec.cli import main
-import vqcodec.pixels
+import vqcodec.image.pixels
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + 300 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

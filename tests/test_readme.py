@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from PIL import Image
 
 from conftest import smooth_picture
+from vqcodec import errors
 from vqcodec.bitstream import container
 from vqcodec.cli import main
 from vqcodec.codec import Codec
@@ -32,6 +34,8 @@ def folder_with_a_photo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # small pictures: threads only wait
+    monkeypatch.delenv("VQCODEC_DEVICE")  # each command starts as it does for users
     return tmp_path
 
 
@@ -91,10 +95,17 @@ def test_the_python_lines_run(folder_with_a_photo):
     assert Image.open("photo.png").size == (96, 64)
 
 
-def test_the_set_up_command_of_the_tests_is_what_ci_runs():
+def test_ci_runs_the_set_up_command_of_the_tests_step_by_step_and_ruff_before_them():
     command = next(block for block in blocks("shell") if "pytest" in block).strip()
+    *set_up, tests = command.split(" && ")
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
 
-    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert lines[lines.index(set_up[0]) :] == [
+        *set_up,
+        "ruff check .",
+        "ruff format --check .",
+        tests,
+    ]
 
 
 def test_the_example_of_the_format_is_a_real_file():
@@ -116,56 +127,38 @@ def test_every_shipped_model_has_a_card_and_loads_with_its_hashes():
         assert Codec.load(entry.name, "cpu").model.id == entry.id
 
 
-# What shows that our column of the table beside other codecs is true, row by row.
-SHOWN_BY = {
-    "quality": "test_cli.py::test_decode_undoes_encode",
-    "effort": "test_search.py::test_the_command_line_and_pillow_take_an_effort",
-    "target size": "test_cli_files.py::test_a_target_size_is_kept_and_its_quality_told",
-    "target PSNR": "test_cli_files.py::test_a_target_psnr_is_reached",
-    "many files in a call": "test_cli.py::test_several_files_go_to_a_folder",
-    "cores": "test_cli_many.py::test_workers_write_the_same_files_and_go_on_after_a_bad_one",
-    "stdin and stdout": "test_cli.py::test_streams_carry_data_on_stdout_and_the_report_on_stderr",
-    "refuses to overwrite": "test_cli.py::"
-    "test_a_failure_is_one_line_and_its_exit_code_and_changes_nothing",
-    "alpha": "test_cli.py::test_alpha_can_be_dropped_or_blended",
-    "metadata": "test_cli.py::test_metadata_can_be_stripped",
-    "a smaller picture": "test_preview.py::test_the_command_takes_a_fraction",
-    "part of a picture": "test_cli_crop.py::test_a_crop_is_written_and_told",
-    "limit of the size": "test_cli.py::test_max_pixels_is_the_limit_of_every_command",
-    "what a file is": "test_cli_info.py::test_info_draws_a_map_and_says_what_it_shows",
-    "a report for programs": "test_cli_json.py::test_a_batch_is_one_line_a_file_failures_too",
-    "checks a file": "test_cli_files.py::test_verify_fails_a_damaged_one_and_goes_on",
-    "indices without pixels": "test_cli_files.py::test_tokens_are_those_of_the_library",
-    "exit codes": "test_errors.py::test_exit_codes_are_the_documented_ones",
-    "closeness": "test_cli_info.py::test_verify_prints_psnr_and_ms_ssim_against_the_source",
-    "device": "test_cli_info.py::test_a_device_that_is_not_there_is_wrong_usage",
-    "options in the environment": "test_cli.py::test_options_are_read_from_the_environment",
-    "completion, manual": "test_cli_info.py::test_completion_is_there_for_the_shells",
-}
-
-
-def table_of_options() -> list[list[str]]:
+def table_of_options() -> dict[str, str]:
+    """Our column of the table beside other codecs, by the names of its rows."""
     table = README.split("## Beside other codecs")[1].split("\n\n")[2]
-    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
+    rows = [row.split("|")[1:3] for row in table.splitlines()[2:]]
+    return {name.strip(): ours.strip() for name, ours in rows}
 
 
-def test_each_row_of_the_table_is_shown_by_a_test():
-    assert [row[0] for row in table_of_options()] == list(SHOWN_BY)
-    for test in SHOWN_BY.values():
-        file, name = test.split("::")
-        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+def test_our_options_in_the_table_exist_and_have_its_ranges():
+    options = {
+        f"{name} {text}": option
+        for name, command in main.commands.items()
+        for option in command.params
+        for text in option.opts
+    }
+    rows = table_of_options()
+    assert len(rows) >= 22
+    for cell in rows.values():
+        for text, ends in re.findall(r"`([^`]+)`(?: (\d+\.\.\d+))?", cell):
+            if text in ("-", "VQCODEC_ENCODE_QUALITY", "_VQCODEC_COMPLETE"):
+                continue  # tested in test_cli.py and test_cli_info.py
+            name = f"encode {text}" if text.startswith("--") else text.removesuffix(" FOLDER")
+            assert name in options or name in main.commands
+            if ends:
+                assert ends == f"{options[name].type.min}..{options[name].type.max}"
 
 
-def test_our_options_in_the_table_exist():
-    ours = [row[1] for row in table_of_options()]
-    for cell in ours:
-        for name in re.findall("`([^`]+)`", cell):
-            command, *rest = name.split()
-            if command in main.commands:
-                options = [text for p in main.commands[command].params for text in p.opts]
-                assert not rest or rest[0] in options, name
-            else:  # tested in test_cli.py and test_cli_info.py
-                assert name in ("-", "--target-bpp", "VQCODEC_ENCODE_QUALITY", "_VQCODEC_COMPLETE")
+def test_the_exit_codes_in_the_table_are_those_of_the_errors():
+    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type)}
+    codes |= {0, click.UsageError.exit_code}
+
+    assert table_of_options()["exit codes"] == f"{min(codes)}..{max(codes)} by cause"
+    assert codes == set(range(max(codes) + 1))
 
 
 def test_the_figures_of_the_tokens_are_those_of_the_default_model():
