@@ -118,9 +118,9 @@ def test_a_distortion_is_that_of_the_model_unless_another_is_given(
     for line in (
         "--out a",
         "--out b --distortion eyes",
-        "--out c --init eyes",
-        "--out d --init eyes --distortion mse",
-        "--out e --init eyes --preset tiny --resize",
+        "--out c --init ./eyes",
+        "--out d --init ./eyes --distortion mse",
+        "--out e --init ./eyes --preset tiny --resize",
         "--out run --resume",
     ):
         assert call("--data", "photos", *line.split()).exit_code == 0

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from vqcodec.config import ModelConfig
 from vqcodec.engine.onnx.networks import analysis
+from vqcodec.engine.torch.network import build
 from vqcodec.errors import ModelError, UnknownModelError
 from vqcodec.nn.fixed import FixedConv
 from vqcodec.nn.model import Network
@@ -57,11 +58,12 @@ def test_an_encoder_can_have_other_blocks_than_the_decoder(codec, tmp_path, pict
     network = Network(dataclasses.replace(codec.model.config, transform=transform))
     export(network, gaussian_probabilities(network.config.quantizer), tmp_path)
     model = weights.load_folder(tmp_path)
+    network = build(model)
 
     assert (tmp_path / "config.json").read_text() == model.config.to_json() + "\n"
     assert model.config.transform.encoder_blocks == (2, 0)
-    assert [len(model.network.encoder.fine), len(model.network.encoder.coarse)] == [2, 0]
-    assert [len(model.network.decoder.fine), len(model.network.decoder.coarse)] == [1, 1]
+    assert [len(network.encoder.fine), len(network.encoder.coarse)] == [2, 0]
+    assert [len(network.decoder.fine), len(network.decoder.coarse)] == [1, 1]
 
     onnxruntime = pytest.importorskip("onnxruntime")
     tensors = load_numpy(tmp_path / "encoder.safetensors")
@@ -69,7 +71,7 @@ def test_an_encoder_can_have_other_blocks_than_the_decoder(codec, tmp_path, pict
     graph = onnxruntime.InferenceSession(analysis(model.config.transform, tensors))
     x = torch.from_numpy(picture).float() / 255
     with torch.no_grad():
-        expected = model.network.analyse(x.permute(2, 0, 1)[None], torch.tensor([3]))
+        expected = network.analyse(x.permute(2, 0, 1)[None], torch.tensor([3]))
     (y,) = graph.run(None, {"pixels": x.numpy(), "level": np.array([3])})
     torch.testing.assert_close(torch.from_numpy(y), expected[0].permute(1, 2, 0), atol=1e-3, rtol=0)
 
@@ -104,7 +106,7 @@ def test_a_shipped_model_loads_with_the_integers_of_its_file(entry):
     """Its hash and its id are right, and rows that training would scale down stay as they are."""
     model = weights.load_shipped(entry.name)
     stored = load_file(shipped.folder_of(entry.name) / "prior.safetensors")
-    layers = dict(model.network.named_modules())
+    layers = dict(build(model).named_modules())
 
     assert model.id == entry.id
     for name, conv in layers.items():
