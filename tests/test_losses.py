@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 from conftest import smooth_picture
 from vqcodec.image import colour_profile, pixels
 from vqcodec.image.containers import Told, told_by
-from vqcodec.image.metadata import Metadata
+from vqcodec.image.metadata import Metadata, to_info
 from vqcodec.image.pixels import Picture, blend, load
 
 RGB = smooth_picture(24, 40)
@@ -344,8 +344,11 @@ def test_formats_whose_decoders_turn_pixels_are_not_turned_by_exif(format):
 # Saving
 
 
+TABLES = SRGB.replace(b"bXYZ", b"A2B0")  # no matrix, as for printers
+
+
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF"])
-@pytest.mark.parametrize("profile", [SRGB, GREY])
+@pytest.mark.parametrize("profile", [SRGB, GREY, TABLES])
 @pytest.mark.parametrize("alpha", [None, RGB[..., 1]])
 def test_pixels_and_profile_of_a_written_file_are_of_one_kind(format, profile, alpha):
     grey = Picture(RGB[..., [0, 0, 0]], alpha, Metadata(profile), grey=True)
@@ -355,12 +358,33 @@ def test_pixels_and_profile_of_a_written_file_are_of_one_kind(format, profile, a
         is_grey = image.mode in ("L", "LA")
         found = image.info.get("icc_profile")
 
-    if profile == SRGB or (is_grey and format != "WEBP"):
-        assert found == profile
-    else:
+    assert is_grey == (format not in ("WEBP", "AVIF") and profile != TABLES)
+    if is_grey:
+        assert found[16:20] == b"GRAY"
+    elif profile == GREY:
         assert found is None
         assert f"ICC dropped: {format} cannot hold it" in notices
-    assert found is None or (found[16:20] == b"GRAY") == is_grey
+    else:
+        assert found == profile
+
+
+def test_a_profile_of_rgb_pixels_becomes_one_of_grey_ones_that_looks_the_same():
+    power = colour_profile.profile_of(colour_profile.of_codes(9, 5), grey=False)
+    for profile in (SRGB, power):
+        found = to_srgb(RGB[..., 0], colour_profile.grey_of(profile))
+        assert np.abs(found - to_srgb(RGB[..., [0, 0, 0]], profile)).max() <= 1
+
+
+def test_a_damaged_profile_has_no_grey_one_and_is_carried_on():
+    for size in range(len(SRGB)):
+        found = colour_profile.grey_of(SRGB[:size])
+        assert found is None or found[16:20] == b"GRAY"
+    other_curves = colour_profile.profile_of(colour_profile.SRGB, grey=False).replace(
+        b"gTRC", b"xTRC"
+    )
+    for damaged in (SRGB[:128] + b"\xff" * 300, other_curves):
+        assert colour_profile.grey_of(damaged) is None
+        assert to_info(Metadata(damaged), grey=True) == {"icc_profile": damaged}
 
 
 def test_a_grey_profile_goes_when_colour_comes():

@@ -160,6 +160,13 @@ def test_gamma_of_png_becomes_a_profile_unless_one_is_given_or_refused(picture):
     assert opened(saved(image, icc_profile=None)).info == {}
 
 
+def test_a_grey_image_has_no_profile_of_rgb_pixels(picture):
+    out = io.BytesIO()
+    opened(saved(Image.fromarray(picture[..., 0]), icc_profile=ICC)).save(out, "PNG")
+
+    assert opened(out.getvalue()).info["icc_profile"][16:20] == b"GRAY"
+
+
 def test_orientation_is_applied_and_reset(picture):
     own = Image.fromarray(picture)
     own.info["exif"] = EXIF % 6

@@ -145,6 +145,13 @@ def test_a_name_that_the_console_lacks_is_escaped(monkeypatch, encoding, expecte
     assert raw.getvalue() == (expected or "\u4e2d\xe9.png\n".encode())
 
 
+def test_a_name_does_not_steer_the_console_or_begin_a_line(folder, capsys):
+    assert run("info", "\x1b[31m\nok.vqc\x9b") == 3
+
+    line = "vqcodec: \\x1b[31m\\nok.vqc\\x9b: cannot be read: No such file or directory\n"
+    assert capsys.readouterr().err == line
+
+
 # Streams by other names
 
 

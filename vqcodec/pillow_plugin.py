@@ -96,7 +96,7 @@ class VqcImageFile(ImageFile.ImageFile):
         read = salvage if ImageFile.LOAD_TRUNCATED_IMAGES else container.unpack
         with suppress(FormatError):
             chunks = read(self._bytes(), MAX_PIXELS).chunks
-            self.info.update(to_info(read_metadata(chunks).upright()))
+            self.info.update(to_info(read_metadata(chunks).upright(), self._mode == "L"))
             if any(chunk.kind == container.ALPHA for chunk in chunks):
                 self._mode = {"L": "LA", "RGB": "RGBA"}[self._mode]
 

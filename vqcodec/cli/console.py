@@ -176,5 +176,5 @@ def name_of(source: str) -> str:
 
 
 def shown(path: str) -> str:
-    """A path as a message has it: always printable."""
-    return click.format_filename(path)
+    """A path as a message has it: printable, and in one line."""
+    return click.format_filename(path).replace("\n", "\\n")

@@ -8,6 +8,7 @@ delivered is an error.
 import errno
 import io
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ _STDIN = {"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"}
 _STDOUT = {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
 # What writing to a pipe without a reader says; EINVAL on Windows.
 _NO_READER = {errno.EPIPE, errno.EINVAL} if os.name == "nt" else {errno.EPIPE}
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and end of line
 
 
 class _Nowhere(io.TextIOBase):
@@ -97,8 +99,10 @@ def say(text: str, to_stderr: bool = False) -> None:
 
 
 def _printable(text: str, encoding: str | None) -> str:
-    r"""The text as a console can show it: \u4e2d and \xe9 for what its encoding lacks."""
+    r"""The text as a console can show it: \u4e2d and \xe9 for what its encoding lacks, and \x1b for
+    what would steer it: names come from strangers."""
     encoding = encoding or "utf-8"
+    text = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 

@@ -114,6 +114,32 @@ def space_of(profile: bytes) -> bytes:
     return profile[16:20]
 
 
+def grey_of(profile: bytes) -> bytes | None:
+    """The profile of grey pixels that are as bright as equal R, G and B are under this one; None
+    if it has no such, but tables, or another curve for each."""
+    tags = _tags(profile)
+    curves = {tags.get(name) for name in (b"rTRC", b"gTRC", b"bTRC")}
+    if len(curves) > 1 or None in curves or b"A2B0" in tags:
+        return None
+    kept = {name: tags[name] for name in (b"desc", b"cprt", b"wtpt") if name in tags}
+    return _pack(kept | {b"kTRC": curves.pop()}, b"GRAY", profile[8:12])
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
+    """Name and data of each tag; none if one of them is not inside."""
+    found = {}
+    try:
+        (count,) = struct.unpack_from(">I", profile, 128)
+        for number in range(count):  # ends with struct.error where the profile does
+            name, start, size = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+            if start + size > len(profile):
+                return {}
+            found[name] = profile[start : start + size]
+    except struct.error:
+        return {}
+    return found
+
+
 def profile_of(colours: Colours, grey: bool) -> bytes:
     """The ICC profile of RGB pixels, or of grey ones, which are as bright as equal R, G and B."""
     curve = b"para" + bytes(4) + struct.pack(">HH", 3 if len(colours.curve) > 1 else 0, 0)
@@ -145,7 +171,7 @@ def _matrix(primaries: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     return adaptation @ columns, adaptation
 
 
-def _pack(tags: dict[bytes, bytes], space: bytes) -> bytes:
+def _pack(tags: dict[bytes, bytes], space: bytes, version: bytes = b"\x04\x40\0\0") -> bytes:
     """Header, table of tags and their data, each datum once and at a multiple of 4."""
     table, body, places = b"", b"", {}
     start = 128 + 4 + 12 * len(tags)
@@ -155,7 +181,7 @@ def _pack(tags: dict[bytes, bytes], space: bytes) -> bytes:
             body += data + bytes(-len(data) % 4)
         table += name + struct.pack(">II", places[data], len(data))
     size = struct.pack(">I", start + len(body))
-    head = size + bytes(4) + b"\x04\x40\0\0mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
+    head = size + bytes(4) + version + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
     head += _fixed(*D50)
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from PIL import Image, PngImagePlugin
 
 from ..errors import OutputError
-from .colour_profile import space_of
+from .colour_profile import grey_of, space_of
 from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, to_info
 
 # Extensions by which pictures are found in folders. Pillow knows more, of films and data sets.
@@ -81,13 +81,14 @@ def saving(
     if name == "AVIF" and kept.exif and orientation(kept.exif) is None:
         kept = kept.without(["exif"])  # Pillow rewrites it, and would fail on it
     # PNG forbids a profile of other pixels, and viewers pass over it elsewhere.
-    grey = grey and name not in _WITHOUT_GREY and not (kept.icc and space_of(kept.icc) == b"RGB ")
+    has_colours = kept.icc is not None and space_of(kept.icc) == b"RGB " and not grey_of(kept.icc)
+    grey = grey and name not in _WITHOUT_GREY and not has_colours
     if kept.icc and space_of(kept.icc) == b"GRAY" and not grey:
         kept = kept.without(["icc"])
     lost = [
         kind.upper() for kind in metadata._fields if getattr(metadata, kind) != getattr(kept, kind)
     ]
-    options = _OPTIONS.get(name, {}) | to_info(kept)
+    options = _OPTIONS.get(name, {}) | to_info(kept, grey)
     if name == "PNG" and kept.xmp:
         options["pnginfo"] = _png_text(options.pop("xmp"))
     notices = (f"{', '.join(lost)} dropped: {name} cannot hold it",) if lost else ()

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Collection
 from typing import NamedTuple
 
+from .colour_profile import grey_of, space_of
+
 MAX_METADATA_BYTES = 2**24  # of each; the format's limit. The largest ICC profiles have 4 MiB
 ORIENTATION = 0x0112  # the tag of TIFF and EXIF; 1 is upright
 EXIF_PREFIX = b"Exif\0\0"  # what JPEG puts before the TIFF stream; Pillow often leaves it there
@@ -54,8 +56,13 @@ def _exif_of_text(text: str) -> bytes:
         return b""
 
 
-def to_info(metadata: Metadata) -> dict[str, bytes]:
-    """The entries of a Pillow image's `info`, which are options of its `save` as well."""
+def to_info(metadata: Metadata, grey: bool = False) -> dict[str, bytes]:
+    """The entries of a Pillow image's `info`, which are options of its `save` as well.
+
+    grey: the image is; a profile of RGB pixels, which PNG forbids then, becomes one of grey ones.
+    """
+    if grey and metadata.icc and space_of(metadata.icc) == b"RGB ":
+        metadata = metadata._replace(icc=grey_of(metadata.icc) or metadata.icc)
     exif = metadata.exif and EXIF_PREFIX + metadata.exif
     found = {"icc_profile": metadata.icc, "exif": exif, "xmp": metadata.xmp}
     return {name: data for name, data in found.items() if data}

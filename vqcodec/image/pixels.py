@@ -30,6 +30,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = 5, 6, 7, 8  # orientations that swap width and height
 _UPRIGHT_FORMATS = {"HEIF", "JXL"}  # their decoders turn the pixels, and leave EXIF as it was
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _GREY = {"1", "L", "LA", "La", "F"} | _SIXTEEN_BIT
@@ -193,24 +194,27 @@ def _from_image(image: Image.Image, max_pixels: int) -> Picture:
 
 
 def _orientation(image: Image.Image) -> int:
+    """How the pixels are to be turned, as EXIF numbers it."""
+    if image.format in _UPRIGHT_FORMATS and not getattr(image, "jpeg", False):
+        return 1  # a JPEG inside a JXL file is not turned
     try:
-        tags = image.getexif()
-        found = tags.get(ORIENTATION, 1)
-        return 1 if _was_turned(image, tags) else found
+        found = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF must not keep a picture from being read
         return 1
+    return 1 if found in _SIDEWAYS and _was_turned(image) else found
 
 
-def _was_turned(image: Image.Image, tags: Image.Exif) -> bool:
-    """Tell whether the pixels are upright already, and the tag has stayed as it was."""
-    if image.format in _UPRIGHT_FORMATS:
-        return not getattr(image, "jpeg", False)  # a JPEG inside a JXL file is not turned
+def _was_turned(image: Image.Image) -> bool:
+    """Tell whether `rotate` or `transpose` turned an image in memory, which leaves its EXIF as it
+    was: the sides that this tells are swapped."""
     if isinstance(image, ImageFile.ImageFile):
         return False
-    # In memory, after `rotate` or `transpose`: the sides are not those that EXIF tells.
-    told = tags.get_ifd(ExifTags.IFD.Exif)
+    try:
+        told = image.getexif().get_ifd(ExifTags.IFD.Exif)
+    except Exception:  # damaged
+        return False
     sides = told.get(ExifTags.Base.ExifImageWidth), told.get(ExifTags.Base.ExifImageHeight)
-    return tags.get(ORIENTATION, 1) > 4 and sides == image.size[::-1] != image.size
+    return sides == image.size[::-1] != image.size
 
 
 def _metadata(image: Image.Image, told: Told, grey: bool) -> tuple[Metadata, list[str]]:
