@@ -50,7 +50,8 @@ def test_the_shell_lines_run(folder_with_a_photo):
         assert done.returncode == 0, (line, done.stderr)
 
 
-def test_the_lines_for_many_files_run(folder_with_a_photo):
+def test_the_lines_for_many_files_run(folder_with_a_photo, monkeypatch):
+    monkeypatch.setenv("VQCODEC_ENCODE_EFFORT", "1")  # the search is another test's
     Path("photos/deep").mkdir(parents=True)
     for name in ("photos/a.jpg", "photos/deep/b.png"):
         with Image.open("photo.jpg") as photo:
@@ -69,7 +70,8 @@ def test_the_lines_for_many_files_run(folder_with_a_photo):
     assert done.stdout.startswith("(2, 3, 64, 64) mean "), done.stderr
 
 
-def test_the_lines_that_generate_and_repair_run(folder_with_a_photo):
+def test_the_lines_that_generate_and_repair_run(folder_with_a_photo, monkeypatch):
+    monkeypatch.setenv("VQCODEC_ENCODE_EFFORT", "1")
     mask = Image.new("L", (96, 64))
     mask.paste(255, (40, 20, 60, 40))
     mask.save("mask.png")
