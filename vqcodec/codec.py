@@ -389,7 +389,7 @@ def _strips(
 
 def _image(strips: Strips) -> Image.Image:
     image = to_image(strips)
-    image.info.update(to_info(strips.metadata))
+    image.info.update(to_info(strips.metadata, strips.channels < 3))
     return image
 
 
