@@ -11,9 +11,10 @@ from vqcodec.rate_control import DEFAULT_EFFORT
 
 from . import ours, pictures
 from .curves import Intervals
-from .figures import Figures, has_ssimulacra2
+from .figures import MEASURES, runnable
 from .rd import NOTHING, Options, redraw
 from .rd import run as run_rd
+from .workers import cores
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "valid"
@@ -57,6 +58,12 @@ def _list_option(names: str, values, kind: type, help_: str):
     )
 
 
+measures_option = _list_option("--measures", MEASURES, str,
+                               "PSNR always; those that cannot run are left out.")  # fmt: skip
+jobs_option = click.option("--jobs", "-j", type=click.IntRange(1), default=cores,
+                           help="Processes. Default: one a core.")  # fmt: skip
+
+
 @click.group()
 def main() -> None:
     """Measure vqcodec next to other codecs."""
@@ -86,20 +93,17 @@ def main() -> None:
 @click.option("--published", type=FILE, default=None,
               help="JSON of curves to draw and compare. Default: if the pictures are the 24 of "
               "Kodak, those of bench/published.json.")  # fmt: skip
-@click.option("--ms-ssim/--no-ms-ssim", default=True, show_default=True)
-@click.option("--ssimulacra2/--no-ssimulacra2", default=has_ssimulacra2(),
-              help="Default: if the package ssimulacra2 is installed.")  # fmt: skip
+@measures_option
 @click.option("--lpips", type=FILE, default=None, metavar="WEIGHTS",
               help="LPIPS as well, with these safetensors of SqueezeNet.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True)
+@jobs_option
 def rd(
     source: Path | None,
     within: tuple[float, float] | None,
     rates: tuple[float, float] | None,
     anchor: str | None,
     published: Path | None,
-    ms_ssim: bool,
-    ssimulacra2: bool,
+    measures: tuple[str, ...],
     lpips: Path | None,
     out: Path | None,
     **options,
@@ -112,7 +116,7 @@ def rd(
         if source is not None:
             redraw(source, out or source.parent, changes)
             return
-        figures = Figures(ms_ssim, ssimulacra2, str(lpips or ""))
+        figures = runnable(measures, str(lpips or ""))
         out = out or Path("runs/bench")
         intervals = Intervals(within or Intervals().psnr, rates or Intervals().rates)
         chosen = {"anchor": anchor or Options.anchor, "published": published or NOTHING}

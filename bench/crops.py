@@ -4,6 +4,7 @@ They are kept as PNG files beside the results, so that a report can be drawn aga
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,24 +38,29 @@ class Crop(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The versions of a picture."""
+    """The versions of a picture. note: why it is shown; empty for one of a few."""
 
     picture: str
     crops: list[Crop]
+    note: str = ""
 
 
 def cut(
-    out: Path, pictures: list[Picture], points: list[Point], encoders: list[ours.Encoder]
+    out: Path,
+    pictures: list[Picture],
+    points: list[Point],
+    encoders: list[ours.Encoder],
+    notes: Mapping[str, str],
 ) -> list[Group]:
     """Crops of a few pictures, where each has the most detail. points: ours, of the first of the
-    encoders, which decode the same files."""
+    encoders, which decode the same files. notes: pictures to show as well, by name, and why."""
     quality = _quality(points)
     different = ours.different(pictures)
     spread = np.linspace(0, len(different) - 1, min(PICTURES, len(different))).astype(int)
-    chosen = [different[index] for index in spread]
+    chosen = [p for n, p in enumerate(different) if n in spread or p.name in notes]
     files = ours.files(encoders[0], quality, chosen, out)
     groups = []
-    decoded = zip(*(ours.decode(files, e.model, e.realism) for e in encoders), strict=True)
+    decoded = zip(*(ours.decode(encoder, files) for encoder in encoders), strict=True)
     bar = tqdm(chosen, desc="crops", unit="picture", leave=False, disable=None)
     for picture, file, versions in zip(bar, files, decoded, strict=True):
         before, size = load(picture), file.stat().st_size
@@ -68,7 +74,7 @@ def cut(
         box = busiest_box(before, SIDE)
         own = [Crop(label, box.of(after), *figures) for label, after, *figures in own]
         own.insert(0, Crop("original", box.of(before), 0, math.inf))
-        groups.append(Group(picture.name, own))
+        groups.append(Group(picture.name, own, notes.get(picture.name, "")))
     return groups
 
 
@@ -91,7 +97,7 @@ def write(out: Path, groups: list[Group]) -> list[dict]:
             Image.fromarray(np.ascontiguousarray(crop.rgb)).save(out / file)
             psnr = crop.psnr if crop.size else None
             own.append({"label": crop.label, "file": file, "bytes": crop.size, "psnr": psnr})
-        found.append({"picture": group.picture, "versions": own})
+        found.append({"picture": group.picture, "note": group.note, "versions": own})
     return found
 
 
@@ -110,7 +116,7 @@ def read(folder: Path, found: list[dict]) -> list[Group]:
                 Crop(v["label"], pixels.load(folder / v["file"]).rgb, v["bytes"], v["psnr"])
                 for v in versions
             ]
-            groups.append(Group(entry["picture"], own))
+            groups.append(Group(entry["picture"], own, entry.get("note", "")))
     except (KeyError, TypeError) as exc:
         raise ValueError(f"the results have a crop that is none: {exc!r}") from exc
     return groups

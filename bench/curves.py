@@ -10,18 +10,11 @@ import numpy as np
 
 from vqcodec import metrics
 
-from .figures import FIGURES, LABELS, NAMES
+from .figures import FIGURES, NAMES
 from .pictures import Point
 
 RATIO_AT = 28.0, 29.6, 31.0  # dB, where rates are compared
 GRID = 1001  # PSNRs at which a curve is taken to find the PSNR of a rate
-FORMS = {
-    "psnr": "{:.2f}",
-    "ms_ssim": "{:.4f}",
-    "ssimulacra2": "{:.1f}",
-    "lpips": "{:.4f}",
-    "kid": "{:.5f}",
-}
 NO_CHANGE = metrics.RateChange(math.nan, math.nan, math.nan)
 
 
@@ -41,7 +34,12 @@ class Curve(NamedTuple):
     psnr: np.ndarray
     ms_ssim: np.ndarray
     ssimulacra2: np.ndarray
+    butteraugli: np.ndarray
+    butteraugli_3: np.ndarray
+    cvvdp: np.ndarray
     lpips: np.ndarray
+    st_lpips: np.ndarray
+    squares: np.ndarray
     kid: np.ndarray
 
     @property
@@ -64,6 +62,15 @@ class Row(NamedTuple):
     ours_in_rates: metrics.RateChange
     anchor: metrics.RateChange
     ratios: list[float]
+
+
+class Change(NamedTuple):
+    """A codec by one figure. ours: our rate against its at equal figures, over those that we have
+    in the interval of our rates; anchor: its rate against the anchor's. Their ends are figures."""
+
+    curve: Curve
+    ours: metrics.RateChange
+    anchor: metrics.RateChange
 
 
 class Intervals(NamedTuple):
@@ -124,7 +131,7 @@ def published(path: Path) -> list[Curve]:
 
 def compare(curves: Iterable[Curve], ours: Curve, anchor: Curve, intervals: Intervals) -> list[Row]:
     """A row for each curve."""
-    in_rates = psnr_between(ours if len(ours.bpp) else anchor, intervals.rates)
+    in_rates = score_between(ours if len(ours.bpp) else anchor, intervals.rates)
     rows = []
     for curve in curves:
         ratios = [_rate(ours, psnr) / _rate(curve, psnr) for psnr in RATIO_AT]
@@ -133,31 +140,62 @@ def compare(curves: Iterable[Curve], ours: Curve, anchor: Curve, intervals: Inte
     return rows
 
 
-def psnr_between(curve: Curve, rates: tuple[float, float]) -> tuple[float, float]:
-    """The PSNRs of the curve at two rates, dB; where it does not reach, its end. nan for less
-    than 4 points."""
-    rate, psnr = _growing(curve)
+def changes(
+    figure: str, curves: Iterable[Curve], ours: Curve, anchor: Curve, rates: tuple[float, float]
+) -> list[Change]:
+    """The comparison by a figure of each curve that has it. rates: as of `Intervals`."""
+    base = ours if len(ours.bpp) else anchor
+    within = score_between(base, rates, figure) if base.has(figure) else (math.nan, math.nan)
+    found = []
+    for curve in (curve for curve in curves if curve.has(figure)):
+        pair = (_change(curve, ours, within, figure), _change(anchor, curve, within, figure))
+        found.append(Change(curve, *(_in_figures(change, figure) for change in pair)))
+    return found
+
+
+def scores(figure: str, values: np.ndarray) -> np.ndarray:
+    """Figures as numbers that grow with the rate, and back: MS-SSIM in dB, distances negated."""
+    if figure == "ms_ssim":
+        with np.errstate(divide="ignore"):
+            return -10 * np.log10(1 - values)
+    return FIGURES[figure].sign * values
+
+
+def _in_figures(change: metrics.RateChange, figure: str) -> metrics.RateChange:
+    ends = np.array([change.low, change.high])
+    ends = 1 - 10 ** (-ends / 10) if figure == "ms_ssim" else FIGURES[figure].sign * ends
+    return metrics.RateChange(change.percent, *map(float, ends))
+
+
+def score_between(
+    curve: Curve, rates: tuple[float, float], figure: str = "psnr"
+) -> tuple[float, float]:
+    """The scores of the curve at two rates; where it does not reach, its end. nan for less than 4
+    points."""
+    rate, score = _growing(curve, figure)
     if len(rate) < metrics.MIN_POINTS:
         return math.nan, math.nan
-    grid = np.linspace(psnr[0], psnr[-1], GRID)
-    low, high = np.interp(np.log(rates), np.log(metrics.rate_at(rate, psnr, grid)), grid)
+    grid = np.linspace(score[0], score[-1], GRID)
+    low, high = np.interp(np.log(rates), np.log(metrics.rate_at(rate, score, grid)), grid)
     return float(low), float(high)
 
 
-def _growing(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and PSNRs [M] without the points that cost more than another and are no better."""
+def _growing(curve: Curve, figure: str = "psnr") -> tuple[np.ndarray, np.ndarray]:
+    """Rates and scores [M] without the points that cost more than another and are no better."""
     order = np.argsort(curve.bpp)
-    rate, psnr = curve.bpp[order], curve.psnr[order]
-    best = np.maximum.accumulate(np.append(-np.inf, psnr[:-1]))
-    keep = (psnr > best) & (np.diff(rate, prepend=0) > 0)
-    return rate[keep], psnr[keep]
+    rate, score = curve.bpp[order], scores(figure, getattr(curve, figure))[order]
+    best = np.maximum.accumulate(np.append(-np.inf, score[:-1]))
+    keep = (score > best) & (np.diff(rate, prepend=0) > 0) & np.isfinite(score)
+    return rate[keep], score[keep]
 
 
-def _change(anchor: Curve, test: Curve, within: tuple[float, float]) -> metrics.RateChange:
+def _change(
+    anchor: Curve, test: Curve, within: tuple[float, float], figure: str = "psnr"
+) -> metrics.RateChange:
     if not all(map(math.isfinite, within)):
         return NO_CHANGE
     try:
-        return metrics.bd_rate(*_growing(anchor), *_growing(test), within)
+        return metrics.bd_rate(*_growing(anchor, figure), *_growing(test, figure), within)
     except ValueError:  # too few points, or nothing in common
         return NO_CHANGE
 
@@ -187,15 +225,45 @@ def table(rows: list[Row], anchor: str, ours: str, intervals: Intervals) -> list
     return lines
 
 
+def figure_table(
+    figure: str, found: list[Change], anchor: str, ours: str, rates: tuple[float, float]
+) -> list[list[str]]:
+    """The comparison by a figure as text, the heading first. anchor, ours: names of codecs."""
+    label, form = FIGURES[figure].label, FIGURES[figure].form
+    span = f"{rates[0]:g}..{rates[1]:g} bpp"
+    lines = [["codec", "bpp", label, f"{ours}, {span}", "over", f"against {anchor}"]]
+    for curve, own, other in found:
+        values = getattr(curve, figure)
+        ends = np.sort(values)[[0, -1]]
+        line = [curve.codec, f"{curve.bpp.min():.3f}..{curve.bpp.max():.3f}"]
+        line += ["..".join(form.format(value) for value in ends), _text(own.percent, "{:+.1f} %")]
+        line += [_text(own.low, f"{form}..{form.format(own.high)}")]
+        lines.append([*line, _text(other.percent, "{:+.1f} %")])
+    return lines
+
+
+def summary_table(found: dict[str, list[Change]], ours: str) -> list[list[str]]:
+    """Our rate against each codec's by each figure, the heading first."""
+    rows: dict[str, dict[str, float]] = {}
+    for figure, changes_ in found.items():
+        for change in changes_:
+            if change.curve.codec != ours:
+                rows.setdefault(change.curve.codec, {})[figure] = change.ours.percent
+    lines = [[f"{ours} against", *(FIGURES[figure].label for figure in found)]]
+    for codec, own in rows.items():
+        lines.append([codec, *(_text(own.get(f, math.nan), "{:+.1f} %") for f in found)])
+    return lines
+
+
 def points_table(curves: Iterable[Curve]) -> list[list[str]]:
     """All points as text, the heading first, without figures that are known of no curve."""
     curves = list(curves)
     known = [name for name in FIGURES if any(curve.has(name) for curve in curves)]
-    lines = [["codec", "quality", "bpp", *(LABELS[name] for name in known)]]
+    lines = [["codec", "quality", "bpp", *(FIGURES[name].label for name in known)]]
     for curve in curves:
         for index, bpp in enumerate(curve.bpp):
             quality = "" if curve.is_published else f"{curve.qualities[index]:g}"
-            figures = [_text(getattr(curve, name)[index], FORMS[name]) for name in known]
+            figures = [_text(getattr(curve, name)[index], FIGURES[name].form) for name in known]
             lines.append([curve.codec, quality, f"{bpp:.4f}", *figures])
     return lines
 

@@ -20,7 +20,7 @@ from vqcodec.image.strips import join
 from vqcodec.metrics import psnr
 
 from .pictures import find, load
-from .rd import show
+from .show import show
 
 ACROSS = 4  # tiles a side
 LOST = "grey", "nearest pixels", "smooth pixels", "ours"

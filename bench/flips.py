@@ -13,7 +13,7 @@ from vqcodec.codec import Codec
 from vqcodec.errors import VqcodecError
 
 from .fuzz import peak_memory
-from .rd import show
+from .show import show
 
 
 def damaged(data: bytes, every: int = 1) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ from vqcodec.bitstream.salvage import salvage
 from vqcodec.codec import Codec
 from vqcodec.errors import VqcodecError
 
-from .rd import show
+from .show import show
 
 MAX_PIXELS = 2**18  # of the pictures; larger ones are refused
 MAX_TILES = 64  # of an input: more are refused, and take only time to make

@@ -13,7 +13,7 @@ from vqcodec.metrics import psnr
 
 from .damage import copies
 from .pictures import SAMPLE_SIZE, find, load
-from .rd import show
+from .show import show
 
 DRAWN = {"ours, expected": None, "ours, likeliest": 0.0, "ours, drawn": 1.0}
 METHODS = ("mean of the border", "nearest pixels", "smooth pixels", *DRAWN)

@@ -19,7 +19,7 @@ from vqcodec.rate_control import operating_point
 from vqcodec.zoo.weights import Model
 
 from .pictures import find, load
-from .rd import show
+from .show import show
 from .ways import ONNX, Way, codec_of, switched, ways
 
 BATCH = 8

@@ -45,7 +45,7 @@ def of_files(
         before = _features(lpips, map(load, different))
         for key, quality in tqdm(todo, desc=f"{encoder.name} KID", leave=False, disable=None):
             files = ours.files(encoder, quality, different, out)
-            decoded = ours.decode(files, encoder.model, encoder.realism)
+            decoded = ours.decode(encoder, files)
             known[key] = kid(before, _features(lpips, decoded))
             path.write_text(json.dumps(known), "utf-8")
     return [known[key] for key in keys]

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from vqcodec.codec import Codec
 
 from .pictures import sample
-from .rd import show
+from .show import show
 
 MARKS = 8  # lines of the table
 WARM_UP = 20  # rounds after which caches are full

@@ -10,7 +10,7 @@ from PIL import features
 
 import vqcodec
 
-METRICS = "pytorch-msssim", "ssimulacra2"
+METRICS = "pytorch-msssim", "ssimulacra2", "cvvdp", "stlpips-pytorch"
 PACKAGES = "torch", "numpy", "pillow", "constriction", "bjontegaard", *METRICS
 LIBRARIES = "libjpeg_turbo", "webp", "avif", "jpg_2000"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ours
 from .processes import Used, measure
-from .rd import show
+from .show import show
 
 CROP = 512  # pixels a side
 START = 0.4  # megapixels: as small as a crop allows

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,10 @@ from vqcodec.zoo import shipped
 
 from .cache import Cache
 from .figures import Figures
-from .pictures import Picture, Point, load, measure
+from .measuring import Coded
+from .measuring import points as points_of
+from .pictures import Picture, Point
+from .workers import Each, cores
 
 CODEC = "vqc"
 LABEL = "vqcodec"
@@ -91,59 +95,79 @@ def points(
     out: Path,
     figures: Figures,
     jobs: int = 1,
+    each: Each = map,
 ) -> list[Point]:
     """The points of all pictures, in order of the qualities.
 
-    out: a folder; the .vqc files are left in it, see `files`, and a cache of the points.
+    out: a folder; the .vqc files are left in it, see `files`, and caches of the points. jobs: how
+    many files are written and read at a time. each: what measures several, see `workers`.
     """
     qualities = list(qualities)
     known = Cache(out / "cache" / f"{encoder.name}.json", encoder.description)
     sources = _stage(encoder, pictures, out)
 
-    def is_done(picture: Picture, quality: float) -> bool:
-        (file,) = files(encoder, quality, [picture], out)
-        return file.exists() and known.find(picture, quality, figures) is not None
+    def lacking(picture: Picture) -> list[float]:
+        files_of = {q: files(encoder, q, [picture], out)[0] for q in qualities}
+        return [q for q, file in files_of.items()
+                if not file.exists() or known.find(picture, q, figures) is None]  # fmt: skip
 
-    todo = [(q, [p for p in different(pictures) if not is_done(p, q)]) for q in qualities]
-    count = 2 * sum(len(own) for _, own in todo)  # each is encoded and measured
+    todo = {picture: own for picture in different(pictures) if (own := lacking(picture))}
+    wanted = {q: [p for p, own in todo.items() if q in own] for q in qualities}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_and_read(encoder, wanted, sources, out, folder, jobs)
+        work = partial(_measure, encoder, figures, out, folder)
+        measured = each(work, todo.items())
+        bar = tqdm(measured, encoder.name, len(todo), unit="picture", leave=False, disable=None)
+        for picture, found in zip(todo, bar, strict=True):
+            known.add(picture, found, figures)
+    return [known.find(picture, quality, figures) for quality in qualities for picture in pictures]
+
+
+def _write_and_read(
+    encoder: Encoder,
+    wanted: dict[float, list[Picture]],
+    sources: dict[str, Path],
+    out: Path,
+    folder: Path,
+    jobs: int,
+) -> None:
+    """Write the files that are not there, of different pictures by quality, and decode all of
+    them, each quality into a subfolder of its own, with a process of the command for each."""
+    count = 2 * sum(map(len, wanted.values()))
+    threads = [] if jobs == 1 else ["--threads", max(1, cores() // jobs)]
     with (
         tqdm(desc=encoder.name, total=count, unit="step", leave=False, disable=None) as bar,
         ThreadPoolExecutor(jobs) as pool,
     ):
 
-        def work(job: tuple[float, list[Picture]]) -> list[Point]:
-            return _measure(encoder, *job, sources, out, figures, bar.update)
+        def work(quality: float) -> None:
+            written = files(encoder, quality, wanted[quality], out)
+            todo = [sources[file.stem] for file in written if not file.exists()]
+            bar.update(len(written) - len(todo))
+            if todo:
+                target = "-o", f"{written[0].parent}/", "-q", quality, *threads
+                run("encode", *todo, *target, *encoder.arguments, each_line=bar.update)
+            _read(encoder, written, folder / f"{quality:g}", *threads)
+            bar.update(len(written))
 
-        for (_, own), found in zip(todo, pool.map(work, todo), strict=True):
-            for picture, point in zip(own, found, strict=True):
-                known.add(picture, [point], figures)
-    return [known.find(picture, quality, figures) for quality in qualities for picture in pictures]
+        list(pool.map(work, (quality for quality, own in wanted.items() if own)))
 
 
 def _measure(
     encoder: Encoder,
-    quality: float,
-    pictures: list[Picture],
-    sources: dict[str, Path],
-    out: Path,
     figures: Figures,
-    step: Callable[[], object],
+    out: Path,
+    folder: Path,
+    lacking: tuple[Picture, list[float]],
 ) -> list[Point]:
-    """The points of different pictures at one quality. step: called twice a picture."""
-    written = files(encoder, quality, pictures, out)
-    todo = [sources[file.stem] for file in written if not file.exists()]
-    for _ in range(len(written) - len(todo)):
-        step()
-    if todo:
-        folder = f"{written[0].parent}/"
-        run("encode", *todo, "-o", folder, "-q", quality, *encoder.arguments, each_line=step)
-    found = []
-    decoded = decode(written, encoder.model, encoder.realism)
-    for picture, file, rgb in zip(pictures, written, decoded, strict=True):
-        size = file.stat().st_size
-        found.append(measure(picture.name, quality, size, load(picture), rgb, figures))
-        step()
-    return found
+    """The points of a picture at some qualities, whose pixels are in subfolders of a folder."""
+    picture, qualities = lacking
+    sizes = (files(encoder, q, [picture], out)[0].stat().st_size for q in qualities)
+    paths = (folder / f"{q:g}" / f"{picture.digest}.png" for q in qualities)
+    rows = zip(qualities, sizes, paths, strict=True)
+    coded = (Coded(q, size, pixels.load(path).rgb) for q, size, path in rows)
+    return points_of(picture, coded, figures, out / "cache")
 
 
 def model_arguments(model: str) -> list[str]:
@@ -176,14 +200,18 @@ def files(encoder: Encoder, quality: float, pictures: Iterable[Picture], out: Pa
     return [folder / f"{picture.digest}.vqc" for picture in pictures]
 
 
-def decode(written: list[Path], model: str, realism: float = 0.0) -> list[np.ndarray]:
+def decode(encoder: Encoder, written: list[Path]) -> list[np.ndarray]:
     """The pixels of .vqc files, uint8 [H, W, 3] each, by one process of `vqcodec decode`."""
-    if not written:
-        return []
     with tempfile.TemporaryDirectory() as folder:
-        dial = "--realism", realism
-        run("decode", *written, "-o", f"{folder}/", "-f", *dial, *model_arguments(model))
+        _read(encoder, written, Path(folder))
         return [pixels.load(Path(folder) / f"{file.stem}.png").rgb for file in written]
+
+
+def _read(encoder: Encoder, written: list[Path], folder: Path, *more: object) -> None:
+    """Decode .vqc files to PNG files of their names in a folder."""
+    if written:
+        dial = "--realism", encoder.realism, *model_arguments(encoder.model)
+        run("decode", *written, "-o", f"{folder}/", "-f", *dial, *more)
 
 
 def model_id(file: Path) -> str:

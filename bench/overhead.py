@@ -14,7 +14,7 @@ from vqcodec.entropy.freqs import bits
 from vqcodec.geometry import MAX_PIXELS
 
 from .pictures import find
-from .rd import show
+from .show import show
 
 
 class Costs(NamedTuple):

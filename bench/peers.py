@@ -5,7 +5,6 @@ as they do for ours.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import version
@@ -20,11 +19,23 @@ from vqcodec.compare.peers import PEERS as COMMON
 
 from .cache import Cache
 from .figures import Figures
-from .pictures import Picture, Point, load, measure
+from .measuring import Coded
+from .measuring import points as points_of
+from .pictures import Picture, Point, load
+from .workers import Each
 
-# AVIF, WebP and JPEG are those of `vqcodec compare`. The qualities of the curves cover 26 to 33 dB
-# on photographs, and what the codec can do below.
+
+def _tuned(label: str, tune: str, **settings) -> Peer:
+    """AVIF that is told what to be good at; as Pillow writes it, it is tuned for looks ("iq")."""
+    return Peer(label, "AVIF", AVIF | {"advanced": {"tune": tune}} | settings, "avif")
+
+
+# AVIF, WebP and JPEG are those of `vqcodec compare`. The qualities of the curves cover 0.1 to 1 bit
+# per pixel and 26 to 33 dB on photographs, in about even steps of the rate's logarithm.
 PEERS = COMMON | {
+    "avif-ssim": _tuned("AVIF tuned for SSIM", "ssim"),
+    "avif-psnr": _tuned("AVIF tuned for PSNR", "psnr"),
+    "avif-psnr-s4": _tuned("AVIF tuned for PSNR, speed 4", "psnr", speed=4),
     "avif420": Peer("AVIF 4:2:0", "AVIF", AVIF | {"subsampling": "4:2:0"}, "avif"),
     # The quality is the ratio of sizes; without `mct` RGB is coded as it is: 3 dB.
     "jp2": Peer(
@@ -36,15 +47,19 @@ PEERS = COMMON | {
     "jxl": Peer("JPEG XL", "JXL", {"effort": 7}, "pillow-jxl-plugin"),
     "heic": Peer("HEIC", "HEIF", {}, "pillow-heif"),  # 4:2:0, as of x265 through libheif
 }
-AVIF_QUALITIES = 0, 5, 9, 13, 17, 21, 25, 29, 33, 37, 42, 47, 52, 58, 64, 70
+AVIF_QUALITIES = 2, 12, 22, 32, 43, 55, 68
+TUNED_QUALITIES = 8, 18, 27, 36, 46, 56, 68
 QUALITIES: dict[str, tuple[int, ...]] = {
-    "jpeg": (3, 5, 7, 10, 13, 17, 22, 28, 35, 43, 52, 62, 72, 80, 87, 92),
-    "webp": (0, 2, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 88),
+    "jpeg": (4, 10, 20, 38, 58, 76, 89),
+    "webp": (0, 6, 20, 42, 65, 79, 88),
     "avif": AVIF_QUALITIES,
+    "avif-ssim": TUNED_QUALITIES,
+    "avif-psnr": TUNED_QUALITIES,
+    "avif-psnr-s4": TUNED_QUALITIES,
     "avif420": AVIF_QUALITIES,
-    "jp2": (600, 400, 300, 220, 160, 120, 90, 68, 52, 40, 31, 24, 18, 13, 10),
-    "jxl": (0, 5, 10, 20, 30, 40, 50, 60, 68, 75, 82, 88),
-    "heic": (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 56, 62, 70),
+    "jp2": (400, 200, 110, 62, 36, 21, 12),
+    "jxl": (0, 14, 32, 50, 65, 77, 88),
+    "heic": (5, 16, 27, 37, 47, 57, 68),
 }
 PLUGINS = {"pillow-jxl-plugin": "pillow_jxl", "pillow-heif": "pillow_heif"}  # package: module
 
@@ -53,6 +68,8 @@ def description(name: str) -> str:
     """The settings, and the versions that decide about the bytes."""
     peer = PEERS[name]
     shown = ", ".join(f"{key}={value}" for key, value in peer.settings.items())
+    if peer.format == "AVIF" and "advanced" not in peer.settings:
+        shown += ", tune=iq, which is Pillow's default"
     is_plugin = peer.library in PLUGINS
     found = version(peer.library) if is_plugin else features.version(peer.library)
     return f"{peer.label} ({shown}), Pillow {Image.__version__}, {peer.library} {found}"
@@ -86,11 +103,12 @@ def encode(name: str, rgb: np.ndarray, quality: int, **settings) -> bytes:
 
 
 def points(
-    name: str, pictures: list[Picture], cache: Path, figures: Figures, jobs: int = 1
+    name: str, pictures: list[Picture], cache: Path, figures: Figures, each: Each = map
 ) -> list[Point]:
     """The points of a peer at all its qualities, in order of the pictures.
 
-    cache: a folder; what is there for the same settings and bytes is not measured again.
+    cache: a folder; what is there for the same settings and bytes is not measured again. each:
+    what calls for several pictures, see `workers`.
     """
     known = Cache(cache / f"{name}.json", description(name))
     qualities = QUALITIES[name]
@@ -99,28 +117,19 @@ def points(
         return [known.find(picture, quality, figures) for quality in qualities]
 
     todo = list({picture.digest: picture for picture in pictures if None in find(picture)}.values())
-    measured = _each(partial(_measure, name, qualities, figures), todo, jobs)
+    measured = each(partial(_measure, name, qualities, figures, cache), todo)
     bar = tqdm(measured, desc=name, total=len(todo), unit="picture", leave=False, disable=None)
     for picture, own in zip(todo, bar, strict=True):
         known.add(picture, own, figures)
     return [point for picture in pictures for point in find(picture)]
 
 
-def _each(work, pictures: list[Picture], jobs: int) -> Iterable[list[Point]]:
-    if jobs == 1:
-        yield from map(work, pictures)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(work, pictures)
-
-
 def _measure(
-    name: str, qualities: tuple[int, ...], figures: Figures, picture: Picture
+    name: str, qualities: tuple[int, ...], figures: Figures, cache: Path, picture: Picture
 ) -> list[Point]:
     """The points of a picture."""
     _is_available(PEERS[name])  # a process of its own has to register the plugin as well
-    before, found = load(picture), []
-    for quality in qualities:
-        data = encode(name, before, quality)
-        found.append(measure(picture.name, quality, len(data), before, decode(data), figures))
-    return found
+    before = load(picture)
+    files = ((quality, encode(name, before, quality)) for quality in qualities)
+    coded = (Coded(quality, len(data), decode(data)) for quality, data in files)
+    return points_of(picture, coded, figures, cache)

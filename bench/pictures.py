@@ -1,6 +1,6 @@
 """Folders -> pictures to measure, and a compressed picture -> its point.
 
-A point is one picture at one quality of one codec: bytes of the whole file, and metrics of what
+A point is one picture at one quality of one codec: bytes of the whole file, and figures of what
 comes out of it as 8-bit RGB.
 """
 
@@ -15,8 +15,6 @@ import numpy as np
 from vqcodec import metrics
 from vqcodec.image import pixels
 
-from .figures import Figures
-
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".jp2", ".bmp", ".tif", ".tiff"}
 SAMPLE_SIZE = 768, 512  # pixels, as of the Kodak pictures
 
@@ -30,16 +28,22 @@ class Picture(NamedTuple):
 
 
 class Point(NamedTuple):
-    """size: bytes. pixels: width times height. psnr: dB. The others: nan where not measured."""
+    """size: bytes. pixels: width times height. The others are figures, see `figures.FIGURES`; nan
+    where not measured."""
 
     picture: str
     quality: float
     size: int
     pixels: int
-    psnr: float
+    psnr: float = math.nan
     ms_ssim: float = math.nan
     ssimulacra2: float = math.nan
+    butteraugli: float = math.nan
+    butteraugli_3: float = math.nan
+    cvvdp: float = math.nan
     lpips: float = math.nan
+    st_lpips: float = math.nan
+    squares: float = math.nan
 
     @property
     def bpp(self) -> float:
@@ -68,19 +72,6 @@ def content(pictures: Iterable[Picture]) -> str:
     """A digest of all pixels, whatever the names, the order and the file format."""
     digests = sorted(hashlib.sha256(load(picture).tobytes()).hexdigest() for picture in pictures)
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-
-
-def measure(
-    name: str,
-    quality: float,
-    size: int,
-    before: np.ndarray,
-    after: np.ndarray,
-    figures: Figures,
-) -> Point:
-    """The point of a file of `size` bytes that turned the pixels `before` into `after`."""
-    height, width = before.shape[:2]
-    return Point(name, quality, size, height * width, **figures.measure(before, after))
 
 
 def sample(seed: int = 0) -> np.ndarray:

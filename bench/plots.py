@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .curves import Curve
-from .figures import LABELS
+from .curves import Curve, scores
+from .figures import FIGURES
 
 OUR_COLOUR = "#c0392b"
 COLOURS = {
     "jpeg": "#7f8c8d",
     "webp": "#2e86c1",
     "avif": "#1e8449",
+    "avif-ssim": "#117a65",
+    "avif-psnr": "#45b39d",
+    "avif-psnr-s4": "#0b5345",
     "avif420": "#82c99a",
     "jp2": "#b7950b",
     "jxl": "#6c3483",
@@ -23,6 +26,8 @@ OTHER_COLOURS = "#e59866", "#8e44ad", "#e08283", "#5d6d7e"  # ours otherwise, by
 PUBLISHED_COLOURS = "#17a2b8", "#c9a227", "#d35400", "#34495e", "#9b59b6"
 PALE = "#bbbbbb"
 MARGIN = 1.0  # dB around the interval of interest
+ACROSS = 3  # panels in a row
+SIZE = 7.5, 6  # inches of a panel
 
 
 def plot(
@@ -32,29 +37,31 @@ def plot(
     ours: str,
     target: Path,
 ) -> None:
-    """Write rd.svg and rd.png into the folder `target`.
+    """Write rd.svg and rd.png, a panel for each figure that was measured, into a folder.
 
-    within: dB, the interval of interest. ours: the codec whose curve is drawn thick. More panels
-    show MS-SSIM and LPIPS, if they were measured, and KID of the curves that have it.
+    within: dB, the interval of interest. ours: the codec whose curve is drawn thick.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    more = [name for name in ("ms_ssim", "lpips") if all(curve.has(name) for curve in curves)]
-    more += ["kid"] if any(curve.has("kid") for curve in curves) else []
+    known = [name for name in FIGURES if any(curve.has(name) for curve in curves)]
+    across, down = min(ACROSS, len(known)), -(-len(known) // ACROSS)
     figure, panels = pyplot.subplots(
-        1, 1 + len(more), figsize=(8 + 7 * len(more), 6), squeeze=False, layout="constrained"
-    )
+        down, across, figsize=(SIZE[0] * across, SIZE[1] * down), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
     right = _right(curves, within[1])
-    _panel(panels[0, 0], curves, published, "psnr", ours, right)
-    panels[0, 0].set(ylabel="PSNR of RGB, dB", ylim=(within[0] - MARGIN, within[1] + MARGIN))
-    for place, name in enumerate(more, 1):
-        known = published if name == "ms_ssim" else []
-        _panel(panels[0, place], curves, known, name, ours, right)
-        panels[0, place].set(ylabel="MS-SSIM of RGB, dB" if name == "ms_ssim" else LABELS[name])
-    _name(panels[0, 0], published[len(PUBLISHED_COLOURS) :])
+    for name, axes in zip_longest(known, panels.flat):
+        if name is None:
+            axes.remove()
+            continue
+        _panel(axes, curves, [c for c in published if c.has(name)], name, ours, right)
+        axes.set(ylabel="MS-SSIM of RGB, dB" if name == "ms_ssim" else FIGURES[name].label)
+    first = panels[0, 0]
+    first.set(ylabel="PSNR of RGB, dB", ylim=(within[0] - MARGIN, within[1] + MARGIN))
+    _name(first, published[len(PUBLISHED_COLOURS) :])
     figure.savefig(target / "rd.svg")
     figure.savefig(target / "rd.png", dpi=120)
     pyplot.close(figure)
@@ -78,7 +85,7 @@ def _panel(
     top = max(tops) + MARGIN if figure in ("psnr", "ms_ssim") else None
     axes.set(xlabel="bits per pixel, whole files", xlim=(0, right), ylim=(None, top))
     axes.grid(alpha=0.3)
-    corner = "upper right" if top is None else "lower right"  # where no curve ends
+    corner = "lower right" if FIGURES[figure].sign > 0 else "upper right"  # where no curve ends
     axes.legend(loc=corner, fontsize="small")
 
 
@@ -95,10 +102,8 @@ def _name(axes, published: list[Curve]) -> None:
 
 def _values(curve: Curve, figure: str) -> np.ndarray:
     """The figure; MS-SSIM in dB."""
-    if figure != "ms_ssim":
-        return getattr(curve, figure)
-    with np.errstate(divide="ignore"):
-        return -10 * np.log10(1 - curve.ms_ssim)
+    values = getattr(curve, figure)
+    return scores(figure, values) if figure == "ms_ssim" else values
 
 
 def _right(curves: list[Curve], high: float) -> float:

@@ -14,7 +14,7 @@ from vqcodec.image import pixels
 from vqcodec.metrics import bits_per_pixel
 
 from .pictures import find
-from .rd import show
+from .show import show
 
 QUALITIES = tuple(range(0, 101, 5))
 

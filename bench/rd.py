@@ -3,16 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from vqcodec.engine.extras import default_effort
 
-from . import crops, curves, kid, machine, ours, peers, plots, report, results
+from . import crops, curves, kid, machine, ours, peers, plots, report, results, worst
 from .curves import Curve, Intervals
-from .figures import Figures
+from .figures import CURVES, Figures
 from .ours import Encoder
-from .pictures import Picture, content, find
+from .pictures import Picture, Point, content, find
+from .workers import cores, workers
 
 NOTHING = Path()
 PUBLISHED = Path(__file__).with_name("published.json")
@@ -34,7 +36,7 @@ class Options:
     anchor: str = "jpeg"
     published: Path = NOTHING  # a JSON file of curves; NOTHING: PUBLISHED if the pictures are Kodak
     figures: Figures = field(default_factory=Figures)
-    jobs: int = 1
+    jobs: int = field(default_factory=cores)
 
     def __post_init__(self) -> None:
         unknown = set(self.codecs) - {ours.CODEC, *peers.PEERS}
@@ -58,32 +60,52 @@ class Options:
         return found[:1] + [found[0]._replace(realism=own) for own in more] + found[1:]
 
 
+class Shown(NamedTuple):
+    """What a report has besides curves."""
+
+    worst: list[worst.Worst]
+    groups: list[crops.Group]
+
+
 def run(options: Options) -> None:
-    """Measure, print the table, and write all files into `options.out`."""
+    """Measure, print the tables, and write all files into `options.out`."""
     options.out.mkdir(parents=True, exist_ok=True)
     pictures, encoders = find(options.folders), options.encoders
-    names = peers.available(name for name in peers.PEERS if name in options.codecs)
-    points = {name: [] for name in [*(encoder.name for encoder in encoders), *names]}
-    for encoder in encoders:
-        points[encoder.name] = ours.points(
-            encoder, pictures, options.qualities, options.out, options.figures, options.jobs
-        )
-    for name in names:
-        cache = options.out / "cache"
-        points[name] = peers.points(name, pictures, cache, options.figures, options.jobs)
+    points = _measure(options, pictures, encoders)
     labels = {encoder.name: encoder.label for encoder in encoders}
-    labels |= {name: peers.description(name) for name in names}
-    found = [curves.average(name, labels[name], own) for name, own in points.items()]
+    found = []
+    for name, own in points.items():
+        label = labels[name] if name in labels else peers.description(name)
+        found.append(curves.average(name, label, own))
     if options.realisms and options.figures.lpips:
         found = [_with_kid(curve, options, pictures, encoders) for curve in found]
     found += _published(options, pictures)
     meta = _meta(options, pictures, encoders)
-    shown = []
+    least, groups = [], []
     if encoders:
+        least = worst.find(points, encoders[0].name, options.intervals.rates)
         own = [encoder for encoder in encoders if encoder.writer == encoders[0]]
-        shown = crops.cut(options.out, pictures, points[encoders[0].name], own)
+        first, notes = points[encoders[0].name], worst.notes(least)
+        groups = crops.cut(options.out, pictures, first, own, notes)
     results.write_details(options.out / "details.csv", points)
+    shown = Shown(least, groups)
     _report(found, meta, shown, options.out, options.intervals, is_new=True)
+
+
+def _measure(
+    options: Options, pictures: list[Picture], encoders: list[Encoder]
+) -> dict[str, list[Point]]:
+    """The points by codec, ours first."""
+    points, figures = {}, options.figures
+    names = peers.available(name for name in peers.PEERS if name in options.codecs)
+    with workers(options.jobs) as each:
+        for encoder in encoders:
+            asked = encoder, pictures, options.qualities, options.out, figures
+            points[encoder.name] = ours.points(*asked, options.jobs, each)
+        for name in names:
+            cache = options.out / "cache"
+            points[name] = peers.points(name, pictures, cache, figures, each)
+    return points
 
 
 def _with_kid(
@@ -105,7 +127,7 @@ def redraw(source: Path, out: Path, changes: dict) -> None:
     folder of `source`. Raises ValueError if it holds no results.
     """
     found = results.read(source)
-    shown = crops.read(source.parent, found.crops)
+    shown = Shown(found.worst, crops.read(source.parent, found.crops))
     recorded = found.meta["intervals"]
     intervals = Intervals(*(changes.get(k) or tuple(recorded[k]) for k in Intervals._fields))
     meta = found.meta | {"intervals": intervals._asdict()}
@@ -117,31 +139,31 @@ def redraw(source: Path, out: Path, changes: dict) -> None:
 def _report(
     found: list[Curve],
     meta: dict,
-    shown: list[crops.Group],
+    shown: Shown,
     out: Path,
     intervals: Intervals,
     is_new: bool,
 ) -> None:
-    """Write what is made of the curves, and print the table."""
+    """Write what is made of the curves, and print the tables."""
     own, anchor = meta["ours"], meta["anchor"]
-    rows = curves.compare(found, _find(own, found), _find(anchor, found), intervals)
-    table = curves.table(rows, anchor, own, intervals)
+    first, other, rates = _find(own, found), _find(anchor, found), intervals.rates
+    rows = curves.compare(found, first, other, intervals)
+    measured = [name for name in CURVES if any(c.has(name) for c in found if not c.is_published)]
+    by_figure = {name: curves.changes(name, found, first, other, rates) for name in measured}
+    tables = report.Tables(
+        curves.table(rows, anchor, own, intervals),
+        curves.summary_table(by_figure, own),
+        {n: curves.figure_table(n, by_figure[n], anchor, own, rates) for n in measured},
+        worst.table(shown.worst),
+    )
     if is_new:
-        results.write(out / "results.json", rows, meta, crops.write(out, shown))
-    measured = [curve for curve in found if not curve.is_published]
+        written = crops.write(out, shown.groups)
+        results.write(out / "results.json", rows, by_figure, meta, shown.worst, written)
+    own_curves = [curve for curve in found if not curve.is_published]
     others = [curve for curve in found if curve.is_published]
-    plots.plot(measured, others, intervals.psnr, own, out)
-    report.write(out, table, found, meta, shown)
-    show(table)
-
-
-def show(table: list[list[str]]) -> None:
-    """Print lines of text in columns."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        cells = [line[0].ljust(widths[0])]
-        cells += [text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True)]
-        print("  ".join(cells))
+    plots.plot(own_curves, others, intervals.psnr, own, out)
+    report.write(out, tables, found, meta, shown.groups)
+    report.tell(tables, found)
 
 
 def _published(options: Options, pictures: list[Picture]) -> list[Curve]:

@@ -28,7 +28,7 @@ from vqcodec.zoo.weights import PARTS
 from . import kid, ours, peers, pictures
 from .lpips import Lpips
 from .pictures import Picture
-from .rd import show
+from .show import show
 
 STEPS = 0.0, 0.25, 0.5, 0.75, 1.0
 BETWEEN = STEPS[1:-1]

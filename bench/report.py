@@ -3,12 +3,15 @@
 import html
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from vqcodec.compare.html_page import data_uri
 
 from . import curves
 from .crops import Group
 from .curves import Curve
+from .figures import FIGURES
+from .show import show
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>vqcodec: rate and distortion</title><style>
@@ -21,12 +24,26 @@ figcaption {{ font-size: 12px; }}
 pre {{ font-size: 12px; }}
 </style></head><body>
 <h1>Rate and distortion</h1>
+{summary}
+<p>Our rate against that of each codec at equal figures: the BD-rate, the mean change of the rate;
+negative is smaller. Each is taken over the figures of our curve between rates that the tables
+below name. Butteraugli is the maximum norm of its map, as its tools print it first, and the 3-norm
+beside it.</p>
+<ul>
+{sources}
+</ul>
+<h2>PSNR</h2>
 {table}
 <p>{ours}, ..: BD-rate of ours against the codec of the line, the mean change of the rate at equal
 PSNR; negative is smaller. It is taken over the PSNRs of our curve between these rates, or between
 these PSNRs, as far as both curves go; "over dB" says how far. At .. dB: our rate over the codec's
 at that PSNR. Rates are of whole files; points are means over the pictures.</p>
 {plot}
+<h2>By figure</h2>
+{figures}
+<h2>Worst pictures</h2>
+<p>Where ours takes the most against that codec at equal figures; crops of them are below.</p>
+{worst}
 <h2>At equal size</h2>
 <p>The part of each picture that has the most detail, with bytes and PSNR of the whole. The others
 are at the quality whose file is nearest to ours in bytes.</p>
@@ -35,24 +52,36 @@ are at the quality whose file is nearest to ours in bytes.</p>
 <details><summary>All points of all curves; KID is of all pictures together</summary>
 {points}
 </details>
-<h2>Curves</h2>
-<ul>
-{sources}
-</ul>
 <h2>Measured with</h2>
 <pre>{meta}</pre>
 </body></html>
 """
 
 
+class Tables(NamedTuple):
+    """Lines of text, the heading first. by_figure: by the names of figures."""
+
+    psnr: list[list[str]]
+    summary: list[list[str]]
+    by_figure: dict[str, list[list[str]]]
+    worst: list[list[str]]
+
+
 def write(
-    folder: Path, table: list[list[str]], found: list[Curve], meta: dict, groups: list[Group]
+    folder: Path, tables: Tables, found: list[Curve], meta: dict, groups: list[Group]
 ) -> None:
     """Write report.html beside the plot."""
     svg = (folder / "rd.svg").read_text("utf-8")
     texts = [(html.escape(curve.codec), html.escape(curve.description)) for curve in found]
+    by_figure = (
+        f"<h3>{html.escape(FIGURES[name].label)}</h3>{_table(lines)}"
+        for name, lines in tables.by_figure.items()
+    )
     page = PAGE.format(
-        table=_table(table),
+        table=_table(tables.psnr),
+        summary=_table(tables.summary),
+        figures="".join(by_figure),
+        worst=_table(tables.worst),
         ours=html.escape(meta["ours"]),
         plot=svg[svg.index("<svg") :],
         crops="".join(map(_figures, groups)) or "<p>None.</p>",
@@ -61,6 +90,18 @@ def write(
         meta=html.escape(json.dumps(meta, indent=2)),
     )
     (folder / "report.html").write_text(page, "utf-8")
+
+
+def tell(tables: Tables, found: list[Curve]) -> None:
+    """Print the tables of PSNR, of all figures and of the worst pictures, and what codecs are."""
+    show(tables.psnr)
+    for table in (tables.summary, tables.worst):
+        if len(table) > 1:
+            print()
+            show(table)
+    print()
+    for curve in (curve for curve in found if not curve.is_published):
+        print(f"{curve.codec}: {curve.description}")
 
 
 def _table(lines: list[list[str]]) -> str:
@@ -72,7 +113,8 @@ def _table(lines: list[list[str]]) -> str:
 
 
 def _figures(group: Group) -> str:
-    parts = [f"<h3>{html.escape(group.picture)}</h3>"]
+    note = f": {group.note}" if group.note else ""
+    parts = [f"<h3>{html.escape(group.picture + note)}</h3>"]
     for crop in group.crops:
         label = html.escape(crop.label)
         figures = f", {crop.size} bytes, {crop.psnr:.2f} dB" if crop.size else ""

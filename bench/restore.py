@@ -14,7 +14,7 @@ from vqcodec.generative.restoration import degrade, enlarge, restore, task_of
 from vqcodec.image.pixels import Picture
 
 from .pictures import find, load
-from .rd import show
+from .show import show
 
 
 class Score(NamedTuple):

@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from .curves import RATIO_AT, Curve, Intervals, Row, curve_of
+from .curves import RATIO_AT, Change, Curve, Intervals, Row, curve_of
 from .figures import NAMES
 from .pictures import Point
+from .worst import Worst
 
 # The field of a curve: its name in the schema of CompressAI's results.
 FIELDS = {
@@ -16,7 +17,12 @@ FIELDS = {
     "psnr": "psnr-rgb",
     "ms_ssim": "ms-ssim-rgb",
     "ssimulacra2": "ssimulacra2",
+    "butteraugli": "butteraugli",
+    "butteraugli_3": "butteraugli-3-norm",
+    "cvvdp": "cvvdp",
     "lpips": "lpips",
+    "st_lpips": "st-lpips",
+    "squares": "squares-of-colour",
     "kid": "kid",
     "bpp_total": "bpp-total",
     "qualities": "quality",
@@ -24,16 +30,33 @@ FIELDS = {
 
 
 class Results(NamedTuple):
-    """What `read` gives. meta: of the run. crops: as `report.Crop`, in JSON."""
+    """What `read` gives. meta: of the run. crops: as `crops.Crop`, in JSON."""
 
     curves: list[Curve]
     meta: dict
+    worst: list[Worst]
     crops: list[dict]
 
 
-def write(path: Path, rows: list[Row], meta: dict, crops: list[dict]) -> None:
-    """results.json: a list of CompressAI's objects, the comparison, `meta` and `crops`."""
+def write(
+    path: Path,
+    rows: list[Row],
+    by_figure: dict[str, list[Change]],
+    meta: dict,
+    worst: list[Worst],
+    crops: list[dict],
+) -> None:
+    """results.json: a list of CompressAI's objects, the comparisons, `meta`, `worst`, `crops`."""
     content = {"meta": meta, "codecs": [], "crops": crops}
+    content["worst"] = [item._asdict() for item in worst]
+    content["bd_rate_by_figure"] = {
+        FIELDS[figure]: {
+            change.curve.codec: change.ours._asdict()
+            for change in changes
+            if not math.isnan(change.ours.percent)
+        }
+        for figure, changes in by_figure.items()
+    }
     content |= {"bd_rate": {}, "bd_rate_in_rates": {}, "rate_ratio": {}}
     for row in rows:
         curve = row.curve
@@ -60,7 +83,8 @@ def read(path: Path) -> Results:
         meta = content["meta"]
         meta["intervals"] = Intervals(**meta["intervals"])._asdict()
         meta |= {"ours": str(meta["ours"]), "anchor": str(meta["anchor"])}
-        return Results(curves, meta, list(content["crops"]))
+        worst = [Worst(**item) for item in content.get("worst", [])]
+        return Results(curves, meta, worst, list(content["crops"]))
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as exc:
         text = "expected what `python -m bench rd` writes as results.json"
         raise ValueError(f"{path} holds no results ({exc!r}), {text}") from exc

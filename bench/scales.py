@@ -14,7 +14,7 @@ from vqcodec.image.strips import shrink
 from vqcodec.metrics import psnr
 
 from .pictures import find, load
-from .rd import show
+from .show import show
 
 RUNS = 3
 

@@ -29,7 +29,7 @@ from vqcodec.entropy import symbols
 
 from . import coders, hyperprior, ours, peak, work
 from .machine import describe
-from .rd import show
+from .show import show
 
 PARTS = "total", "transforms", "prior", "coder", "rest"
 WAYS = "encode", "decode"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from . import ours
 from .processes import Used, measure_together
-from .rd import show
+from .show import show
 
 CORES = 2
 COUNTS = 1, 2  # processes at once

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from vqcodec.codec import Codec
 
-from .rd import show
+from .show import show
 
 PEAK_SIDE = 960  # of the matrices that the peak is measured with; powers of two are slow
 

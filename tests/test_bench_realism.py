@@ -65,7 +65,7 @@ def test_kid_of_files_is_kept(folder, tmp_path, lpips_weights, model_folder, mon
     flat = [np.full_like(rgb, 128) for rgb in originals]
     (tmp_path / "cache").mkdir()
     monkeypatch.setattr(
-        ours, "decode", lambda files, *_: flat if "/9/" in files[0].as_posix() else originals
+        ours, "decode", lambda _, files: flat if "/9/" in files[0].as_posix() else originals
     )
     asked = encoder, found, [5.0, 9.0], tmp_path, str(lpips_weights)
     same, other = kid.of_files(*asked)
@@ -103,7 +103,8 @@ def test_rd_shows_realism_by_its_figures_and_crops(
     run_without_processes(monkeypatch)
     monkeypatch.setenv("VQCODEC_REALISM", "0.3")  # of the user; the benchmark says its own
     line = ["rd", "--images", folder, "--model", two_folder, "--codecs", "vqc", "--out", tmp_path]
-    line += ["--qualities", "30", "--realism", "0,1", "--lpips", lpips_weights, "--no-ms-ssim"]
+    line += ["--qualities", "30", "--realism", "0,1", "--lpips", lpips_weights]
+    line += ["--measures", "lpips", "-j", 1]
 
     result = CliRunner().invoke(main, list(map(str, line)))
 

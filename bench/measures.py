@@ -1,0 +1,136 @@
+"""Pairs of pictures -> what programs and networks say of how far they are apart."""
+
+import math
+import subprocess
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from weakref import finalize
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vqcodec import metrics
+
+from . import stand_ins
+from .lpips import Lpips
+
+BUTTERAUGLI = "butteraugli_main"  # of libjxl; Debian has it in libjxl-devtools
+DISPLAY = "standard_4k"  # of ColorVideoVDP: 30 inches at 0.75 m, 200 cd/m2
+GRID = 16  # pixels between the borders that `squares` looks at
+
+
+class Pair:
+    """An original and what became of it, uint8 [H, W, 3] each."""
+
+    def __init__(self, before: np.ndarray, after: np.ndarray):
+        self.before, self.after = before, after
+
+    @cached_property
+    def files(self) -> list[str]:
+        """PNG files of both, which are there as long as the pair is."""
+        folder = tempfile.TemporaryDirectory()
+        finalize(self, folder.cleanup)
+        paths = [f"{folder.name}/{name}.png" for name in ("before", "after")]
+        for path, rgb in zip(paths, (self.before, self.after), strict=True):
+            Image.fromarray(rgb).save(path, compress_level=1)
+        return paths
+
+
+def psnr(pair: Pair) -> tuple[float]:
+    """dB."""
+    return (metrics.psnr(pair.before, pair.after),)
+
+
+def ms_ssim(pair: Pair) -> tuple[float]:
+    """nan for sides below 161 pixels."""
+    if min(pair.before.shape[:2]) < metrics.MS_SSIM_MIN_SIDE:
+        return (math.nan,)
+    return (metrics.ms_ssim(pair.before, pair.after),)
+
+
+def ssimulacra2(pair: Pair) -> tuple[float]:
+    """Sneyers 2023; 100 for equal pictures, below 0 for bad ones. The package `ssimulacra2`."""
+    from ssimulacra2 import compute_ssimulacra2
+
+    return (float(compute_ssimulacra2(*pair.files)),)
+
+
+def butteraugli(pair: Pair) -> tuple[float, float]:
+    """The maximum norm and the 3-norm of the map of libjxl's butteraugli_main."""
+    line = [BUTTERAUGLI, *pair.files]
+    text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    largest, norm = text.split("\n")[:2]
+    return float(largest), float(norm.split(":")[1])
+
+
+class Cvvdp:
+    """ColorVideoVDP, Mantiuk et al. 2024, arXiv:2401.11485: JOD, 10 for equal pictures."""
+
+    def __init__(self):
+        with stand_ins.provided():
+            import pycvvdp
+
+        cpu = torch.device("cpu")
+        self._measure = pycvvdp.cvvdp(display_name=DISPLAY, device=cpu, quiet=True)
+
+    def __call__(self, pair: Pair) -> tuple[float]:
+        with torch.inference_mode():
+            return (float(self._measure.predict(pair.after, pair.before, dim_order="HWC")[0]),)
+
+
+class StLpips:
+    """Shift-tolerant LPIPS, Ghildyal and Liu 2022, arXiv:2207.13686, by AlexNet; 0 for equal
+    pictures. The network of the package `stlpips-pytorch`, whose weights come with it."""
+
+    def __init__(self):
+        with stand_ins.provided():
+            from stlpips_pytorch import stlpips, utils
+
+        self._network = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
+        self._normalised = utils.normalize_tensor
+        self._last: tuple[np.ndarray | None, list[Tensor]] = None, []
+
+    def __call__(self, pair: Pair) -> tuple[float]:
+        with torch.inference_mode():
+            if self._last[0] is not pair.before:
+                self._last = pair.before, self._outputs(pair.before)
+            both = zip(self._last[1], self._outputs(pair.after), self._network.lins, strict=True)
+            return (sum(float(lin((a - b) ** 2).mean()) for a, b, lin in both),)
+
+    def _outputs(self, rgb: np.ndarray) -> list[Tensor]:
+        x = torch.tensor(rgb).permute(2, 0, 1)[None].float() / 127.5 - 1
+        outputs = self._network.net(self._network.scaling_layer(x))
+        return [self._normalised(output) for output in outputs]
+
+
+class LpipsOf:
+    """LPIPS with the weights of a file, see `lpips.Lpips`; nan for sides below 32 pixels."""
+
+    def __init__(self, path: str):
+        self._network = Lpips(Path(path))
+
+    def __call__(self, pair: Pair) -> tuple[float]:
+        return (self._network.distance(pair.before, pair.after),)
+
+
+def squares(pair: Pair) -> tuple[float]:
+    """How much squares of colour show: the mean absolute step of Cb and Cr over the borders of the
+    16-pixel grid against that elsewhere, in what became of the picture. About 1 for photographs;
+    nan where there is no step elsewhere."""
+    rgb = pair.after.astype(np.float32)
+    y = rgb @ np.float32([0.299, 0.587, 0.114])
+    colour = np.stack([(rgb[..., 2] - y) / 1.772, (rgb[..., 0] - y) / 1.402])
+    sums = np.zeros((2, 2))  # elsewhere and on borders: of steps, and of their number
+    for axis in (1, 2):
+        steps = np.abs(np.diff(colour, axis=axis))
+        border = np.arange(1, colour.shape[axis]) % GRID == 0
+        for kind in (0, 1):
+            own = np.compress(border == kind, steps, axis)
+            sums[kind] += own.sum(dtype=np.float64), own.size
+    (elsewhere, places), (on, borders) = sums
+    if not elsewhere or not borders:
+        return (math.nan,)
+    return ((on / borders) / (elsewhere / places),)
