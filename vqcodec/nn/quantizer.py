@@ -249,7 +249,8 @@ class Codebooks(nn.Module):
         last = self.sizes.int().index_select(0, known.flatten()).view(row.shape) - 1
         at = torch.minimum(index, last).clamp_(min=0).add_(known.mul_(self.bits.shape[1]))
         bits = self.bits.flatten().index_select(0, at.flatten()).view(row.shape)
-        return (bits + ESCAPE_BITS * (index >= last)).masked_fill(row < 0, 0).movedim(-1, 1)
+        bits = bits + ESCAPE_BITS * (index >= last).to(bits.dtype)
+        return bits.masked_fill(row < 0, 0).movedim(-1, 1)
 
     def _assign_scalar(self, r: Tensor, near: Tensor, t: Tensor, kappa: Tensor) -> Tensor:
         """Indices of single words: int32 [N, 2] of [N, 2] each."""
@@ -259,7 +260,8 @@ class Codebooks(nn.Module):
         escape = beyond >= 0
         inside = torch.where(escape, 2 * reach + 1, n + reach)
         value = torch.where(escape, n.to(r.dtype), words[t * width + inside])
-        bits = self.bits.flatten()[t * self.bits.shape[1] + inside] + ESCAPE_BITS * escape
+        bits = self.bits.flatten()[t * self.bits.shape[1] + inside]
+        bits = bits + ESCAPE_BITS * escape.to(bits.dtype)
         k = torch.where(escape, 2 * reach + 1 + 2 * beyond + (n < 0), inside)
         return _cheapest(bits + kappa * (r - value) ** 2, k)
 
