@@ -3,18 +3,22 @@
 import io
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import vqcodec
 from conftest import smooth_picture
-from vqcodec.errors import CorruptError, InputError, UnknownModelError
-from vqcodec.integrations import webdataset
+from vqcodec.codec import Codec
+from vqcodec.errors import CorruptError, InputError, NoDecoderError, UnknownModelError
+from vqcodec.integrations import loaded, webdataset
 from vqcodec.integrations.ray import (
     INDICES,
     Decode,
@@ -250,3 +254,25 @@ def test_the_examples_write_parquet_and_read_tokens(
 def test_the_examples_are_short():
     for name in ("pictures_to_parquet.py", "parquet_to_tokens.py"):
         assert (ROOT / "examples" / name).read_text("utf-8").count("\n") <= 40
+
+
+def test_a_folder_in_the_working_directory_takes_no_models_place(
+    installed, model_folder, two_folder, tmp_path, monkeypatch
+):
+    """Wherever a model may be given: `random` is the one that is installed."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(two_folder, "random")
+    data = vqcodec.encode(smooth_picture(16, 16), effort=1)
+
+    def has_realism(**model: object) -> list[bool]:
+        codecs = [Codec.load(**model), Encode(**model).codec(), loaded.codec_of(**model)]
+        return [codec.model.realism is not None for codec in codecs]
+
+    assert has_realism(model="random") == [False] * 3
+    for path in ("./random", f".{os.sep}random{os.sep}", Path("random"), str(tmp_path / "random")):
+        assert has_realism(model=path) == [True] * 3
+        assert vqcodec.decode(data, model=path, realism=1.0).size == (16, 16)
+        assert webdataset.decoder(".vqc", data, model=path, realism=1.0).size == (16, 16)
+    for call in (vqcodec.decode, partial(webdataset.decoder, ".vqc")):
+        with pytest.raises(NoDecoderError):
+            call(data, model="random", realism=1.0)

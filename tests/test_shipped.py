@@ -1,6 +1,8 @@
 """The index of the models that come with the package."""
 
 import json
+import os
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -60,3 +62,27 @@ def test_without_an_index_no_model_is_installed(index):
     assert shipped.entries() == ()
     with pytest.raises(UnknownModelError, match="no model is installed"):
         shipped.default_name()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("old", False),
+        ("", False),
+        ("./old", True),
+        (f"old{os.sep}", True),
+        (".", True),
+        ("..", True),
+        (Path("old"), True),
+        (PurePath("old"), True),
+    ],
+)
+def test_a_path_has_a_separator_or_is_one_by_its_type(given, expected):
+    assert shipped.is_path(given) == expected
+
+
+def test_a_folder_that_is_named_without_a_separator_is_told_how_to(index, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UnknownModelError, match=r"old, new; a folder is given as \./mine"):
+        shipped.find("mine")

@@ -14,7 +14,7 @@ the columns of `Indices`: model_id, level, width, height, words (int32 [h, w, C]
 """
 
 import logging
-from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy as np
 from ..bitstream.container import read_header
 from ..errors import VqcodecError
 from ..rate_control import DEFAULT_QUALITY
+from .loaded import codec_of
 
 if TYPE_CHECKING:
     from ..codec import Codec, Indices
@@ -31,22 +32,15 @@ INDICES = ("model_id", "level", "width", "height", "words", "grey")
 _log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=4)
-def _load(model: str) -> "Codec":
-    from ..codec import Codec
-
-    return Codec.load(model)
-
-
 class _Map:
     """A function of rows, applied to batches. It is small to pickle: the model stays behind."""
 
     takes: tuple[str, ...] = ()  # columns; `gives` stand in their place
     gives: tuple[str, ...] = ()
 
-    def __init__(self, model: str | None = None, drop_bad: bool = False):
-        """model: name, or a folder that every node has; None: the default one to encode, and the
-        one that a file or the indices name to decode.
+    def __init__(self, model: str | Path | None = None, drop_bad: bool = False):
+        """model: name, or path of a folder that every node has, as of `Codec.load`; None: the
+        default one to encode, and the one that a file or the indices name to decode.
         drop_bad: leave out, and log, the rows that raise VqcodecError, instead of raising it.
         """
         self.model, self.drop_bad = model, drop_bad
@@ -70,9 +64,7 @@ class _Map:
 
     def codec(self, model_id: bytes | None = None) -> "Codec":
         """The process's codec for the model asked for, else for this id (None: the default)."""
-        from ..codec import Codec
-
-        return Codec.shared(model_id) if self.model is None else _load(self.model)
+        return codec_of(self.model, model_id)
 
     def row(self, *values: object) -> tuple:
         """One row: the values of `takes` -> those of `gives`."""
@@ -94,7 +86,7 @@ class _FromPicture(_Map):
         self,
         column: str = "image",
         quality: float = DEFAULT_QUALITY,
-        model: str | None = None,
+        model: str | Path | None = None,
         drop_bad: bool = False,
     ):
         """column: where the pictures are; Ray's `read_binary_files` calls it "bytes".
@@ -122,7 +114,9 @@ class EncodeIndices(_FromPicture):
 
 
 class _ToPicture(_Map):
-    def __init__(self, model: str | None = None, drop_bad: bool = False, realism: float = 0.0):
+    def __init__(
+        self, model: str | Path | None = None, drop_bad: bool = False, realism: float = 0.0
+    ):
         """realism: as of `Codec.decode`. The others as for every class here."""
         super().__init__(model, drop_bad)
         self.realism = realism

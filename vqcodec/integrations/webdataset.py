@@ -6,9 +6,11 @@ WebDataset calls a decoder with the extension of a file, the dot included, and i
 answer None leaves the file to the next decoder. Each process loads a model once.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..bitstream.container import read_header
+from .loaded import codec_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,22 +20,23 @@ if TYPE_CHECKING:
 EXTENSION = "vqc"
 
 
-def decoder(key: str, data: bytes, *, realism: float = 0.0) -> "Image.Image | None":
-    """Paint a .vqc file with the model that it names. realism: of `Codec.decode`; give it by
+def decoder(
+    key: str, data: bytes, *, realism: float = 0.0, model: str | Path | None = None
+) -> "Image.Image | None":
+    """Paint a .vqc file with the model that it names. realism: as of `Codec.decode`;
+    model: as of `Codec.load`, None is the one that the file names; give them by
     `functools.partial`. Raises as `Codec.decode`."""
-    return _codec_for(data).decode(data, realism=realism) if _is_ours(key) else None
+    return _codec_for(data, model).decode(data, realism=realism) if _is_ours(key) else None
 
 
-def indices(key: str, data: bytes) -> "Indices | None":
+def indices(key: str, data: bytes, *, model: str | Path | None = None) -> "Indices | None":
     """The tokens of a .vqc file, without painting it. Raises as `Codec.decode`."""
-    return _codec_for(data).read_indices(data) if _is_ours(key) else None
+    return _codec_for(data, model).read_indices(data) if _is_ours(key) else None
 
 
 def _is_ours(key: str) -> bool:
     return key.lower().rpartition(".")[2] == EXTENSION
 
 
-def _codec_for(data: bytes) -> "Codec":
-    from ..codec import Codec
-
-    return Codec.shared(read_header(data).model_id)
+def _codec_for(data: bytes, model: str | Path | None) -> "Codec":
+    return codec_of(model, read_header(data).model_id)

@@ -38,12 +38,14 @@ def entries() -> tuple[Entry, ...]:
     )
 
 
-def is_path(model: str | Path) -> bool:
+def is_path(model: str | os.PathLike) -> bool:
     """Whether this names a model folder, not a shipped model: a Path, or text that has a
-    separator. A folder in the working directory is ./NAME, so that no folder takes the place of a
-    shipped model."""
+    separator, or is "." or "..". A folder in the working directory is ./NAME, so that no folder
+    takes the place of a shipped model."""
+    if not isinstance(model, str):
+        return True
     separators = {os.sep, os.altsep or os.sep}
-    return isinstance(model, Path) or any(part in model for part in separators)
+    return model in (os.curdir, os.pardir) or any(part in model for part in separators)
 
 
 def default_name() -> str:
@@ -59,7 +61,8 @@ def find(name: str) -> Entry:
         if entry.name == name:
             return entry
     known = ", ".join(entry.name for entry in entries()) or "none"
-    raise UnknownModelError(f"no model or model folder named {name!r}; installed: {known}")
+    beside = f"; a folder is given as ./{name}" if Path(name).is_dir() else ""
+    raise UnknownModelError(f"no model or model folder named {name!r}; installed: {known}{beside}")
 
 
 def name_of(identity: bytes) -> str:
