@@ -195,6 +195,12 @@ class Model:
 
 def load_model(folder: Path) -> Model:
     config = json.loads((folder / "config.json").read_text())
+    for fields, names in (
+        (config, ("distortion",)),
+        (config["transform"], ("encoder_fine_blocks", "encoder_coarse_blocks")),
+    ):
+        for name in names:
+            fields.pop(name, None)
     prior = read_safetensors(folder / "prior.safetensors")
     tensors = prior | read_safetensors(folder / "decoder.safetensors")
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())

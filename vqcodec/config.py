@@ -196,6 +196,14 @@ class ModelConfig:
                     del part[name]
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
+    def decoder_json(self) -> str:
+        """`to_json` without what concerns the encoder alone, and is no part of a model's id."""
+        fields = json.loads(self.to_json())
+        fields.pop("distortion", None)
+        for name in NEWER_TRANSFORM:
+            fields["transform"].pop(name, None)
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":
         """The config that `to_json` wrote. Raises ModelError for unknown or missing keys."""
