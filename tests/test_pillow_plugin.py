@@ -16,7 +16,6 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from vqcodec import pillow_plugin
 from vqcodec.bitstream import container
-from vqcodec.codec import Codec
 from vqcodec.zoo import shipped
 
 ROOT = Path(__file__).parents[1]

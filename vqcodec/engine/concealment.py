@@ -61,7 +61,7 @@ def fill(engine: Engine, level: int, latents: Maps, lost: Sequence[Rectangle]) -
         known[within(place)] = False
     while lost:
         for place in lost:
-            window = widened(place, MARGIN, latents.place)
+            window = widened(place, MARGIN, latents.region)
             seen = known[within(window)]
             if seen.any():
                 guess = _imagine(engine, level, latents.cut(window), seen)

@@ -118,7 +118,7 @@ def _windows(
     top = region.y
     for known in bands:
         # The rows whose halo is known, too: in the last band that is all of them.
-        ready = end(region) if end(known.place) == end(needed) else end(known.place) - halo
+        ready = end(region) if end(known.region) == end(needed) else end(known.region) - halo
         while top < ready:
             strip = region._replace(y=top, height=min(side, ready - top))
             for x in range(region.x, region.x + region.width, side):
