@@ -103,9 +103,9 @@ class PassConfig:
             raise ModelError(f"expected a lattice of 16 bits, found {self.lattice}")
 
 
-def lattice(*places: tuple[int, int]) -> int:
+def lattice(*positions: tuple[int, int]) -> int:
     """The lattice that codes at these (y % 4, x % 4)."""
-    return sum(1 << (4 * y + x) for y, x in places)
+    return sum(1 << (4 * y + x) for y, x in positions)
 
 
 def default_passes(latents: int) -> tuple[PassConfig, ...]:

@@ -79,8 +79,8 @@ def _draw_scale(sheet: Image.Image, y: int, width: int, top: float) -> None:
     for share in (0, 0.5, 1):
         end = "" if share < 1 else " bpp and more"
         anchor = {0: "la", 0.5: "ma", 1: "ra"}[share]
-        place = MARGIN + round(share * (width - 1)), y + 22
-        draw.text(place, f"{share * top:.3g}{end}", INK, font, anchor)
+        at = MARGIN + round(share * (width - 1)), y + 22
+        draw.text(at, f"{share * top:.3g}{end}", INK, font, anchor)
 
 
 def _draw_usage(sheet: Image.Image, y: int, width: int, usage: Usage, scalars: int) -> None:

@@ -49,8 +49,8 @@ def original(rgb: np.ndarray) -> Cell:
 def ours(codec: "Codec", rgb: np.ndarray, quality: float) -> Version:
     """The picture through a .vqc file."""
     data = codec.encode(rgb, quality)
-    painted = np.asarray(codec.decode(data))
-    return Version(f"vqcodec -q {quality:g}", len(data), painted, psnr(rgb, painted))
+    decoded = np.asarray(codec.decode(data))
+    return Version(f"vqcodec -q {quality:g}", len(data), decoded, psnr(rgb, decoded))
 
 
 def of_size(peer: Peer, rgb: np.ndarray, size: int) -> Version:
@@ -59,8 +59,8 @@ def of_size(peer: Peer, rgb: np.ndarray, size: int) -> Version:
     name = f"{peer.label} quality {quality}"
     if abs(len(data) - size) > NEAR * size and not 2 < quality < 98:
         name += ", its smallest" if len(data) > size else ", its largest"
-    painted = decode(data)
-    return Version(name, len(data), painted, psnr(rgb, painted))
+    decoded = decode(data)
+    return Version(name, len(data), decoded, psnr(rgb, decoded))
 
 
 def with_ms_ssim(version: Version, rgb: np.ndarray) -> Version:

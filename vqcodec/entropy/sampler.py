@@ -37,8 +37,8 @@ class IndexSampler:
         grouped = np.zeros(order.shape, dtype=np.int64)
         for row, run in runs:
             cumulative = self._cumulative[row]
-            place = self._random.integers(cumulative[-1], size=run.stop - run.start)
-            grouped[run] = np.searchsorted(cumulative, place, side="right")
+            drawn = self._random.integers(cumulative[-1], size=run.stop - run.start)
+            grouped[run] = np.searchsorted(cumulative, drawn, side="right")
         found = np.empty_like(grouped)
         found[order] = grouped
         words[coded] = found

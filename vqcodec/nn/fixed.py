@@ -83,7 +83,7 @@ def activation(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def bias_grid(bias: Tensor) -> Tensor:
-    """Biases in their own units, on the grid of 2**-13."""
+    """Biases on the grid of 2**-13."""
     limit = BIAS_MAX * 2.0**-SUM_BITS
     return round_to(bias, SUM_BITS).clamp(-limit, limit)
 
@@ -141,14 +141,14 @@ class FixedConv(nn.Module):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Those of all items [C], and those of each [B, C]."""
         if level is not None and self.biases is not None:
-            own = self.biases[levels]
+            biases = self.biases[levels]
         else:
-            own = (self.bias if self.frozen else bias_grid(self.bias)) * 2.0**ACT_BITS
+            biases = (self.bias if self.frozen else bias_grid(self.bias)) * 2.0**ACT_BITS
             if level is not None:
-                own = own + bias_grid(level(levels)) * 2.0**ACT_BITS
-        if own.ndim == 1:
-            return own, None
-        return (own[0], None) if len(own) == 1 else (None, own)
+                biases = biases + bias_grid(level(levels)) * 2.0**ACT_BITS
+        if biases.ndim == 1:
+            return biases, None
+        return (biases[0], None) if len(biases) == 1 else (None, biases)
 
     def rounded(
         self,

@@ -89,7 +89,7 @@ class PriorPass(nn.Module):
         return h
 
     def expect(self, h: Tensor, levels: Tensor, tables: LevelTables) -> Expectation:
-        own = slice(self.config.start, self.config.stop)
+        channels = slice(self.config.start, self.config.stop)
         if self.source:
             sums = self.head(h, self.level, levels)
         else:
@@ -97,10 +97,10 @@ class PriorPass(nn.Module):
         mean, log_scale = sums.expand(-1, -1, *h.shape[-2:]).chunk(2, 1)
         mean = activation(mean * 2.0 ** (MEAN_BITS - ACT_BITS), -MEAN_MAX, MEAN_MAX)
         # float64: the product needs up to 38 bits.
-        to_steps = as_map(tables.to_steps[:, own]).double() * 2.0 ** (LATENT_BITS - MEAN_BITS)
+        to_steps = as_map(tables.to_steps[:, channels]).double() * 2.0 ** (LATENT_BITS - MEAN_BITS)
         mean = activation(mean.double() * to_steps, -math.inf, math.inf)
         mean = mean.to(h.dtype) * 2.0**-LATENT_BITS
-        log_scale = log_scale * 2.0**-ACT_BITS + as_map(tables.log_steps[:, own])
+        log_scale = log_scale * 2.0**-ACT_BITS + as_map(tables.log_steps[:, channels])
         return Expectation(mean, log_scale)
 
 

@@ -174,7 +174,7 @@ class Decoder(nn.Module):
         noise: Tensor | None = None,
         affine: bool = False,
     ) -> Tensor:
-        """affine: leave out the residual blocks: an affine map from each latent to its own 16x16
+        """affine: leave out the residual blocks: an affine map from each latent to its 16x16
         pixels."""
         blocks = linear.inverse(y * (scale / 255)[:, None, None], PIXEL_MEAN)
         h = self.stem(y.to(self.stem.weight.dtype))

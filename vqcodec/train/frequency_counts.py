@@ -11,7 +11,7 @@ FLOOR = 1e-7  # least probability of a word
 
 
 class TableCounts:
-    """float64 counts [rows, K]; rows of rare classes keep what little they have seen."""
+    """float64 counts [rows, K]; rows of rare classes keep what few they have."""
 
     def __init__(self, codebooks: Codebooks):
         self.codebooks = codebooks

@@ -125,7 +125,7 @@ class Codebooks:
 
 
 def _cheaper(best: tuple | None, cost: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(cost, index) of the better of two choices at each place; the earlier one at a tie."""
+    """(cost, index) of the better of two choices at each position; the earlier one at a tie."""
     if best is None:
         return cost, k
     return np.minimum(cost, best[0]), np.where(cost < best[0], k, best[1])
