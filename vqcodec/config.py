@@ -74,7 +74,9 @@ class QuantizerConfig:
     classes: int = 40  # T, of scale; class t is 2**(log_sigma_min + t / per_octave) steps
     per_octave: int = 4
     log_sigma_min: float = -26087 / 8192  # 0.11 steps; a multiple of 2**-13
-    pair_classes: int = 14  # neighbouring channels whose classes are both below this share a word
+    pair_classes: int = (
+        14  # neighbouring channels whose classes are both below this share a codeword
+    )
     pair_merge: int = 2  # classes of scale that share one side of a pair codebook
     pair_range: int = 4  # a pair codebook starts as the integers -range..range, squared
 

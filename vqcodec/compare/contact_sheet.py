@@ -1,4 +1,4 @@
-"""A sheet that shows versions of a picture side by side: whole, and a detail at twice its size."""
+"""A contact sheet of coded pictures side by side: whole, and a detail at twice its size."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 288  # pixels a side, of a whole picture and of a detail
-LARGE_CELL = 384  # the same, where there is one row of versions
+LARGE_CELL = 384  # the same, where there is one row of pictures
 ZOOM = 2
 GAP = 10  # between cells
 GROUP_GAP = 30  # between the whole pictures and the details
@@ -19,7 +19,7 @@ PAPER, INK, PALE, FRAME = (255, 255, 255), (24, 24, 28), (96, 96, 104), (0, 220,
 
 
 class Cell(NamedTuple):
-    """A version of the picture, and its caption in two lines."""
+    """A coded picture, or the original, and its caption in two lines."""
 
     name: str
     figures: str

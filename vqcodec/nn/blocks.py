@@ -70,7 +70,7 @@ class Residual(nn.Module):
         return fused(fused(x, enter, "relu"), leave, "add", x)
 
 
-class LevelVector(nn.Module):
+class LevelEmbedding(nn.Module):
     """A vector of `size` numbers for each level, interpolated between a few trained knots.
 
     Neighbouring levels share what they learn, so that many levels cost no training time.

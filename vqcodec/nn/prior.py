@@ -24,7 +24,7 @@ from ..entropy.fixed_point import (
     TABLE_BITS,
     UNITS_MAX,
 )
-from .blocks import LevelVector, as_map
+from .blocks import LevelEmbedding, as_map
 from .fixed import BIAS_MAX, EXACT_SUM, FixedBlock, FixedConv, activation, bias_grid, round_to
 
 
@@ -66,7 +66,7 @@ class PriorPass(nn.Module):
         prior, levels, knots = config.prior, config.transform.levels, config.transform.knots
         self.config = prior.passes[index]
         count = self.config.stop - self.config.start
-        self.level = LevelVector(2 * count, levels, knots)
+        self.level = LevelEmbedding(2 * count, levels, knots)
         self.source: PassConfig | None = prior.passes[index - 1] if index else None
         if self.source is None:
             return

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..config import PassConfig
-from ..nn.blocks import LevelVector
+from ..nn.blocks import LevelEmbedding
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
 from .data import Crops, block_statistics
@@ -52,7 +52,7 @@ def _with_knots_of(network: Network, small: Network, state: dict[str, Tensor]) -
     """The state of `small` with each level vector on the knots of `network`."""
     modules = dict(network.named_modules())
     for name, module in small.named_modules():
-        if isinstance(module, LevelVector) and name in modules:
+        if isinstance(module, LevelEmbedding) and name in modules:
             fit = torch.linalg.pinv(modules[name].weights) @ module.table()
             state = state | {f"{name}.knots": fit}
     return state

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..config import PassConfig
 from ..errors import ModelError
-from ..nn.blocks import LevelVector, Residual
+from ..nn.blocks import LevelEmbedding, Residual
 from ..nn.fixed import FixedBlock
 from ..nn.model import Network
 from ..nn.prior import PriorPass
@@ -37,15 +37,15 @@ READERS = {
 
 
 def shrink(
-    network: Network, large: Network, crops: Crops, fidelity: float, distortion: str = "mse"
+    network: Network, large: Network, crops: Crops, lambda_scale: float, distortion: str = "mse"
 ) -> None:
     """Take over into `network` what it has room for of `large`, a trained network.
 
-    fidelity, distortion: as of `Objective`, whose gradients say what matters. Raises ModelError
+    lambda_scale, distortion: as of `Objective`, whose gradients say what matters. Raises ModelError
     if `network` has more of anything, or other levels or codebooks.
     """
     _check(network, large)
-    objective = Objective(large, fidelity, True, distortion)
+    objective = Objective(large, lambda_scale, True, distortion)
     batches = [_batch(large, crops) for _ in range(ROUNDS)]
     stats = observe(objective, batches)
     kept = _kept_blocks(network, objective, batches[0])
@@ -138,7 +138,7 @@ def _shared(network: Network, large: Network) -> dict[str, Tensor]:
     return found
 
 
-def _on_knots(vector: LevelVector, table: Tensor) -> Tensor:
+def _on_knots(vector: LevelEmbedding, table: Tensor) -> Tensor:
     """The knots that come closest to a table of all levels."""
     return torch.linalg.pinv(vector.weights) @ table
 
