@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from conftest import random_network
 from vqcodec.engine.torch import runtime
 from vqcodec.nn import blocks
-from vqcodec.nn.blocks import LevelVector, PointConv, in_raster
+from vqcodec.nn.blocks import LevelEmbedding, PointConv, in_raster
 from vqcodec.nn.transforms import from_blocks, to_blocks
 
 REACH = 48  # pixels that the tiny preset's receptive fields reach, rounded up to latents
@@ -138,7 +138,7 @@ def test_only_cpus_that_have_bfloat16_compute_in_it(monkeypatch):
 
 
 def test_level_vectors_are_interpolated_between_knots():
-    vector = LevelVector(2, levels=9, knots=3)
+    vector = LevelEmbedding(2, levels=9, knots=3)
     with torch.no_grad():
         vector.knots.copy_(torch.tensor([[0.0, 0], [1, 10], [2, 0]]))
 
@@ -148,7 +148,7 @@ def test_level_vectors_are_interpolated_between_knots():
 
 def test_as_many_knots_as_levels_are_the_table_itself():
     """What an exported model has: the table must not be changed by interpolation."""
-    vector = LevelVector(3, levels=48, knots=48)
+    vector = LevelEmbedding(3, levels=48, knots=48)
     with torch.no_grad():
         vector.knots.normal_()
 

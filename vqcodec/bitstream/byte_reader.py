@@ -7,7 +7,7 @@ from ..errors import CorruptError, TruncatedError
 
 
 class Cursor:
-    """A place in the bytes of a file; every read is checked against their end."""
+    """A position in the bytes of a file; every read is checked against their end."""
 
     def __init__(self, data: bytes):
         self.data = bytes(data)

@@ -186,7 +186,7 @@ def _crc16(data: bytes) -> int:
 
 
 def tile_context(head: bytes, number: int) -> bytes:
-    """What both checksums of a tile start with: words in another file or place do not pass."""
+    """What both checksums of a tile start with: words in another file or tile do not pass."""
     return head + number.to_bytes(4, "little")
 
 

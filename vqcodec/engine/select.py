@@ -15,7 +15,7 @@ LARGE = 2**22
 
 
 class _Lock:
-    """One engine is made at a time. A forked child has a lock of its own, which nobody holds."""
+    """One engine is made at a time. A forked child has a new lock, which nobody holds."""
 
     def __init__(self):
         self.lock = RLock()

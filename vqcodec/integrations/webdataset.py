@@ -19,13 +19,13 @@ EXTENSION = "vqc"
 
 
 def decoder(key: str, data: bytes, *, realism: float = 0.0) -> "Image.Image | None":
-    """Paint a .vqc file with the model that it names. realism: of `Codec.decode`; give it by
+    """Decode a .vqc file with the model that it names. realism: of `Codec.decode`; give it by
     `functools.partial`. Raises as `Codec.decode`."""
     return _codec_for(data).decode(data, realism=realism) if _is_ours(key) else None
 
 
 def indices(key: str, data: bytes) -> "Indices | None":
-    """The tokens of a .vqc file, without painting it. Raises as `Codec.decode`."""
+    """The tokens of a .vqc file, without its pixels. Raises as `Codec.decode`."""
     return _codec_for(data).read_indices(data) if _is_ours(key) else None
 
 

@@ -23,9 +23,9 @@ from torch.nn import functional as F
 
 from ..config import QuantizerConfig
 from ..entropy.fixed_point import (
+    CODEWORD_BITS,
     ESCAPE_BITS,
     NUMBER_MAX,
-    WORD_BITS,
     scalar_range,
     sigmas,
     table_sizes,
@@ -229,8 +229,8 @@ class Codebooks(nn.Module):
         ones by class, then the first and then the second numbers of the pairs."""
         if self.frozen_words is not None:
             return self.frozen_words
-        scalar = F.pad(round_to(self.scalar_words, WORD_BITS), (0, 1))
-        pair = F.pad(round_to(self.pair_words, WORD_BITS), (0, 0, 0, 1))
+        scalar = F.pad(round_to(self.scalar_words, CODEWORD_BITS), (0, 1))
+        pair = F.pad(round_to(self.pair_words, CODEWORD_BITS), (0, 0, 0, 1))
         return torch.cat([scalar.flatten(), pair[..., 0].flatten(), pair[..., 1].flatten()])
 
     def _spelled(self, index: Tensor, t: Tensor, at: Tensor, paired: Tensor) -> Tensor:
@@ -290,7 +290,7 @@ class Codebooks(nn.Module):
         """The words of all pairs: float [2, P * P * 81]."""
         if self.frozen_pairs is not None:
             return self.frozen_pairs
-        return round_to(self.pair_words, WORD_BITS).flatten(0, 1).T.contiguous()
+        return round_to(self.pair_words, CODEWORD_BITS).flatten(0, 1).T.contiguous()
 
 
 def _last(x: Tensor) -> Tensor:

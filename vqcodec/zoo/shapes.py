@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from ..config import GRAIN_CHANNELS, STRIDE, ModelConfig
 from ..entropy.fixed_point import (
+    CODEWORD_BITS,
     RELU_MAX,
     STATE_MAX,
     SUM_BITS,
     TABLE_BITS,
     UNITS_MAX,
     WEIGHT_BITS,
-    WORD_BITS,
     scalar_range,
     table_sizes,
 )
@@ -22,8 +22,8 @@ UNITS = {
     "weight": WEIGHT_BITS,
     "bias": SUM_BITS,
     "knots": SUM_BITS,
-    "scalar_words": WORD_BITS,
-    "pair_words": WORD_BITS,
+    "scalar_words": CODEWORD_BITS,
+    "pair_words": CODEWORD_BITS,
     "to_steps": TABLE_BITS,
     "to_units": TABLE_BITS,
     "log_steps": SUM_BITS,

@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
     @property
     def decoders(self) -> tuple[str, ...]:
-        """What files of this model can be painted with."""
+        """Which decoders files of this model can be decoded with."""
         return ("fidelity", REALISM) if REALISM in self.sha256 else ("fidelity",)
 
 
