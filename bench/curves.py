@@ -257,7 +257,7 @@ def summary_table(found: dict[str, list[Change]], ours: str) -> list[list[str]]:
 
 
 def level_table(figure: str, found: Iterable[Curve]) -> list[list[str]]:
-    """A figure at the rates of LEVELS_AT, interpolated, of the curves that have it, heading first."""
+    """A figure of each curve that has it at the rates of LEVELS_AT, interpolated; heading first."""
     label = FIGURES[figure].label
     lines = [[label, *(f"at {rate:g} bpp" for rate in LEVELS_AT)]]
     for curve in (curve for curve in found if curve.has(figure)):
