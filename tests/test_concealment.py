@@ -31,7 +31,7 @@ def in_tiles(codec: Codec) -> SimpleNamespace:
     rgb = smooth_picture(256, 256) // 4 + 170  # a bright one: grey is far from it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(container, "choose_tile_log2", lambda width, height: 2)
-        data = codec.encode(rgb, 60)
+        data = codec.encode(rgb, 60, effort=1)
     header, tiles, _ = unpack(data)
     empty = [Segments(b"", b"")] * TILES
     starts = [len(pack(header, [*tiles[:n], *empty[n:]])) - 8 * (TILES - n) for n in range(TILES)]
