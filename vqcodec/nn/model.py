@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from ..config import ALL_POSITIONS, ModelConfig
 from .blocks import as_map
+from .fast_assign import FastCodebooks, JointClasses
 from .grain import grain
 from .prior import Expectation, LevelTables, Prior, lattice_mask, level_tables
-from .quantizer import Assignment, Classes, Codebooks
+from .quantizer import Assignment
 from .transforms import Decoder, Encoder, Gains, LinearPath
 
 
@@ -24,7 +25,7 @@ class PassStep(NamedTuple):
     mask: Tensor  # bool [h, w]: the positions that it codes
     everywhere: bool  # whether these are all
     expected: Expectation
-    classes: Classes
+    classes: JointClasses
 
 
 class PassResult(NamedTuple):
@@ -48,7 +49,7 @@ class Network(nn.Module):
         self.encoder = Encoder(config.transform)
         self.decoder = Decoder(config.transform)
         self.gains = Gains(config.transform)
-        self.codebooks = Codebooks(config.quantizer)
+        self.codebooks = FastCodebooks(config.quantizer)
         self.prior = Prior(config)
         self.fixed_tables: LevelTables | None = None  # [L, C] each, of an exported model
         lambdas = torch.tensor(config.transform.lambdas(), dtype=torch.float32)
