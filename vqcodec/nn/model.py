@@ -1,4 +1,28 @@
-"""The whole network: transforms, codebooks and prior, and the loop over the passes."""
+"""The whole network: transforms, codebooks and prior, and the loop over the prior's passes.
+
+    pixels [B, 3, H, W]
+       |  Encoder: PCA of 16x16 blocks plus a convolutional path. Gains: steps of the level.
+       v
+    latents y [B, C, H/16, W/16], in steps of the quantiser
+       |
+       |  for each pass of the prior, coarse to fine: some channels at some positions
+       |   +----------------------------------------------------------------------+
+       |   |  decoded latents --> Prior.step --> mean, scale                      |
+       |   |                                      |      |                        |
+       |   |                                      v      v                        |
+       +---+--> y ------------------------> r = y - mean, classify --> assign ----+--> indices and
+           |                                      |                      |        |    their tables:
+           |  decoded latents <--- mean + codeword, by index <-----------+        |    to the coder
+           +----------------------------------------------------------------------+
+       |
+       v
+    decoded latents [B, C, H/16, W/16], in steps
+       |  Gains. Decoder: the inverse PCA plus a convolutional path.
+       v
+    pixels [B, 3, H, W]
+
+To decode a file is to walk the same passes with indices from the coder instead of `assign`.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The tensors of a model: which a config asks for, in what shapes and units. FORMAT.md, "Model"."""
+"""Expected tensors of a model: names, shapes and units for a config. FORMAT.md, "Model"."""
 
 from collections.abc import Iterator
 

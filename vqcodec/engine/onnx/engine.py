@@ -1,4 +1,4 @@
-"""The engine of ONNX Runtime: graphs made of a model's tensors when they are first needed."""
+"""The engine on ONNX Runtime: graphs are made of a model's tensors when they are first needed."""
 
 import numpy as np
 
