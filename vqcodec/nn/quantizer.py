@@ -152,20 +152,26 @@ class Codebooks(nn.Module):
 
     def lookup(self, index: Tensor, classes: Classes) -> Tensor:
         """Values in steps of the codewords `index` [B, C, h, w], with escapes as integers."""
-        t, index = classes.scalar.long(), index.long()
-        reach, codewords = self.reach[t], round_to(self.scalar_words, CODEWORD_BITS)
-        e = index - 2 * reach - 1
-        number = (e // 2 + reach + 1) * (1 - 2 * (e % 2))
-        alone = codewords[t, torch.minimum(index, 2 * reach).clamp(min=0)]
-        alone = torch.where(e >= 0, number.to(alone.dtype), alone)
+        t, row, index = classes.scalar.long(), classes.row.long(), index.long()
+        pair = self._lookup_pairs(index[:, 0::2], index[:, 1::2], row[:, 0::2])
+        return torch.where(are_paired(row), pair, self._lookup_scalars(index, t))
 
+    def _lookup_scalars(self, index: Tensor, t: Tensor) -> Tensor:
+        """int64 [B, C, h, w] each -> values, of any meaning where channels are pairs."""
+        reach, codewords = self.reach[t], round_to(self.scalar_words, CODEWORD_BITS)
+        e = index - 2 * reach - 1  # an escape's from 0 on
+        number = (e // 2 + reach + 1) * (1 - 2 * (e % 2))
+        value = codewords[t, torch.minimum(index, 2 * reach).clamp(min=0)]
+        return torch.where(e >= 0, number.to(value.dtype), value)
+
+    def _lookup_pairs(self, first: Tensor, second: Tensor, row: Tensor) -> Tensor:
+        """int64 [B, C / 2, h, w] each -> values [B, C, h, w], of any meaning but for pairs."""
         codewords, size = round_to(self.pair_words, CODEWORD_BITS), self.pair_words.shape[1]
-        first, second = index[:, 0::2], index[:, 1::2]
-        row = (classes.row[:, 0::2].long() - self.config.classes).clamp(min=0)
-        pair = codewords[row, first.clamp(0, size - 1)]  # [B, C / 2, h, w, 2]
+        row = (row - self.config.classes).clamp(min=0)
+        value = codewords[row, first.clamp(0, size - 1)]  # [B, C / 2, h, w, 2]
         numbers = torch.stack([unzigzag(first - size), unzigzag(second)], -1)
-        pair = torch.where((first >= size)[..., None], numbers.to(pair.dtype), pair)
-        return torch.where(are_paired(classes.row), interleaved(*pair.unbind(-1)), alone)
+        value = torch.where((first >= size)[..., None], numbers.to(value.dtype), value)
+        return interleaved(*value.unbind(-1))
 
     def bits_of(self, index: Tensor, row: Tensor) -> Tensor:
         """Bits of each index [B, C, h, w] under the tables; 0 for the second of a pair."""
