@@ -14,8 +14,8 @@
            |                                      |                      |        |    their tables:
            |  decoded latents <--- mean + codeword, by index <-----------+        |    to the coder
            +----------------------------------------------------------------------+
-       |
-       v
+           |
+           v
     decoded latents [B, C, H/16, W/16], in steps
        |  Gains. Decoder: the inverse PCA plus a convolutional path.
        v
