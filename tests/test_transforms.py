@@ -39,7 +39,7 @@ def test_a_cut_with_a_halo_gives_exactly_the_latents_of_the_whole(network):
     assert torch.allclose(part[..., inner, inner], whole[..., 4:6, 4:6], atol=1e-4)
 
 
-def test_painting_a_cut_with_a_halo_gives_the_pixels_of_the_whole(network):
+def test_decoding_a_cut_with_a_halo_gives_the_pixels_of_the_whole(network):
     y = torch.randn(1, 32, 10, 10)
     whole = network.synthesise(y, torch.tensor([3]))
     part = network.synthesise(y[..., 1:9, 1:9], torch.tensor([3]))
@@ -52,13 +52,13 @@ def test_channels_that_no_level_of_the_batch_codes_are_left_out(network, monkeyp
     """The last 12 of the tiny preset's 32 are coded from level 4 on."""
     x, low, mixed = torch.rand(1, 3, 48, 80), torch.tensor([3]), torch.tensor([3, 4])
     y = network.analyse(x, low)
-    painted = network.synthesise(y, low)
+    decoded = network.synthesise(y, low)
     assert not y[:, 20:].any()
     assert network.analyse(x.expand(2, -1, -1, -1), mixed)[0, 20:].any()
 
     monkeypatch.setattr(type(network.config), "coded_channels", lambda *_: 32)
     assert torch.allclose(network.analyse(x, low)[:, :20], y[:, :20], atol=1e-5)
-    assert torch.allclose(network.synthesise(y, low), painted, atol=1e-5)
+    assert torch.allclose(network.synthesise(y, low), decoded, atol=1e-5)
 
 
 def test_blocks_are_those_of_pixel_unshuffle_in_another_order():

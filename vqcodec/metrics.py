@@ -1,4 +1,4 @@
-"""Pictures and curves -> figures: PSNR, MS-SSIM, bits per pixel, Bjontegaard rate difference.
+"""Quality and rate metrics: PSNR, MS-SSIM, bits per pixel, Bjontegaard rate difference.
 
 Pictures are 8-bit RGB as a viewer shows them, never float reconstructions. Importing this module
 costs numpy only; what a figure needs besides (the `bench` extra) is imported where it is used.

@@ -1,4 +1,4 @@
-"""Encode to a size or to a PSNR: bisection over quality.
+"""Encoding to a target size, rate or PSNR: bisection over quality.
 
 Size grows with quality, and PSNR practically does; each trial is a whole encode, so that the
 target is met by real bytes and, for PSNR, by the decoded 8-bit picture.

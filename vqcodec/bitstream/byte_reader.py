@@ -1,4 +1,4 @@
-"""Numbers and byte strings out of untrusted bytes: checked reads, and the varint's inverse.
+"""Bounds-checked parsing of untrusted bytes: numbers, varints, byte strings.
 
 Every read that would pass the end raises TruncatedError; all numbers are little-endian.
 """

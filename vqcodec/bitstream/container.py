@@ -1,4 +1,4 @@
-"""A .vqc file as bytes, and back: header, tiles of coder words, optional chunks.
+"""The container: a .vqc file <-> header, tiles of coder words, optional chunks.
 
 FORMAT.md is the specification. Standard library only, no I/O: bytes in, tuples out. Nothing
 read from a file is trusted, every error names the offset, and there is exactly one way to write

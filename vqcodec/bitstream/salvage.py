@@ -1,6 +1,6 @@
-"""What is sound of a damaged or truncated .vqc file.
+"""Recovery of a damaged or truncated .vqc file: its header, and the tiles whose checksums hold.
 
-The header must be. A tile's checksums cover its number, so that a sound tile is recognised
+The header must be sound. A tile's checksums cover its number, so that a sound tile is recognised
 wherever it is: behind damage it is searched for, and damage to one tile loses only that one.
 Standard library only, as container.py.
 """

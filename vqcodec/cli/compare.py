@@ -1,4 +1,4 @@
-"""`vqcodec compare`: one picture through our codec and others, at the same size."""
+"""`vqcodec compare`: one picture through this codec and others, at the same size in bytes."""
 
 from functools import partial
 from pathlib import Path

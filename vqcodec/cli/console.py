@@ -1,4 +1,4 @@
-"""What the commands say: a line a file, a line a failure, a bar while it takes long.
+"""Console output of the commands: a line a file, a line a failure, a progress bar.
 
 Every failure that has a cause outside the program passes through `explain`; what it does not
 know is a bug and keeps its traceback.

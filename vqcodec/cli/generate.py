@@ -1,4 +1,4 @@
-"""`vqcodec sample` and `vqcodec inpaint`: pictures from the prior, and holes filled with it."""
+"""`vqcodec sample` and `vqcodec inpaint`: sampling and inpainting with the prior."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The standard streams: lines that are said on them, and data that goes through them.
+"""The standard streams: lines of text to the user, and image or .vqc data in pipes.
 
 A report that nobody can read stops no work: where its reader went away, or where there never was
 one (services, programs without a console), its lines are lost quietly. Data that cannot be

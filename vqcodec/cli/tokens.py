@@ -56,8 +56,8 @@ def tokens(
 ) -> None:
     """Write the indices of .vqc files as .npz archives; no pixel is computed.
 
-    An archive holds words (int32 [h, w, C], as vqcodec.Indices describes them), level, size
-    (width, height) and model_id (hex).
+    An archive holds the indices as words (int32 [h, w, C], as vqcodec.Indices describes them),
+    level, size (width, height) and model_id (hex).
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`vqcodec verify`: is a file whole, and how close is it to its source?"""
+"""`vqcodec verify`: check a file's checksums and indices, and its distance to a source."""
 
 from functools import partial
 from importlib.util import find_spec

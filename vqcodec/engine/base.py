@@ -1,4 +1,4 @@
-"""What an engine is: the networks of one model on one backend, with numpy arrays at its border.
+"""The interface of an engine: one model's networks on one backend, numpy arrays in and out.
 
 Maps are [h, w, C], channels last, of one picture. A codec asks for five things: pixels to latents
 (`analyse`), latents to pixels (`synthesise`), latents to a tile's payload and back (`tiles`), and

@@ -1,4 +1,4 @@
-"""Latents of damaged tiles: what is sound is decoded, the rest is guessed.
+"""Error concealment: latents for tiles that are damaged or lost.
 
 A tile whose fine segment is lost takes the prior's means for it. Over a tile that is lost whole
 the pixels around it are continued smoothly, and the encoder gives the latents of that.

@@ -1,4 +1,4 @@
-"""Pictures at 1/2, 1/4 or 1/8 of their size: each pixel the mean of a block of pixels.
+"""Fast decoding at 1/4 or 1/8 of the size: each pixel is the mean of a block of pixels.
 
 Without its residual blocks the decoder is affine, and each latent gives 16x16 pixels alone. The
 means of these over 4x4 or 8x8 pixels are one small matrix away from the latents of low frequency,

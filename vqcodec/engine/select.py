@@ -1,5 +1,6 @@
-"""Which engine does which work: that of ONNX Runtime starts at once and is always there; torch's
-takes seconds to import, and has gradients and GPUs."""
+"""Selection of the engine for a piece of work.
+
+ONNX Runtime starts at once; torch takes seconds to import, and has gradients and GPUs."""
 
 import os
 import sys

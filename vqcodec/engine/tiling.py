@@ -1,4 +1,4 @@
-"""Both transforms in bounded memory: a picture in windows, each with a halo around it.
+"""Transforms of large pictures in bounded memory: overlapping windows without seams.
 
 The transforms are convolutions with zeros outside the picture. A window that is cut with a
 halo as wide as their receptive field, and that ends where the picture ends, gives the numbers

@@ -1,4 +1,4 @@
-"""Index arrays <-> the passes of symbols that the coder takes. FORMAT.md, "Symbols".
+"""Arrays of indices <-> symbols for the coder, escapes among them. FORMAT.md, "Symbols".
 
 A pass is [M, c]: M positions in raster order, c channels. Its symbols are the indices capped
 to the escape K-1, where `rows` is not negative; the numbers of escapes follow as varints of

@@ -1,4 +1,4 @@
-"""Colours told by numbers, as PNG and AVIF have them -> the ICC profile that says the same.
+"""ICC profiles for colour spaces that a file signals by numbers, as PNG and AVIF do.
 
 ICC.1:2022 (profile version 4), a matrix and one curve: Pillow's own profiles are sRGB, Lab and XYZ
 alone. The numbers are those of ITU-T H.273 (cICP of PNG, nclx of AVIF), or gAMA and cHRM of PNG.

@@ -1,4 +1,4 @@
-"""What image files say of their pixels and Pillow does not, read from their chunks and boxes.
+"""Bit depth, colour space and more from chunks and boxes of image files, where Pillow is silent.
 
 PNG (third edition), ISO base media (AVIF and HEIF: ISO/IEC 23008-12) and JPEG 2000. Nothing read
 is trusted: what is cut short or damaged says nothing.

@@ -1,4 +1,4 @@
-"""Gaps in a picture, continued smoothly from what is around them.
+"""Smooth interpolation into gaps of a picture: pull-push.
 
 The pull-push method of Gortler et al. 1996, "The Lumigraph", section 3.6, with some sweeps of
 smoothing at each scale.

@@ -1,4 +1,4 @@
-"""Layers of the transforms: residual blocks and vectors that vary with the level."""
+"""Layers of the transforms: residual blocks and embeddings of the level."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Fixed-point arithmetic in float tensors: the layers of the integer prior.
+"""Integer layers in float arithmetic, exact to the bit: what the prior is made of.
 
 Activations are integers (FORMAT.md: in units of 2**-5) and weights integers times 2**-8. Every
 sum of a layer stays below 2**24 units, so that a float32 (or float64) engine computes it

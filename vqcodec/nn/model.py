@@ -1,4 +1,28 @@
-"""The whole network: transforms, codebooks and prior, and the loop over the passes."""
+"""The whole network: transforms, codebooks and prior, and the loop over the prior's passes.
+
+    pixels [B, 3, H, W]
+       |  Encoder: PCA of 16x16 blocks plus a convolutional path. Gains: steps of the level.
+       v
+    latents y [B, C, H/16, W/16], in steps of the quantiser
+       |
+       |  for each pass of the prior, coarse to fine: some channels at some positions
+       |   +----------------------------------------------------------------------+
+       |   |  decoded latents --> Prior.step --> mean, scale                      |
+       |   |                                      |      |                        |
+       |   |                                      v      v                        |
+       +---+--> y ------------------------> r = y - mean, classify --> assign ----+--> indices and
+           |                                      |                      |        |    their tables:
+           |  decoded latents <--- mean + codeword, by index <-----------+        |    to the coder
+           +----------------------------------------------------------------------+
+           |
+           v
+    decoded latents [B, C, H/16, W/16], in steps
+       |  Gains. Decoder: the inverse PCA plus a convolutional path.
+       v
+    pixels [B, 3, H, W]
+
+To decode a file is to walk the same passes with indices from the coder instead of `assign`.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -9,9 +33,10 @@ from torch.nn import functional as F
 
 from ..config import ALL_POSITIONS, ModelConfig
 from .blocks import as_map
+from .fast_assign import FastCodebooks, JointClasses
 from .grain import grain
 from .prior import Expectation, LevelTables, Prior, lattice_mask, level_tables
-from .quantizer import Assignment, Classes, Codebooks
+from .quantizer import Assignment
 from .transforms import Decoder, Encoder, Gains, LinearPath
 
 
@@ -24,7 +49,7 @@ class PassStep(NamedTuple):
     mask: Tensor  # bool [h, w]: the positions that it codes
     everywhere: bool  # whether these are all
     expected: Expectation
-    classes: Classes
+    classes: JointClasses
 
 
 class PassResult(NamedTuple):
@@ -48,7 +73,7 @@ class Network(nn.Module):
         self.encoder = Encoder(config.transform)
         self.decoder = Decoder(config.transform)
         self.gains = Gains(config.transform)
-        self.codebooks = Codebooks(config.quantizer)
+        self.codebooks = FastCodebooks(config.quantizer)
         self.prior = Prior(config)
         self.fixed_tables: LevelTables | None = None  # [L, C] each, of an exported model
         lambdas = torch.tensor(config.transform.lambdas(), dtype=torch.float32)

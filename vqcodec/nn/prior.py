@@ -1,6 +1,6 @@
-"""The prior: what is decoded already -> mean and class of scale of what comes next.
+"""The prior: decoded latents -> mean and scale of the latents that the next pass codes.
 
-It sees only integers (decoded latents in fixed point) and computes in integers (fixed.py).
+It takes only integers (decoded latents in fixed point) and computes in integers (fixed.py).
 Passes are parallel over positions; each reads the latents of the pass before it into a
 running state that all passes share. FORMAT.md, "Prior", states it to the bit.
 """

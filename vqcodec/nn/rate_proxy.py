@@ -1,4 +1,4 @@
-"""A smooth stand-in for the bits of a residual, for gradients."""
+"""A differentiable rate: the bits of a residual under the prior's Gaussian."""
 
 import math
 

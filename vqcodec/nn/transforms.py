@@ -1,4 +1,4 @@
-"""Pixels -> latents, and latents -> pixels.
+"""The encoder's and the decoder's transforms: pixels <-> latents.
 
 Both transforms are fully convolutional with a finite receptive field. Each has a linear
 path, the PCA of 16x16 blocks, and a convolutional path that adds to it.

@@ -1,4 +1,4 @@
-"""Pictures of folders and tar shards -> random crops and their levels, on any device.
+"""Training data: folders and tar shards of pictures -> random crops and their levels.
 
 All pictures are decoded once into one flat file of uint8 RGB in the output folder; crops are
 gathered from it by index, on the CPU from the page cache that all processes share, on a GPU

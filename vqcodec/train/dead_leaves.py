@@ -1,4 +1,4 @@
-"""Drawn training crops: sharp edges, straight lines and even surfaces.
+"""Synthetic training crops (dead leaves): sharp edges, straight lines and even surfaces.
 
 Photographs that were stored as JPEG files hardly have them, but buildings, prints and screens do,
 and a network that has not met them spends several times the bits that they need. The crops are

@@ -1,4 +1,4 @@
-"""A trained network -> a model folder: integers for the prior, half precision for the rest."""
+"""Export of a trained network as a model folder: integers for the prior, float16 for the rest."""
 
 import dataclasses
 import hashlib

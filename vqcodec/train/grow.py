@@ -1,4 +1,4 @@
-"""A larger network from the weights of a smaller one, so that training need not start anew."""
+"""Initialising a larger network with the weights of a smaller one."""
 
 import torch
 from torch import Tensor

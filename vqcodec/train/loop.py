@@ -1,4 +1,4 @@
-"""Training of all networks of a model: how they start, a step, what is averaged and exported."""
+"""The trainer of a whole model: initialisation, a step, weight averages, export."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""What training minimises: bits per pixel + lambda * distortion, and what it logs."""
+"""The training objective: bits per pixel + lambda * distortion, and the figures for the log."""
 
 from typing import NamedTuple
 

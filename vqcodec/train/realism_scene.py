@@ -1,4 +1,4 @@
-"""What the realism stage sees of a model that is not trained: pictures, latents, first decoding."""
+"""Training examples of the realism stage: a crop, its latents, and the first decoder's pixels."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What a run of the realism stage does to held-out pictures, and which weights it keeps.
+"""Validation of the realism stage on held-out pictures: which weights it keeps.
 
 The guard against a discriminator that ruins pictures, drifting colours and patterns: weights
 are kept only while PSNR and the mean colour stay near those of the fidelity decoder.

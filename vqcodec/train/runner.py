@@ -1,4 +1,4 @@
-"""The run of a training, whatever is trained: its loop, clock, log and checkpoints.
+"""The training loop that both stages share: schedule by the clock, log, checkpoints, resuming.
 
 With several processes each computes its own crops; the first one measures and writes.
 """

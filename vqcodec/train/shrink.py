@@ -1,4 +1,4 @@
-"""A smaller network from the weights of a larger one, so that training need not start anew.
+"""Initialising a smaller network with the weights of a larger one, by structured pruning.
 
 What residual blocks add to is a stream that matrices alone read and write, so that any basis
 serves: the smaller network keeps the directions that matter most to the loss, by balanced

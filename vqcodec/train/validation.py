@@ -1,4 +1,4 @@
-"""Rate and distortions of the averaged weights on fixed crops of the held-out pictures."""
+"""Validation: rate and distortions of the averaged weights on fixed crops of held-out pictures."""
 
 import math
 

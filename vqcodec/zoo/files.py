@@ -1,4 +1,4 @@
-"""The files of a model's folder: reading them, their hashes and the model's id. No torch.
+"""The files of a model's folder: reading, hashing, and the model id. No torch.
 
 config.json and three safetensors files: `prior`, `decoder` and `encoder`; a fourth, `realism`,
 may be there. FORMAT.md, "Model".

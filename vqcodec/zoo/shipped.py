@@ -1,4 +1,4 @@
-"""The models that come with vqcodec, by name and by id, without loading one: models/index.json.
+"""The index of shipped models, by name and by id, without loading one: models/index.json.
 
 No torch here: `vqcodec info` names a file's model with this module alone.
 """

@@ -1,4 +1,4 @@
-"""A model's files -> its tensors, checked. FORMAT.md, "Model". Numpy only.
+"""Loading a model's tensors, with every bound checked. FORMAT.md, "Model". Numpy only.
 
 A model is a folder: config.json and three safetensors files. `prior` holds integers only and,
 with `decoder`, all that a decoder needs: the model id is the hash of config, prior and decoder,

@@ -1,4 +1,4 @@
-"""Conditional codebooks in numpy: what `nn.quantizer` does, for one picture.
+"""Conditional codebooks in numpy: what `nn.fast_assign` does, for one picture.
 
 Everything is [M, c], M positions of a pass with its c channels, c even. Indices and rows are those
 of `nn.quantizer`; codewords are in 2**-6 steps.

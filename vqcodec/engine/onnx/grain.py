@@ -1,4 +1,4 @@
-"""Grain in numpy: see `nn.grain`."""
+"""Noise inputs of the realism decoder, in numpy: see `nn.grain`."""
 
 import numpy as np
 
