@@ -42,7 +42,7 @@ def _make(job: Job, quality: float, model: str | None, device: str, force: bool)
     check_target(job, force)
     if not _is_page(job):
         check_format(job)
-    rgb = pixels.load(read(job.source)).rgb
+    rgb = options.load_picture(read(job.source)).rgb
     found = _coded(rgb, quality, model, device)
     cells = [comparison.original(rgb), *(coded.cell for coded in found)]
     if _is_page(job):

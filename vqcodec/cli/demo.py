@@ -45,7 +45,7 @@ def _coded(
 def _make(image: str | None, job: Job, model: str | None, device: str, force: bool) -> None:
     check_target(job, force)
     check_format(job)
-    rgb = _astronaut() if image is None else pixels.load(read(image)).rgb
+    rgb = _astronaut() if image is None else options.load_picture(read(image)).rgb
     pairs = _coded(rgb, model, device)
     height, width = rgb.shape[:2]
     rows = [[comparison.original(rgb), *(coded.cell for coded in pair)] for pair in pairs]

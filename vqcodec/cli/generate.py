@@ -253,10 +253,10 @@ def _inpaint(
     check_target(job, force)
     check_target(job._replace(source=mask), force)
     check_format(job)
-    picture = pixels.load(read(job.source))
+    picture = options.load_picture(read(job.source))
     for notice in picture.notices:
         report.notice(job.name, notice)
-    hole = pixels.load(read(mask)).rgb.max(2) >= WHITE
+    hole = options.load_picture(read(mask)).rgb.max(2) >= WHITE
     from ..generative import generate
 
     codec = options.load_codec(model, device)

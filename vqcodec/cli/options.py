@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Collection
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -64,9 +65,12 @@ device = click.option(
 
 
 def _set_threads(ctx: click.Context, param: click.Parameter, count: int | None) -> None:
-    """Tell torch, which reads this when it is first imported: after the options."""
+    """Tell OpenMP, which reads this when torch is first imported: after the options."""
     if count is not None:
         os.environ["OMP_NUM_THREADS"] = str(count)
+    # Threads that wait would spin on the cores that other work needs. The user's word comes first.
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 threads = click.option(
@@ -91,11 +95,15 @@ max_pixels = click.option(
 )
 
 
-def load_picture(source: Source, max_pixels: int) -> Picture:
-    """`pixels.load`, whose limit is Pillow's as well where it is above that."""
+def load_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
+    """`pixels.load`, whose limit is Pillow's as well where it is above that. Pillow's remarks on
+    odd files are not shown: what matters to the user is in the notices."""
     # Pillow refuses above twice this number. Not in the option: worker processes start anew.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, -(-max_pixels // 2))
-    return load(source, max_pixels)
+    with warnings.catch_warnings():  # not safe in threads: for commands alone
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return load(source, max_pixels)
 
 
 quiet = click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")

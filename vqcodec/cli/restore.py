@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from ..compare.captions import speed
-from ..image import formats, pixels
+from ..image import formats
 from . import options
 from .coding import check_format, run_batch, save_picture
 from .console import Report
@@ -21,7 +21,7 @@ def _restore_file(
 
     check_target(job, force)
     check_format(job)
-    picture = pixels.load(read(job.source))
+    picture = options.load_picture(read(job.source))
     for notice in picture.notices:
         report.notice(job.name, notice)
     codec = options.load_codec(model, device)

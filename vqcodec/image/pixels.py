@@ -7,7 +7,6 @@ are decoded.
 
 import io
 import os
-import warnings
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -59,7 +58,8 @@ def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     as it is. The pixels of an array may be shared.
     16-bit grey levels are rounded to 8 bits; alpha is not blended; of an animation the first
     frame is taken. Colours are left as they are: with a profile they are not sRGB.
-    Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well.
+    Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well. Its warnings are left to the
+    program: filters are the process's, and other threads may set them meanwhile.
 
     Raises InputError if the source is no picture, is cut short or holds pixels that have no
     8-bit meaning (float outside 0..1, integers outside 0..65535), and ImageTooLargeError above
@@ -71,18 +71,14 @@ def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
     try:
-        with warnings.catch_warnings():
-            # Pillow's remarks on odd files; what matters to the user is in the notices.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if isinstance(source, Image.Image):
-                return _from_image(source, max_pixels)
-            opened = io.BytesIO(source) if isinstance(source, bytes) else source
-            with Image.open(opened) as image:
-                return _from_image(image, max_pixels)
+        if isinstance(source, Image.Image):
+            return _from_image(source, max_pixels)
+        opened = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(opened) as image:
+            return _from_image(image, max_pixels)
     except (VqcodecError, MemoryError):
         raise
-    except Image.DecompressionBombError as exc:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise ImageTooLargeError(f"{_name(source)}: {exc}") from exc
     except UnidentifiedImageError as exc:
         raise InputError(f"{_name(source)} is not an image that can be read") from exc

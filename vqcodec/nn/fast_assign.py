@@ -118,7 +118,11 @@ class FastCodebooks(Codebooks):
         last = self.sizes.int().index_select(0, known.flatten()).view(row.shape) - 1
         at = torch.minimum(index, last).clamp_(min=0).add_(known.mul_(self.bits.shape[1]))
         bits = self.bits.flatten().index_select(0, at.flatten()).view(row.shape)
-        return (bits + ESCAPE_BITS * (index >= last)).masked_fill(row < 0, 0).movedim(-1, 1)
+        return (
+            (bits + ESCAPE_BITS * (index >= last).to(bits.dtype))
+            .masked_fill(row < 0, 0)
+            .movedim(-1, 1)
+        )
 
     def _of_joint(self, name: str, joint: Tensor) -> Tensor:
         """What a table has for joint classes [..., C / 2]: int32 [..., C]."""
@@ -184,7 +188,9 @@ class FastCodebooks(Codebooks):
         escape = beyond >= 0
         inside = torch.where(escape, 2 * reach + 1, n + reach)
         value = torch.where(escape, n.to(r.dtype), codewords[t * width + inside])
-        bits = self.bits.flatten()[t * self.bits.shape[1] + inside] + ESCAPE_BITS * escape
+        bits = self.bits.flatten()[t * self.bits.shape[1] + inside] + ESCAPE_BITS * escape.to(
+            self.bits.dtype
+        )
         k = torch.where(escape, 2 * reach + 1 + 2 * beyond + (n < 0), inside)
         return _cheapest(bits + kappa * (r - value) ** 2, k)
 

@@ -178,7 +178,7 @@ class Codebooks(nn.Module):
         known = row.long().clamp(min=0)
         last = self.sizes[known] - 1
         bits = self.bits[known, torch.minimum(index, last).clamp(min=0)]
-        return torch.where(row < 0, 0, bits + ESCAPE_BITS * (index >= last))
+        return torch.where(row < 0, 0, bits + ESCAPE_BITS * (index >= last).to(bits.dtype))
 
     def _index_of(self, n: Tensor, classes: Classes) -> Tensor:
         """The index of the codeword that starts at the integers n [B, C, h, w], or the escape."""

@@ -1,8 +1,11 @@
 """Sessions of ONNX Runtime, and all that it would do to the process."""
 
+import ctypes
 import os
 from collections.abc import Callable
 from threading import RLock
+from typing import ClassVar
+from weakref import WeakSet
 
 # Before the import: it would write an id of the device under HOME, and look up a host.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -19,26 +22,41 @@ Graph = Callable[..., list[np.ndarray]]
 
 class Sessions:
     """The sessions of a model by name, made when they are first needed. Safe in several threads,
-    and in a forked child, which makes its own: the threads of its parent's are not there."""
+    and in a forked child, which makes its own."""
+
+    every: ClassVar["WeakSet[Sessions]"] = WeakSet()
 
     def __init__(self):
-        self._made: dict[tuple[int, str], onnxruntime.InferenceSession] = {}
-        self._lock, self._process = RLock(), os.getpid()
+        self._begin()
+        self.every.add(self)
+
+    def _begin(self) -> None:
+        self._made: dict[str, onnxruntime.InferenceSession] = {}
+        self._lock = RLock()
 
     def get(self, name: str, make: Callable[[], bytes]) -> Graph:
         """The graph of this name, which `make` gives as an ONNX model. It takes float32 arrays and
         `level` by name."""
-        if self._process != os.getpid():
-            self._lock, self._process = RLock(), os.getpid()
-        key = os.getpid(), name
         with self._lock:
-            if key not in self._made:
-                mine = [item for item in self._made if item[0] == key[0]]
-                if len(mine) >= KEPT:
-                    del self._made[mine[0]]
-                self._made[key] = _start(make())
-            session = self._made[key]
+            if name not in self._made:
+                if len(self._made) >= KEPT:
+                    del self._made[next(iter(self._made))]
+                self._made[name] = _start(make())
+            session = self._made[name]
         return lambda level, **inputs: session.run(None, inputs | {"level": np.array([level])})
+
+    @classmethod
+    def leave(cls) -> None:
+        """Leave the parent's sessions alone in a forked child, which lacks their threads: it would
+        wait for these for ever, in a call or when the sessions are deleted, at its exit at the
+        latest. So they never are."""
+        for sessions in cls.every:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions._made))
+            sessions._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Sessions.leave)
 
 
 def _start(model: bytes) -> onnxruntime.InferenceSession:

@@ -33,6 +33,7 @@ def pick_device(name: str | None) -> torch.device:
 class TorchEngine:
     """A model on a device of torch: see `engine.base.Engine`."""
 
+    @runtime.building()
     def __init__(self, model: Model, device: str | None = None, dtype: torch.dtype = torch.float32):
         """dtype: float32 or float64, in which the integer prior computes; both give the same
         indices for the same file. Raises VqcodecError for a device that is not exact."""
@@ -58,14 +59,18 @@ class TorchEngine:
         exact = self._dtype == torch.float64 or runtime.float32_is_exact(self.torch_device)
         dtype = self._dtype if exact else torch.float64
         if dtype not in self._coders:
-            network = self.network
-            if dtype == torch.float64:
-                network = _copy(network, torch.float32)
-                network.prior.to(dtype)
-                network.codebooks.to(dtype)
-                network.fixed_tables = LevelTables(*(t.to(dtype) for t in network.fixed_tables))
-            self._coders[dtype] = TileCoder(network, make_tables(self.model.freqs), dtype)
+            self._coders[dtype] = self._coder(dtype)
         return self._coders[dtype]
+
+    @runtime.building()
+    def _coder(self, dtype: torch.dtype) -> TileCoder:
+        network = self.network
+        if dtype == torch.float64:
+            network = _copy(network, torch.float32)
+            network.prior.to(dtype)
+            network.codebooks.to(dtype)
+            network.fixed_tables = LevelTables(*(t.to(dtype) for t in network.fixed_tables))
+        return TileCoder(network, make_tables(self.model.freqs), dtype)
 
     def _check_exact(self) -> None:
         """Compare the integer prior on this device with the CPU's, on a small tile: a device
@@ -131,6 +136,6 @@ class TorchEngine:
         return torch.tensor([level], device=self.torch_device)
 
 
+@runtime.building()
 def _copy(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    with runtime.building():
-        return copy.deepcopy(module).to(dtype)
+    return copy.deepcopy(module).to(dtype)

@@ -13,6 +13,7 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 ONEDNN_MIN = 20480  # numbers in a map above which torch gives a convolution to oneDNN
 
@@ -56,9 +57,24 @@ def _enter_neutral(stack: ExitStack) -> None:
 @contextmanager
 def building() -> Iterator[None]:
     """Make modules: as usual parameters, without a trace in the generator of random numbers."""
-    # Layers draw their first weights from the process's generator, though others replace them.
-    with isolated_with_gradients(), torch.random.fork_rng(devices=[]):
+    with isolated_with_gradients(), _OwnDraws():
         yield
+
+
+class _OwnDraws(TorchFunctionMode):
+    """Layers draw their first weights, though others replace them: from a generator of ours. The
+    process's cannot be put back, other threads draw from it meanwhile."""
+
+    DRAWS = (torch.randn, Tensor.normal_, Tensor.uniform_)
+    DRAWS += (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
+
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        given = {"generator": self.generator} if func in self.DRAWS else {}
+        return func(*args, **{**(kwargs or {}), **given})
 
 
 def _forget_threads() -> None:
