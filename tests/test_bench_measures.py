@@ -61,6 +61,16 @@ def test_st_lpips_is_what_the_package_says(blurred):
     assert measure(Pair(blurred.before, blurred.before)) == (0,)
 
 
+def test_small_pictures_are_no_error(capsys):
+    """What a measure cannot say of them is nan."""
+    small = smooth_picture(9, 12)
+    found = runnable(MEASURES).measure(small, small[::-1])
+
+    assert math.isnan(found["ms_ssim"])
+    assert math.isnan(found.get("st_lpips", math.nan))
+    assert math.isfinite(found["psnr"])
+
+
 def test_butteraugli_is_both_norms_of_the_program(blurred, monkeypatch):
     def run(line, **_):
         for path, rgb in zip(line[1:], (blurred.before, blurred.after), strict=True):
