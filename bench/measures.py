@@ -27,7 +27,7 @@ class Pair:
     """An original and what became of it, uint8 [H, W, 3] each."""
 
     def __init__(self, before: np.ndarray, after: np.ndarray):
-        self.before, self.after = before, after
+        self.before, self.after = map(np.ascontiguousarray, (before, after))
 
     @cached_property
     def files(self) -> list[str]:
