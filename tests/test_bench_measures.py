@@ -196,7 +196,7 @@ def test_the_worst_picture_is_where_ours_takes_most_against_the_peer():
     assert [item.figure for item in found] == ["psnr", "butteraugli"]
     assert {item.picture for item in found} == {"b"}
     assert [item.median for item in found] == pytest.approx([-50, -50], abs=0.5)
-    assert worst.notes(found) == {"b": "ours is worst here by PSNR, dB, Butteraugli, maximum"}
+    assert worst.notes(found) == {"b": "ours is worst here by PSNR, dB; Butteraugli, maximum"}
     assert worst.find({"vqc": points["vqc"]}, "vqc", (0.1, 1.0)) == []
 
 
