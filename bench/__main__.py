@@ -136,13 +136,18 @@ def rd(
 @model_option
 @_list_option("--rates", (0.1, 0.2, 0.4), float, "Bits per pixel.")
 @click.option("--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True)
-def realism(folders: tuple[Path, ...], lpips: Path, out: Path, **options) -> None:
+@measures_option
+@jobs_option
+def realism(
+    folders: tuple[Path, ...], lpips: Path, out: Path, measures: tuple[str, ...], **options
+) -> None:
     """The dial between the decoders: figures at some rates, blends of weights against blends of
     pixels, AVIF and WebP at equal bytes, and the time of decoding."""
     from .realism import Options, run
 
     try:
-        run(Options(folders, lpips, out, **options))
+        figures = runnable(("lpips", *measures), str(lpips))
+        run(Options(folders, lpips, out, figures=figures, **options))
     except (ValueError, VqcodecError) as exc:
         raise click.ClickException(str(exc)) from exc
 

@@ -14,6 +14,7 @@ from .figures import FIGURES, NAMES
 from .pictures import Point
 
 RATIO_AT = 28.0, 29.6, 31.0  # dB, where rates are compared
+LEVELS_AT = 0.1, 0.2, 0.4, 0.8  # bits per pixel, where figures are compared
 GRID = 1001  # PSNRs at which a curve is taken to find the PSNR of a rate
 NO_CHANGE = metrics.RateChange(math.nan, math.nan, math.nan)
 
@@ -252,6 +253,18 @@ def summary_table(found: dict[str, list[Change]], ours: str) -> list[list[str]]:
     lines = [[f"{ours} against", *(FIGURES[figure].label for figure in found)]]
     for codec, own in rows.items():
         lines.append([codec, *(_text(own.get(f, math.nan), "{:+.1f} %") for f in found)])
+    return lines
+
+
+def level_table(figure: str, found: Iterable[Curve]) -> list[list[str]]:
+    """A figure of each curve that has it at the rates of LEVELS_AT, interpolated; heading first."""
+    label = FIGURES[figure].label
+    lines = [[label, *(f"at {rate:g} bpp" for rate in LEVELS_AT)]]
+    for curve in (curve for curve in found if curve.has(figure)):
+        order, log_rates = np.argsort(curve.bpp), np.log(LEVELS_AT)
+        known = np.log(curve.bpp[order]), getattr(curve, figure)[order]
+        values = np.interp(log_rates, *known, left=math.nan, right=math.nan)
+        lines.append([curve.codec, *(_text(value, FIGURES[figure].form) for value in values)])
     return lines
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vqcodec import metrics
+from vqcodec.train.perceptual import MIN_SIDE
 
 from . import stand_ins
 from .lpips import Lpips
@@ -26,7 +27,7 @@ class Pair:
     """An original and what became of it, uint8 [H, W, 3] each."""
 
     def __init__(self, before: np.ndarray, after: np.ndarray):
-        self.before, self.after = before, after
+        self.before, self.after = map(np.ascontiguousarray, (before, after))
 
     @cached_property
     def files(self) -> list[str]:
@@ -94,6 +95,9 @@ class StLpips:
         self._last: tuple[np.ndarray | None, list[Tensor]] = None, []
 
     def __call__(self, pair: Pair) -> tuple[float]:
+        """nan for sides below 32 pixels."""
+        if min(pair.before.shape[:2]) < MIN_SIDE:
+            return (math.nan,)
         with torch.inference_mode():
             if self._last[0] is not pair.before:
                 self._last = pair.before, self._outputs(pair.before)
@@ -133,4 +137,4 @@ def squares(pair: Pair) -> tuple[float]:
     (elsewhere, places), (on, borders) = sums
     if not elsewhere or not borders:
         return (math.nan,)
-    return ((on / borders) / (elsewhere / places),)
+    return (float((on / borders) / (elsewhere / places)),)

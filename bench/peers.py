@@ -48,18 +48,18 @@ PEERS = COMMON | {
     "heic": Peer("HEIC", "HEIF", {}, "pillow-heif"),  # 4:2:0, as of x265 through libheif
 }
 AVIF_QUALITIES = 2, 12, 22, 32, 43, 55, 68
-TUNED_QUALITIES = 8, 18, 27, 36, 46, 56, 68
+TUNED_QUALITIES = 4, 14, 24, 34, 45, 56, 68
 QUALITIES: dict[str, tuple[int, ...]] = {
-    "jpeg": (4, 10, 20, 38, 58, 76, 89),
-    "webp": (0, 6, 20, 42, 65, 79, 88),
+    "jpeg": (4, 8, 14, 25, 45, 70, 88),
+    "webp": (0, 3, 9, 20, 42, 70, 86),
     "avif": AVIF_QUALITIES,
     "avif-ssim": TUNED_QUALITIES,
     "avif-psnr": TUNED_QUALITIES,
     "avif-psnr-s4": TUNED_QUALITIES,
     "avif420": AVIF_QUALITIES,
     "jp2": (400, 200, 110, 62, 36, 21, 12),
-    "jxl": (0, 14, 32, 50, 65, 77, 88),
-    "heic": (5, 16, 27, 37, 47, 57, 68),
+    "jxl": (0, 8, 20, 38, 58, 74, 87),
+    "heic": (4, 10, 16, 22, 29, 37, 46),
 }
 PLUGINS = {"pillow-jxl-plugin": "pillow_jxl", "pillow-heif": "pillow_heif"}  # package: module
 

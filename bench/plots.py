@@ -13,9 +13,9 @@ COLOURS = {
     "jpeg": "#7f8c8d",
     "webp": "#2e86c1",
     "avif": "#1e8449",
-    "avif-ssim": "#117a65",
-    "avif-psnr": "#45b39d",
-    "avif-psnr-s4": "#0b5345",
+    "avif-ssim": "#17becf",
+    "avif-psnr": "#7cb342",
+    "avif-psnr-s4": "#33691e",
     "avif420": "#82c99a",
     "jp2": "#b7950b",
     "jxl": "#6c3483",
@@ -23,7 +23,7 @@ COLOURS = {
 }
 OTHER_COLOURS = "#e59866", "#8e44ad", "#e08283", "#5d6d7e"  # ours otherwise, by their order
 # Published curves by their order; those beyond are pale, and named where they end.
-PUBLISHED_COLOURS = "#17a2b8", "#c9a227", "#d35400", "#34495e", "#9b59b6"
+PUBLISHED_COLOURS = "#5b8def", "#c9a227", "#d35400", "#34495e", "#9b59b6"
 PALE = "#bbbbbb"
 MARGIN = 1.0  # dB around the interval of interest
 ACROSS = 3  # panels in a row

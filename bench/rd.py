@@ -155,6 +155,7 @@ def _report(
         curves.summary_table(by_figure, own),
         {n: curves.figure_table(n, by_figure[n], anchor, own, rates) for n in measured},
         worst.table(shown.worst),
+        curves.level_table("squares", found),
     )
     if is_new:
         written = crops.write(out, shown.groups)

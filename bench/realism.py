@@ -9,9 +9,11 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +28,16 @@ from vqcodec.rate_control import DEFAULT_EFFORT
 from vqcodec.zoo.weights import PARTS
 
 from . import kid, ours, peers, pictures
+from .cache import measured_in
+from .figures import FIGURES, Figures
 from .lpips import Lpips
 from .pictures import Picture
 from .show import show
+from .workers import Each, workers
 
 STEPS = 0.0, 0.25, 0.5, 0.75, 1.0
 BETWEEN = STEPS[1:-1]
-PEERS = "avif", "webp"
+PEERS = "avif", "avif-ssim", "webp"
 TIMED = 4  # pictures, at the middle rate
 RUNS = 3
 # What realism 1 is to be, against realism 0.
@@ -49,6 +54,8 @@ class Options:
     model: str = ""  # folder or name; empty: the default
     rates: tuple[float, ...] = (0.1, 0.2, 0.4)  # bits per pixel
     effort: int = DEFAULT_EFFORT
+    figures: Figures = field(default_factory=Figures)  # with PSNR and LPIPS
+    jobs: int = 1
 
 
 class Row(NamedTuple):
@@ -62,16 +69,16 @@ class Row(NamedTuple):
     kid: float
     shift: float  # from the original
     own_shift: float  # from realism 0; nan for peers
+    figures: Mapping[str, float] = MappingProxyType({})  # all that were measured
 
 
 class Decoded(NamedTuple):
-    """A picture decoded in one way. means: of its colours, [3]."""
+    """A picture decoded in one way. means: of its colours, [3]. features: of its patches."""
 
     bpp: float
-    psnr: float
-    lpips: float
     means: np.ndarray
     features: np.ndarray
+    figures: Mapping[str, float]
 
 
 def label(realism: float, blend: str = "weights") -> str:
@@ -85,14 +92,34 @@ class Bench(NamedTuple):
     codec: Codec
     lpips: Lpips
     options: Options
+    each: Each
+
+    def measure(
+        self, picture: Picture, rgb: np.ndarray, versions: dict[str, tuple[int, np.ndarray]]
+    ) -> dict[str, Decoded]:
+        """Sizes in bytes and pixels of each way -> what is said of them."""
+        work = partial(_figures, self.options, picture)
+        measured = self.each(work, [after for _, after in versions.values()])
+        found = {}
+        for (way, (size, after)), figures in zip(versions.items(), measured, strict=True):
+            bpp = metrics.bits_per_pixel(size, *rgb.shape[1::-1])
+            features = self.lpips.features(kid.patches(after))
+            found[way] = Decoded(bpp, after.mean((0, 1)), features, figures)
+        return found
 
 
 def run(options: Options) -> None:
     """Print a table for each rate, the decode times, and which targets are met."""
-    bench = Bench(Codec.load(options.model or None), Lpips(options.lpips), options)
-    check_realism(1.0, bench.codec.model)  # before the work, if there is none
+    codec = Codec.load(options.model or None)
+    check_realism(1.0, codec.model)  # before the work, if there is none
+    with workers(options.jobs) as each:
+        _run(Bench(codec, Lpips(options.lpips), options, each))
+
+
+def _run(bench: Bench) -> None:
+    options = bench.options
     found = {picture: pictures.load(picture) for picture in pictures.find(options.folders)}
-    originals = [_measured(rgb, rgb, 0, bench.lpips) for rgb in found.values()]
+    originals = [_original(rgb, bench.lpips) for rgb in found.values()]
     checks, timed = [], []
     for number, rate in enumerate(options.rates):
         ways: dict[str, list[Decoded]] = {}
@@ -108,14 +135,28 @@ def run(options: Options) -> None:
                 coded = _peer(name, picture, rgb, len(data), options.out)
                 outside[peers.PEERS[name].label] += len(coded) > len(data)
                 versions[peers.PEERS[name].label] = len(coded), peers.decode(coded)
-            for way, (size, after) in versions.items():
-                ways.setdefault(way, []).append(_measured(rgb, after, size, bench.lpips))
+            for way, item in bench.measure(picture, rgb, versions).items():
+                ways.setdefault(way, []).append(item)
         rows = _rows(ways, originals)
         _print(rate, len(found), rows, outside)
         checks += [(f"{rate:g} bpp: {text}", is_met) for text, is_met in _checks(rows)]
+    for name in peers.available(PEERS):
+        print(f"{peers.PEERS[name].label}: {peers.description(name)}")
     checks.append(_time(bench.codec, timed[:TIMED]))
     for text, is_met in checks:
         print(f"{'met   ' if is_met else 'missed'}  {text}")
+
+
+_before = lru_cache(1)(pictures.load)  # measures know an original by the array that it is
+
+
+def _figures(options: Options, picture: Picture, after: np.ndarray) -> dict[str, float]:
+    known = measured_in(options.out / "cache")
+    return known.measure(picture, _before(picture), after, options.figures)
+
+
+def _original(rgb: np.ndarray, lpips: Lpips) -> Decoded:
+    return Decoded(0.0, rgb.mean((0, 1)), lpips.features(kid.patches(rgb)), {})
 
 
 def _ours(codec: Codec, data: bytes) -> dict[str, tuple[int, np.ndarray]]:
@@ -128,25 +169,20 @@ def _ours(codec: Codec, data: bytes) -> dict[str, tuple[int, np.ndarray]]:
     return {way: (len(data), rgb) for way, rgb in found.items()}
 
 
-def _measured(before: np.ndarray, after: np.ndarray, size: int, lpips: Lpips) -> Decoded:
-    height, width = before.shape[:2]
-    bpp = metrics.bits_per_pixel(size, width, height)
-    psnr = metrics.psnr(before, after)
-    features = lpips.features(kid.patches(after))
-    return Decoded(bpp, psnr, lpips.distance(before, after), after.mean((0, 1)), features)
-
-
 def _rows(ways: dict[str, list[Decoded]], originals: list[Decoded]) -> dict[str, Row]:
     """By their labels."""
     rows = {}
     first, known = ways[label(0)], np.concatenate([item.features for item in originals])
     for way, own in ways.items():
-        bpp, psnr, lpips = np.mean([item[:3] for item in own], axis=0)
+        bpp = float(np.mean([item.bpp for item in own]))
+        names = own[0].figures
+        means = {name: float(np.mean([item.figures[name] for item in own])) for name in names}
         features = np.concatenate([item.features for item in own])
         is_ours = any(way in (label(step), label(step, "pixels")) for step in STEPS)
         own_shift = _shift(own, first) if is_ours else math.nan
         distance = metrics.kid(known, features)
-        rows[way] = Row(way, bpp, psnr, lpips, distance, _shift(own, originals), own_shift)
+        shifts = _shift(own, originals), own_shift
+        rows[way] = Row(way, bpp, means["psnr"], means["lpips"], distance, *shifts, means)
     return rows
 
 
@@ -160,12 +196,14 @@ def _print(rate: float, count: int, rows: dict[str, Row], outside: Counter[str])
     over = [f"{name} on {number}" for name, number in outside.items() if number]
     if over:
         print(f"not even their smallest file fits: {', '.join(over)}")
-    head = ["realism", "bpp", "PSNR, dB", "LPIPS", "KID", "colour", "colour from 0"]
-    lines = [head]
+    names = next(iter(rows.values())).figures
+    labels = (FIGURES[name].label for name in names)
+    lines = [["realism", "bpp", *labels, "KID", "colour", "colour from 0"]]
     for row in rows.values():
-        figures = f"{row.bpp:.4f}", f"{row.psnr:.2f}", f"{row.lpips:.4f}", f"{row.kid:.4f}"
+        figures = (FIGURES[name].form.format(value) for name, value in row.figures.items())
         own = "-" if math.isnan(row.own_shift) else f"{row.own_shift:.2f}"
-        lines.append([row.label, *figures, f"{row.shift:.2f}", own])
+        shifts = f"{row.shift:.2f}", own
+        lines.append([row.label, f"{row.bpp:.4f}", *figures, f"{row.kid:.4f}", *shifts])
     show(lines)
 
 
@@ -213,7 +251,7 @@ def _time(codec: Codec, files: list[bytes]) -> tuple[str, bool]:
 
 def _file(bench: Bench, picture: Picture, rgb: np.ndarray, rate: float) -> bytes:
     """The picture in at most so many bits per pixel, or at quality 0 if that takes more."""
-    codec, _, options = bench
+    codec, options = bench.codec, bench.options
     folder = ours.model_folder(options.model)
     parts = b"".join((folder / f"{part}.safetensors").read_bytes() for part in PARTS)
     model = hashlib.sha256(parts).hexdigest()[:12]

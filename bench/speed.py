@@ -122,7 +122,7 @@ def run(options: Options) -> None:
         f"{len(options.pictures)} pictures, {options.megapixels:.2f} MP, {sum(sizes)} bytes at"
         f" quality {options.quality:g}; medians of {options.runs} runs at most"
     )
-    print(f"{describe()['machine']}, {os.cpu_count()} cores; {_business()}")
+    print(f"{describe()['machine']}, {os.cpu_count()} cores; {_busyness()}")
     print(f"ours computes with {ENGINES.get(options.device, options.device)}")
     print(f"hyperprior is {hyperprior.load().what}, with random weights; -cl: channels last")
     chosen = {
@@ -161,7 +161,7 @@ def _load(options: Options) -> Codec:
     return Codec.load(options.model or None, options.device)
 
 
-def _business() -> str:
+def _busyness() -> str:
     """How busy the machine was before: on a busy one the figures mean little."""
     if not hasattr(os, "getloadavg"):
         return "load unknown"

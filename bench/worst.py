@@ -64,4 +64,4 @@ def notes(found: list[Worst]) -> dict[str, str]:
     texts: dict[str, list[str]] = {}
     for item in found:
         texts.setdefault(item.picture, []).append(FIGURES[item.figure].label)
-    return {picture: f"ours is worst here by {', '.join(own)}" for picture, own in texts.items()}
+    return {picture: f"ours is worst here by {'; '.join(own)}" for picture, own in texts.items()}

@@ -1,6 +1,6 @@
 """A folder of .vqc files in a DataLoader of torch: python examples/data_loader.py coded/ 256
 
-Each file is painted where it is needed, a random crop of it at a time: only the tiles of the crop
+Each file is decoded where it is needed, a random crop of it at a time: only the tiles of the crop
 are read. The last line is what a training loop would do.
 """
 

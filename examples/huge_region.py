@@ -1,6 +1,6 @@
 """Part of a huge picture: python examples/huge_region.py huge.vqc 4000 3000 512 512
 
-Only the tiles that the region touches are decoded. The whole picture is painted in strips, so
+Only the tiles that the region touches are decoded. The whole picture is decoded in strips, so
 that it never has to fit into memory: here to find the mean of each channel.
 """
 

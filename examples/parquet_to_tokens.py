@@ -1,4 +1,4 @@
-"""Parquet files of .vqc bytes -> tokens, without painting a pixel.
+"""Parquet files of .vqc bytes -> tokens, without computing a pixel.
 
     python examples/parquet_to_tokens.py coded/ [MODEL]
 

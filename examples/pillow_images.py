@@ -14,5 +14,5 @@ with Image.open(source) as image:
 
 with Image.open(coded) as image:  # reads the header only, without torch
     print(image.format, image.mode, image.size, sorted(image.info))
-    image.thumbnail((128, 128))  # paints the pixels
+    image.thumbnail((128, 128))  # decodes the pixels
     image.save(source.with_suffix(".thumbnail.png"))

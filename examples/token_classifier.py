@@ -1,4 +1,4 @@
-"""A classifier of words, not of pixels: python examples/token_classifier.py 180"""
+"""A classifier of indices, not of pixels: python examples/token_classifier.py 180"""
 
 import sys
 
@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vqcodec import Codec
 
-PATTERNS, WORDS = 4, 64  # words above 62 count as one
+PATTERNS, SIZE = 4, 64  # indices above 62 count as one
 
 
 def draw(rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -20,21 +20,21 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, int]:
 
 class Tokens(Dataset):
     def __init__(self, files: list[tuple[bytes, int]]):
-        self.items = [(codec.read_indices(data).words, label) for data, label in files]
+        self.items = [(codec.read_indices(data).indices, label) for data, label in files]
 
     def __len__(self):
         return len(self.items)
 
-    def __getitem__(self, index):  # each channel has words of its own
-        words, label = self.items[index]  # [h, w, C]
-        return (words.clip(-1, WORDS - 2) + 1 + WORDS * np.arange(words.shape[2])).ravel(), label
+    def __getitem__(self, index):  # each channel has other codebooks
+        indices, label = self.items[index]  # [h, w, C]
+        return (indices.clip(-1, SIZE - 2) + 1 + SIZE * np.arange(indices.shape[2])).ravel(), label
 
 
 codec, rng = Codec.load(), np.random.default_rng(0)
 drawn = [draw(rng) for _ in range(int(sys.argv[1]))]
 data = Tokens([(codec.encode(rgb), label) for rgb, label in drawn])
 train, test = torch.utils.data.random_split(data, [2 / 3, 1 / 3], torch.Generator().manual_seed(0))
-net = torch.nn.EmbeddingBag(WORDS * codec.model.config.transform.latents, PATTERNS)
+net = torch.nn.EmbeddingBag(SIZE * codec.model.config.transform.latents, PATTERNS)
 adam = torch.optim.Adam(net.parameters(), 0.3)
 for _ in range(30):
     for tokens, labels in DataLoader(train, 20, shuffle=True):

@@ -1,7 +1,6 @@
-"""Which pictures are alike, by their words alone: python examples/token_neighbours.py *.vqc
+"""Which pictures are alike, by their codewords alone: python examples/token_neighbours.py *.vqc
 
-Counts how often each file uses each word of the codebooks, and compares the counts. No pixel is
-painted.
+Counts how often each file uses each codeword, and compares the counts. No pixel is computed.
 """
 
 import sys

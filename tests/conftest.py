@@ -1,5 +1,6 @@
 """A tiny model with seeded random weights and a few pictures, for all tests."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.train.export import export, export_realism
 from vqcodec.train.presets import tiny
 from vqcodec.zoo import shipped, weights
+
+# Child processes compute on one thread as well: small pictures lose time with more.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def cosines(count: int) -> torch.Tensor:

@@ -95,7 +95,7 @@ def read_header(reader: Reader) -> Header:
     check(reader.take(4) == b"\x89VQC", "not a .vqc file")
     version, flags = divmod(reader.integer(1), 16)
     check(version == 1, "unknown version")
-    check(flags < 8, "unknown flags")  # bit 2, grey, changes the painting alone
+    check(flags < 8, "unknown flags")  # bit 2, grey, changes the synthesis alone
     level = reader.integer(1)
     model_id = reader.take(8)
     width, height = reader.varint(), reader.varint()
@@ -195,6 +195,12 @@ class Model:
 
 def load_model(folder: Path) -> Model:
     config = json.loads((folder / "config.json").read_text())
+    for fields, names in (
+        (config, ("distortion",)),
+        (config["transform"], ("encoder_fine_blocks", "encoder_coarse_blocks")),
+    ):
+        for name in names:
+            fields.pop(name, None)
     prior = read_safetensors(folder / "prior.safetensors")
     tensors = prior | read_safetensors(folder / "decoder.safetensors")
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())

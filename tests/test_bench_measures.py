@@ -61,6 +61,16 @@ def test_st_lpips_is_what_the_package_says(blurred):
     assert measure(Pair(blurred.before, blurred.before)) == (0,)
 
 
+def test_small_pictures_are_no_error(capsys):
+    """What a measure cannot say of them is nan."""
+    small = smooth_picture(9, 12)
+    found = runnable(MEASURES).measure(small, small[::-1])
+
+    assert math.isnan(found["ms_ssim"])
+    assert math.isnan(found.get("st_lpips", math.nan))
+    assert math.isfinite(found["psnr"])
+
+
 def test_butteraugli_is_both_norms_of_the_program(blurred, monkeypatch):
     def run(line, **_):
         for path, rgb in zip(line[1:], (blurred.before, blurred.after), strict=True):
@@ -186,7 +196,7 @@ def test_the_worst_picture_is_where_ours_takes_most_against_the_peer():
     assert [item.figure for item in found] == ["psnr", "butteraugli"]
     assert {item.picture for item in found} == {"b"}
     assert [item.median for item in found] == pytest.approx([-50, -50], abs=0.5)
-    assert worst.notes(found) == {"b": "ours is worst here by PSNR, dB, Butteraugli, maximum"}
+    assert worst.notes(found) == {"b": "ours is worst here by PSNR, dB; Butteraugli, maximum"}
     assert worst.find({"vqc": points["vqc"]}, "vqc", (0.1, 1.0)) == []
 
 

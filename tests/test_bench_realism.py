@@ -177,7 +177,8 @@ def test_the_table_is_printed_and_files_are_kept(
 ):
     monkeypatch.setattr(realism, "PEERS", ("webp",))
     line = ["realism", "--images", folder, "--model", two_folder, "--lpips", lpips_weights]
-    line += ["--out", tmp_path, "--rates", "2,0.0001", "--effort", "1"]
+    line += ["--out", tmp_path, "--rates", "2,0.0001", "--effort", "1", "--measures", "squares"]
+    line += ["-j", 1]
 
     result = CliRunner().invoke(main, list(map(str, line)))
 
@@ -188,6 +189,7 @@ def test_the_table_is_printed_and_files_are_kept(
     assert [text for text in lines if text in ways] == 2 * ways
     assert "2 pictures at 2 bpp" in result.output
     assert "smallest file fits: vqcodec on 2" in result.output
+    assert "squares of colour" in result.output
     assert "ratio" in result.output
     for module, name in ((peers, "encode"), (realism, "targets")):
         monkeypatch.setattr(module, name, None)  # now nothing is encoded

@@ -137,7 +137,7 @@ def test_damaged_files_are_painted_on_request_and_still_fail(folder, model_folde
     result = call("decode", "cut.vqc", "good.vqc", *arguments)
 
     assert result.exit_code == 4
-    assert "cut.vqc: painted, but damaged: 1 of 1 tiles only coarse" in result.stderr
+    assert "cut.vqc: decoded, but damaged: 1 of 1 tiles only coarse" in result.stderr
     assert "good.vqc" not in result.stderr
     expected = codec.decode(Path("good.vqc").read_bytes())
     assert pixels.load("cut.png").rgb.shape == (80, 112, 3)

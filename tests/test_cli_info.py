@@ -14,7 +14,7 @@ from PIL import Image
 from conftest import smooth_picture
 from vqcodec import metrics
 from vqcodec.cli import main
-from vqcodec.compare.bit_allocation import Usage
+from vqcodec.compare.bit_allocation import BitAllocation
 from vqcodec.compare.bit_map import MAX_SIDE, MIN_SIDE, draw_map, summary
 from vqcodec.image import pixels
 from vqcodec.zoo import shipped
@@ -39,15 +39,15 @@ def call(*args: str) -> Result:
 # The map
 
 
-def usage_of(bits: np.ndarray) -> Usage:
-    return Usage(bits, (np.array([3, 0, 5, 0]), np.array([0, 9, 1]), np.array([1, 1, 0])))
+def allocation_of(bits: np.ndarray) -> BitAllocation:
+    return BitAllocation(bits, (np.array([3, 0, 5, 0]), np.array([0, 9, 1]), np.array([1, 1, 0])))
 
 
 def test_the_map_is_lightest_where_most_bits_are():
     bits = np.full((4, 6), 10.0)
     bits[1, 4] = 500
     grey = np.full((64, 96, 3), 128, np.uint8)
-    sheet = draw_map(grey, usage_of(bits), 2)
+    sheet = draw_map(grey, allocation_of(bits), 2)
     scale = MIN_SIDE / 96
     picture = sheet[16 : 16 + round(64 * scale), 16 : 16 + MIN_SIDE].mean(2)
     y, x = (places.mean() / scale for places in np.nonzero(picture == picture.max()))
@@ -59,14 +59,14 @@ def test_the_map_is_lightest_where_most_bits_are():
 def test_the_map_has_a_size_to_look_at(size):
     height, width = size
     bits = np.zeros((-(-height // 16), -(-width // 16)))
-    sheet = draw_map(np.zeros((height, width, 3), np.uint8), usage_of(bits), 2)
+    sheet = draw_map(np.zeros((height, width, 3), np.uint8), allocation_of(bits), 2)
 
     assert MIN_SIDE < max(sheet.shape) < MAX_SIDE + 400
 
 
-def test_the_summary_counts_words_and_escapes():
-    assert summary(usage_of(np.zeros((1, 1))), 2) == (
-        "3 of 5 scalar words, 2 of 2 pair words used; 1 escapes"
+def test_the_summary_counts_codewords_and_escapes():
+    assert summary(allocation_of(np.zeros((1, 1))), 2) == (
+        "3 of 5 scalar codewords, 2 of 2 pair codewords used; 1 escapes"
     )
 
 
@@ -75,7 +75,7 @@ def test_info_draws_a_map_and_says_what_it_shows(folder):
 
     assert result.exit_code == 0
     assert result.stdout.startswith("a.vqc -> map.png: ")
-    assert " pair words used; " in result.stdout
+    assert " pair codewords used; " in result.stdout
     assert pixels.load("map.png").rgb.std() > 20
     assert call("info", "a.vqc", "--map", "map.png").exit_code == 7
     assert call("info", "a.vqc", "--map", "map.png", "-f").exit_code == 0

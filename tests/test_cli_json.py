@@ -121,7 +121,7 @@ def test_a_damaged_file_that_is_painted_tells_both(call, codec, picture):
 
     (found,) = objects(result.stdout)
     assert (found["ok"], found["error"]["code"], result.exit_code) == (False, 4, 4)
-    assert "painted, but damaged" in found["error"]["message"]
+    assert "decoded, but damaged" in found["error"]["message"]
     with Image.open("bad.png") as painted:
         assert (found["width"], found["height"]) == painted.size
 

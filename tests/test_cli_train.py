@@ -79,7 +79,7 @@ def test_a_run_can_start_from_a_model(trainers, model_folder):
     assert trainer.config.model == trainer.init.config
     assert trainer.init.config.transform.knots == trainer.init.config.transform.levels
     assert trainer.init.fixed_tables is None
-    assert trainer.init.codebooks.frozen_words is None
+    assert trainer.init.codebooks.frozen_codewords is None
     assert all(p.requires_grad for p in trainer.init.parameters())
     assert trainer.exported == Path("mine")
 

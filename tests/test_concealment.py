@@ -1,4 +1,4 @@
-"""Damaged files: what is sound stays as it is, the rest is painted and named."""
+"""Damaged files: what is sound stays as it is, the rest is guessed and named."""
 
 from types import SimpleNamespace
 
@@ -31,12 +31,12 @@ def in_tiles(codec: Codec) -> SimpleNamespace:
     rgb = smooth_picture(256, 256) // 4 + 170  # a bright one: grey is far from it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(container, "choose_tile_log2", lambda width, height: 2)
-        data = codec.encode(rgb, 60)
+        data = codec.encode(rgb, 60, effort=1)
     header, tiles, _ = unpack(data)
     empty = [Segments(b"", b"")] * TILES
     starts = [len(pack(header, [*tiles[:n], *empty[n:]])) - 8 * (TILES - n) for n in range(TILES)]
     return SimpleNamespace(
-        rgb=rgb, data=data, starts=starts, painted=np.asarray(codec.decode(data))
+        rgb=rgb, data=data, starts=starts, decoded=np.asarray(codec.decode(data))
     )
 
 
@@ -60,7 +60,7 @@ def without_fine(tiled) -> bytes:
 def test_a_sound_file_gives_what_decode_does(codec, tiled):
     found = codec.decode_damaged(tiled.data)
 
-    assert np.array_equal(np.asarray(found.image), tiled.painted)
+    assert np.array_equal(np.asarray(found.image), tiled.decoded)
     assert found.states == (WHOLE,) * TILES
     assert found.notices == ()
 
@@ -74,7 +74,7 @@ def test_what_is_missing_is_named(codec, tiled):
     assert found.notices == ("1 of 16 tiles only coarse, and without detail: 6",)
 
 
-def test_what_the_default_model_paints_is_closer_the_more_is_left():
+def test_what_the_default_model_decodes_is_closer_the_more_is_left():
     """The tests' model has a random prior, which expects nothing sensible."""
     codec = Codec.load(device="cpu")
     tiled = in_tiles(codec)
@@ -101,15 +101,15 @@ def test_latents_of_the_other_tiles_are_unchanged_to_the_bit(codec, tiled, damag
 def test_pixels_that_a_lost_tile_cannot_reach_are_unchanged_to_the_bit(codec, tiled):
     """The decoder network reads across the border of tiles, as it must to leave no seam."""
     halo = STRIDE * reach(codec.model.config.transform)
-    painted = np.asarray(codec.decode_damaged(lost(tiled)).image)
+    decoded = np.asarray(codec.decode_damaged(lost(tiled)).image)
     far = np.ones((256, 256), bool)
     far[max(0, 64 - halo) : 128 + halo, max(0, 64 - halo) : 128 + halo] = False
 
     assert far.sum() > 64 * 256
-    assert np.array_equal(painted[far], tiled.painted[far])
+    assert np.array_equal(decoded[far], tiled.decoded[far])
     near = ~far
     near[64:128, 64:128] = False
-    assert not np.array_equal(painted[near], tiled.painted[near])
+    assert not np.array_equal(decoded[near], tiled.decoded[near])
 
 
 def test_lost_tiles_are_filled_from_known_ones_near_and_far(codec):
@@ -131,9 +131,9 @@ def test_a_lost_tile_costs_the_other_tiles_little():
     tiled = in_tiles(codec)
     others = np.ones((256, 256), bool)
     others[64:128, 64:128] = False
-    painted = np.asarray(codec.decode_damaged(lost(tiled)).image)
+    decoded = np.asarray(codec.decode_damaged(lost(tiled)).image)
     before, after = (
-        psnr(image[others][None], tiled.rgb[others][None]) for image in (tiled.painted, painted)
+        psnr(image[others][None], tiled.rgb[others][None]) for image in (tiled.decoded, decoded)
     )
 
     assert before - 1 < after < before
@@ -244,7 +244,7 @@ def test_a_large_gap_in_a_slope_is_continued_as_the_slope():
     assert np.abs(extend(values, known) - values).max() < 1
 
 
-def test_pillow_paints_damaged_files_if_told_to(codec, installed, tmp_path, monkeypatch):
+def test_pillow_decodes_damaged_files_if_told_to(codec, installed, tmp_path, monkeypatch):
     path = tmp_path / "cut.vqc"
     path.write_bytes(dressed(codec)[:-20])
     assert pillow_plugin.FORMAT == "VQC"

@@ -73,7 +73,7 @@ def all_passes(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_without_residual_blocks_the_quick_way_paints_the_means(flat, in_tiles, scale, monkeypatch):
+def test_without_residual_blocks_the_quick_way_gives_the_means(flat, in_tiles, scale, monkeypatch):
     """Of whole blocks: others have pixels that the picture has not."""
     all_passes(monkeypatch)
     found = np.asarray(flat.decode(in_tiles, scale=scale)).astype(float)
@@ -86,7 +86,7 @@ def test_without_residual_blocks_the_quick_way_paints_the_means(flat, in_tiles, 
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_default_model_paints_close_to_the_reduced_picture(scale):
+def test_the_default_model_decodes_close_to_the_reduced_picture(scale):
     codec = Codec.load(device="cpu")
     data = codec.encode(smooth_picture(160, 192), 50, effort=1)
     expected = np.rint(means(codec.decode(data), scale)).astype(np.uint8)

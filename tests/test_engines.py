@@ -29,7 +29,6 @@ from vqcodec.geometry import reach
 from vqcodec.image.metadata import Metadata
 from vqcodec.image.pixels import Picture
 from vqcodec.image.strips import join, to_image
-from vqcodec.nn.quantizer import Classes
 
 LIMIT = 10**8  # pixels
 HEIGHT, WIDTH = 350, 500
@@ -96,7 +95,7 @@ def test_escapes_are_coded_and_read_alike(codec, onnx):
     assert (words >= onnx.engine.tiles.tables.sizes[rows] - 1)[rows >= 0].any()
 
 
-def test_words_are_assigned_and_looked_up_as_in_torch(codec, onnx):
+def test_codewords_are_assigned_and_looked_up_as_in_torch(codec, onnx):
     """In all classes, for residuals inside of the codebooks and far outside."""
     rng = np.random.default_rng(0)
     config, theirs = onnx.model.config.quantizer, codec.engine.network.codebooks
@@ -105,17 +104,17 @@ def test_words_are_assigned_and_looked_up_as_in_torch(codec, onnx):
     kappa = rng.uniform(0.1, 4, 8).astype(np.float32)
     rows = onnx.engine.tiles.codebooks.rows(classes)
     index = onnx.engine.tiles.codebooks.assign(r, rows, kappa)
-    words = onnx.engine.tiles.codebooks.lookup(index, rows)
+    codewords = onnx.engine.tiles.codebooks.lookup(index, rows)
 
     def as_map(x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(x.T[None, :, :, None]))
 
     scales = config.log_sigma_min + classes / config.per_octave
-    found: Classes = theirs.classify(as_map(np.float32(scales)))
+    found = theirs.classify(as_map(np.float32(scales)))
     expected = theirs.assign(as_map(r), found, as_map(kappa[None]))
     assert np.array_equal(rows, expected.row[0, :, :, 0].T)
     assert np.array_equal(index, expected.index[0, :, :, 0].T)
-    assert np.array_equal(words, expected.value[0, :, :, 0].T * 64)
+    assert np.array_equal(codewords, expected.value[0, :, :, 0].T * 64)
     assert (index >= onnx.engine.tiles.codebooks.last[rows])[rows >= 0].any()
 
 

@@ -26,6 +26,7 @@ EXIT_CODES = {
     "OutputError": 7,
     "OutOfReachError": 8,
     "NoDecoderError": 2,
+    "MissingExtraError": 1,
 }
 
 

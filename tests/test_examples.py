@@ -133,7 +133,7 @@ def test_token_neighbours(run, codec):
 
 
 def test_token_classifier(fast, run, monkeypatch):
-    """The words of a trained model tell patterns apart."""
+    """The indices of a trained model tell patterns apart."""
     monkeypatch.setattr(fast, "encode", partial(fast.encode, effort=1))  # the search takes long
     monkeypatch.setattr(Codec, "load", lambda: fast)
     text = run("token_classifier.py", "60")
@@ -180,7 +180,7 @@ def test_digits(run):
     assert Codec.load("out/model", "cpu").model.id.hex() == identity
     assert 0 < indices < bits < png
     assert error > 10  # black for all is at 8 dB
-    assert re.search(r"\d+ of \d+ words occur, perplexity [\d.]+", text)
+    assert re.search(r"\d+ of \d+ codewords occur, perplexity [\d.]+", text)
     with Image.open("out/look.png") as sheet:
         assert sheet.size == (280, 112)
     assert Path("out/curves.png").is_file()

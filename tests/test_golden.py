@@ -90,11 +90,11 @@ def test_pixels_conform_within_one_level(model):
     assert len(paths) == 2
     for path in paths:
         data = path.with_suffix(".vqc").read_bytes()
-        painted = codec_of(data).decode(data)
+        decoded = codec_of(data).decode(data)
 
         with Image.open(path) as expected:
-            assert painted.mode == expected.mode
-            difference = np.asarray(painted).astype(int) - np.asarray(expected)
+            assert decoded.mode == expected.mode
+            difference = np.asarray(decoded).astype(int) - np.asarray(expected)
         assert np.abs(difference).max() <= 1, path.name
 
 

@@ -79,14 +79,14 @@ def test_a_batch_of_pictures_of_one_size_may_be_one_array(model_folder, pictures
 
 def test_files_become_pictures_and_indices_and_those_become_files(installed, codec, coded):
     batch = {"vqc": column(coded)}
-    painted = Decode()(batch)
+    decoded = Decode()(batch)
     indices = ReadIndices()(batch)
 
     assert tuple(indices) == INDICES
     assert [words.shape[:2] for words in indices["words"]] == [(3, 4), (3, 4), (3, 4)]
     for number, data in enumerate(coded):
         expected = np.asarray(codec.decode(data))
-        assert np.array_equal(painted["image"][number], expected)
+        assert np.array_equal(decoded["image"][number], expected)
         assert np.array_equal(DecodeIndices()(indices)["image"][number], expected)
     assert list(WriteIndices()(indices)["vqc"]) == coded
 
@@ -152,15 +152,15 @@ def test_neither_ray_nor_torch_is_imported():
 
 
 def test_the_decoder_takes_its_own_files_only(installed, codec, coded):
-    painted = webdataset.decoder(".vqc", coded[0])
+    decoded = webdataset.decoder(".vqc", coded[0])
 
-    assert np.array_equal(np.asarray(painted), np.asarray(codec.decode(coded[0])))
-    assert webdataset.decoder(".left.VQC", coded[0]).size == painted.size
+    assert np.array_equal(np.asarray(decoded), np.asarray(codec.decode(coded[0])))
+    assert webdataset.decoder(".left.VQC", coded[0]).size == decoded.size
     assert webdataset.decoder(".png", coded[0]) is None
     assert webdataset.decoder(".notvqc", coded[0]) is None
 
 
-def test_the_decoder_of_indices_paints_nothing(installed, codec, coded):
+def test_the_decoder_of_indices_computes_no_pixels(installed, codec, coded):
     found = webdataset.indices(".vqc", coded[0])
 
     assert np.array_equal(found.indices, codec.read_indices(coded[0]).indices)

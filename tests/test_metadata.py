@@ -96,7 +96,7 @@ def test_a_file_without_metadata_has_no_chunks(codec, picture):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_are_upright_and_say_so_only_once(codec, orientation):
-    """The painted picture and one that is turned by its own EXIF or XMP again are the same."""
+    """The decoded picture and one that is turned by its EXIF or XMP again are the same."""
     upright = np.zeros((32, 64, 3), np.uint8)
     upright[:16, :16] = 255  # white top left corner
     stored = {
@@ -112,14 +112,14 @@ def test_pictures_are_upright_and_say_so_only_once(codec, orientation):
     metadata = Metadata(exif=exif(orientation), xmp=XMP % orientation)
     source = jpeg(np.ascontiguousarray(stored), metadata)
     data = codec.encode(source, 100)
-    painted = codec.decode(data)
-    again = pixels.load(painted).rgb
+    decoded = codec.decode(data)
+    again = pixels.load(decoded).rgb
 
-    assert painted.size == (64, 32)
-    assert np.abs(np.asarray(painted).astype(int) - upright).mean() < 20
-    assert np.array_equal(again, np.asarray(painted))
-    assert painted.info["exif"] == b"Exif\0\0" + exif(1)
-    assert painted.info["xmp"] == XMP % 1
+    assert decoded.size == (64, 32)
+    assert np.abs(np.asarray(decoded).astype(int) - upright).mean() < 20
+    assert np.array_equal(again, np.asarray(decoded))
+    assert decoded.info["exif"] == b"Exif\0\0" + exif(1)
+    assert decoded.info["xmp"] == XMP % 1
 
 
 def test_a_foreign_file_that_tells_an_orientation_is_shown_as_it_is(codec, picture):

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from vqcodec.config import QuantizerConfig
+from vqcodec.nn.fast_assign import FastCodebooks
 from vqcodec.nn.quantizer import Codebooks, gaussian_probabilities, table_sizes, unzigzag, zigzag
 
 CONFIG = QuantizerConfig()
 
 
-@pytest.fixture(scope="module")
-def codebooks():
-    return Codebooks(CONFIG).requires_grad_(False)
+@pytest.fixture(scope="module", params=[Codebooks, FastCodebooks])
+def codebooks(request):
+    return request.param(CONFIG).requires_grad_(False)
 
 
 def residuals(classes, seed=0):
@@ -67,9 +68,8 @@ def test_escapes_are_within_half_a_step(codebooks):
     assert chosen.value.flatten().tolist() == [100, -8]
 
 
-def test_assignment_is_the_optimum_over_the_whole_codebook():
-    """Against a search of every word; the quick search may only miss what hardly matters."""
-    codebooks = Codebooks(CONFIG).requires_grad_(False)
+def test_assignment_is_the_optimum_over_the_whole_codebook(codebooks):
+    """Against a search of every codeword; those left out hardly matter."""
     t = torch.randint(0, CONFIG.pair_classes, (1, 2, 40, 40)).float()
     log_scale, r = residuals(t, 1)
     classes = codebooks.classify(log_scale)
@@ -90,7 +90,7 @@ def test_assignment_is_the_optimum_over_the_whole_codebook():
     assert float((got - best).mean()) < 0.001 * float(best.mean())
 
 
-def test_a_higher_fidelity_is_closer_and_costs_more_bits(codebooks):
+def test_a_larger_lambda_scale_is_closer_and_costs_more_bits(codebooks):
     log_scale, r = residuals(torch.full((1, 8, 40, 40), 9.0))
     classes = codebooks.classify(log_scale)
     results = []
@@ -111,8 +111,9 @@ def test_zigzag_is_a_bijection():
     assert sorted(zigzag(n).tolist()) == list(range(600))
 
 
-def test_words_have_a_gradient_through_their_value():
-    codebooks = Codebooks(CONFIG)
+@pytest.mark.parametrize("kind", [Codebooks, FastCodebooks])
+def test_codewords_have_a_gradient_through_their_value(kind):
+    codebooks = kind(CONFIG)
     classes = codebooks.classify(torch.full((1, 4, 3, 3), -1.0))
     chosen = codebooks.assign(torch.full((1, 4, 3, 3), 1.2), classes, torch.ones(1, 4, 1, 1))
     chosen.value.sum().backward()
@@ -120,8 +121,40 @@ def test_words_have_a_gradient_through_their_value():
     assert float(codebooks.pair_words.grad.sum()) == 4 * 9
 
 
-def test_frozen_words_stay_until_they_are_trained_on():
-    codebooks = Codebooks(CONFIG).requires_grad_(False)
+@pytest.mark.parametrize("spread", [0.5, 1.0, 4.0, 100.0])
+def test_the_fast_assignment_is_the_plain_one(spread):
+    """In float64, in which costs hardly ever tie; moved codewords, both items' own kappa."""
+    plain, fast = (
+        kind(CONFIG).double().requires_grad_(False) for kind in (Codebooks, FastCodebooks)
+    )
+    generator = torch.Generator().manual_seed(8)
+    for name, codewords in plain.named_parameters():
+        codewords += 0.2 * torch.randn(codewords.shape, generator=generator)
+        fast.get_parameter(name).copy_(codewords)
+    t = torch.randint(0, CONFIG.classes, (2, 12, 24, 30), generator=generator)
+    t[:, :6] %= CONFIG.pair_classes  # as many pairs as others
+    log_scale, r = residuals(t.float(), 8)
+    r = spread * r.double()
+    kappa = 8 * torch.rand(2, 12, 1, 1, generator=generator).double()
+    expected_classes, classes = plain.classify(log_scale), fast.classify(log_scale)
+    expected = plain.assign(r, expected_classes, kappa)
+    found = fast.assign(r, classes, kappa)
+
+    for name in ("scalar", "row"):
+        assert torch.equal(getattr(classes, name), getattr(expected_classes, name))
+    for name in ("index", "row", "value"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    assert torch.equal(fast.lookup(found.index, classes), expected.value)
+    bits = (books.bits_of(found.index, found.row) for books in (plain, fast))
+    assert torch.equal(*bits)
+
+
+def test_both_kinds_of_codebooks_have_the_same_state():
+    assert list(Codebooks(CONFIG).state_dict()) == list(FastCodebooks(CONFIG).state_dict())
+
+
+def test_frozen_codewords_stay_until_they_are_trained_on():
+    codebooks = FastCodebooks(CONFIG).requires_grad_(False)
     classes = codebooks.classify(torch.full((1, 4, 3, 3), -1.0))
     index = codebooks.assign(torch.full((1, 4, 3, 3), 1.2), classes, torch.ones(1, 4, 1, 1)).index
     before = codebooks.lookup(index, classes)

@@ -62,8 +62,8 @@ def test_the_lines_for_many_files_run(folder_with_a_photo, monkeypatch):
 
     assert done.returncode == 0, done.stderr
     assert "0 of 2 files, " in done.stdout.splitlines()[-1]
-    found = sorted(path.as_posix() for path in Path("painted").rglob("*.*"))
-    assert found == ["painted/a.png", "painted/deep/b.png"]
+    found = sorted(path.as_posix() for path in Path("decoded").rglob("*.*"))
+    assert found == ["decoded/a.png", "decoded/deep/b.png"]
     (loader,) = [block for block in blocks("shell") if "data_loader" in block]
     command = ["bash", "-e", "-c", loader.replace("examples/", f"{ROOT}/examples/")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -172,8 +172,8 @@ def test_the_figures_of_the_tokens_are_those_of_the_default_model():
     text = README.split("## Tokens")[1]
 
     assert f"int32 [h, w, {config.transform.latents}]" in text
-    assert f"{len(scalars)} scalar codebooks of {min(scalars)} to {max(scalars)} words" in text
-    assert f"{len(pairs)} of {max(pairs)} words" in text
+    assert f"{len(scalars)} scalar codebooks of {min(scalars)} to {max(scalars)} codewords" in text
+    assert f"{len(pairs)} of {max(pairs)} codewords" in text
     assert f"`level` 0..{config.transform.levels - 1}" in text
     groups = sorted({(p.start, p.stop) for p in passes})
     assert "channels 0-7, 8-39, 40-103, 104-255, 256-511 and 512-639" in text

@@ -55,7 +55,7 @@ def test_a_tile_is_judged_by_its_own_pixels(codec):
     """Wrong latents in the halo change what is decoded at the tile's edge, and nothing else."""
     tile = Rectangle(4, 3, 5, 4)
     search = begin(codec, 60, tile)
-    assert search.place == Rectangle(0, 0, 12, 10)
+    assert search.region == Rectangle(0, 0, 12, 10)
     assert search.x.shape[-2:] == (64, 80)
     choice = search.run(2)
 

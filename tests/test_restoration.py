@@ -119,11 +119,11 @@ def test_a_restored_picture_keeps_alpha_and_metadata(doubling):
     exif[0x010E] = "a test"
     buffer = io.BytesIO()
     image.save(buffer, "PNG", exif=exif)
-    painted = codec.decode(restoration.restore(codec, buffer.getvalue()))
+    decoded = codec.decode(restoration.restore(codec, buffer.getvalue()))
 
-    assert (painted.mode, painted.size) == ("RGBA", (112, 80))
-    assert set(np.asarray(painted)[..., 3].ravel()) == {99}
-    assert painted.getexif()[0x010E] == "a test"
+    assert (decoded.mode, decoded.size) == ("RGBA", (112, 80))
+    assert set(np.asarray(decoded)[..., 3].ravel()) == {99}
+    assert decoded.getexif()[0x010E] == "a test"
 
 
 def test_a_picture_that_grows_above_the_limit_is_refused(doubling):
@@ -236,5 +236,5 @@ def test_the_tiny_preset_beats_doing_nothing_on_pictures_it_has_not_seen(task, t
         clean = stripes(seed)
         degraded = restoration.degrade(clean, task, rng)
         nothing = np.asarray(Image.fromarray(degraded).resize((96, 96), Image.Resampling.BICUBIC))
-        painted = np.asarray(codec.decode(restoration.restore(codec, degraded)))
-        assert psnr(clean, painted) > psnr(clean, nothing) + 1
+        decoded = np.asarray(codec.decode(restoration.restore(codec, degraded)))
+        assert psnr(clean, decoded) > psnr(clean, nothing) + 1

@@ -16,7 +16,7 @@ from vqcodec.train.grow import grow
 from vqcodec.train.importance import ActivationStats, balanced, spread, strongest
 from vqcodec.train.shrink import shrink
 
-FIDELITY = 1.8
+LAMBDA_SCALE = 1.8
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_what_growing_added_without_effect_shrinking_takes_away(trained, crops):
     """Latents, and channels of all blocks."""
     grown, again = Network(larger(trained.config)), Network(trained.config)
     grow(grown, trained, crops)
-    shrink(again, grown, crops, FIDELITY)
+    shrink(again, grown, crops, LAMBDA_SCALE)
     torch.manual_seed(1)
     before = passed(trained)
     torch.manual_seed(1)
@@ -79,7 +79,7 @@ def test_blocks_that_do_harm_are_left_out(trained, crops):
     torch.manual_seed(0)
     for row in (grown.encoder.coarse, grown.decoder.coarse):
         torch.nn.init.normal_(row[1].expand[2].weight[:32])
-    shrink(again, grown, crops, FIDELITY)
+    shrink(again, grown, crops, LAMBDA_SCALE)
 
     for side in ("encoder", "decoder"):
         found, expected = (n.get_submodule(f"{side}.coarse.0.mix.2") for n in (again, trained))
@@ -91,7 +91,7 @@ def test_an_encoder_can_be_larger_than_the_decoder_and_become_as_small_again(tra
     sizes = {"encoder_fine_blocks": 2, "encoder_coarse_blocks": 3}
     grown, again = Network(resized(trained.config, **sizes)), Network(trained.config)
     grow(grown, trained, crops)
-    shrink(again, grown, crops, FIDELITY)
+    shrink(again, grown, crops, LAMBDA_SCALE)
     torch.manual_seed(1)
     latents, _, pixels = passed(trained)
     for network in (grown, again):
@@ -103,14 +103,14 @@ def test_an_encoder_can_be_larger_than_the_decoder_and_become_as_small_again(tra
     assert [len(grown.encoder.fine), len(grown.encoder.coarse)] == [2, 3]
     assert [len(grown.decoder.fine), len(grown.decoder.coarse)] == [1, 1]
     with pytest.raises(ModelError, match="expected at most"):
-        shrink(grown, trained, crops, FIDELITY)
+        shrink(grown, trained, crops, LAMBDA_SCALE)
 
 
 def test_a_shrunk_network_is_closer_than_the_larger_ones_first_channels(trained, crops):
     """Half the channels at 1/8, by what matters: in latents, and in pixels of the same latents."""
     small = resized(trained.config, fine_width=12)
     shrunk, cut = Network(small), Network(small)
-    shrink(shrunk, trained, crops, FIDELITY)
+    shrink(shrunk, trained, crops, LAMBDA_SCALE)
     theirs = trained.state_dict()
     first = {k: theirs[k][tuple(map(slice, t.shape))] for k, t in shrunk.state_dict().items()}
     cut.load_state_dict(first)
@@ -136,7 +136,7 @@ def test_what_matters_to_eyes_is_not_what_matters_to_the_squared_error(trained, 
         crops.generator.manual_seed(0)
         torch.manual_seed(0)
         found.append(Network(resized(trained.config, fine_width=12)))
-        shrink(found[-1], trained, crops, FIDELITY, distortion)
+        shrink(found[-1], trained, crops, LAMBDA_SCALE, distortion)
     a, b = (network.decoder.head.weight for network in found)
 
     assert not torch.allclose(a, b, atol=1e-4)
@@ -146,7 +146,7 @@ def test_what_matters_to_eyes_is_not_what_matters_to_the_squared_error(trained, 
 def test_a_network_that_does_not_fit_is_refused(trained, crops, sizes):
     other = Network(resized(trained.config, **sizes))
     with pytest.raises(ModelError, match=r"expected at most|same levels"):
-        shrink(other, trained, crops, FIDELITY)
+        shrink(other, trained, crops, LAMBDA_SCALE)
 
 
 def test_the_directions_that_are_both_used_and_felt_are_kept():

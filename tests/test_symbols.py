@@ -20,7 +20,7 @@ def tables():
     return symbols.make_tables(tuple(freqs.from_probabilities(p.numpy()) for p in rows))
 
 
-def some_words(seed, spread):
+def some_indices(seed, spread):
     """(index, rows), int64 [M, c] as the quantiser gives them, with escapes if spread is big."""
     generator = torch.Generator().manual_seed(seed)
     codebooks = Codebooks(CONFIG).requires_grad_(False)
@@ -34,7 +34,7 @@ def some_words(seed, spread):
 
 @pytest.mark.parametrize("spread", [1.0, 20.0, 2000.0])
 def test_symbols_round_trip(tables, spread):
-    index, rows = some_words(1, spread)
+    index, rows = some_indices(1, spread)
     passes = symbols.to_passes(index, rows, tables.sizes, PAIR_ROW)
     reader = Reader(symbols.write(passes, tables), tables)
     back = symbols.read(reader, rows, tables.sizes, PAIR_ROW)
@@ -70,8 +70,8 @@ def test_a_number_that_is_spelled_longer_than_needed_is_refused(tables):
         symbols.read(reader, rows, tables.sizes, PAIR_ROW)
 
 
-def test_check_refuses_words_that_do_not_fit(tables):
-    index, rows = some_words(2, 1.0)
+def test_check_refuses_indices_that_do_not_fit(tables):
+    index, rows = some_indices(2, 1.0)
     symbols.check(index, rows, tables.sizes, PAIR_ROW)
     negative, second, huge = index.copy(), index.copy(), index.copy()
     at = tuple(np.argwhere(rows >= 0)[0])
@@ -80,5 +80,5 @@ def test_check_refuses_words_that_do_not_fit(tables):
     huge[at] = 2**20
 
     for bad in (negative, second, huge):
-        with pytest.raises(ValueError, match="word"):
+        with pytest.raises(ValueError, match="index"):
             symbols.check(bad, rows, tables.sizes, PAIR_ROW)

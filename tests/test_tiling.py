@@ -56,7 +56,7 @@ def tiled(codec) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def painted(codec, tiled) -> np.ndarray:
+def decoded(codec, tiled) -> np.ndarray:
     """The file's pixels, with all latents in one window."""
     return np.asarray(codec.decode(tiled))
 
@@ -87,10 +87,10 @@ def test_the_reach_is_exactly_the_receptive_field(monkeypatch, fine, coarse):
         linear, scale = LinearPath(8), torch.ones(8)
         latents = Encoder(config)(x, linear, scale, levels)
         pixels = Decoder(config)(y, linear, scale, levels)
-    painted = pixels.isnan().view(3, side, 16, side, 16).any(4).any(2).any(0)
+    affected = pixels.isnan().view(3, side, 16, side, 16).any(4).any(2).any(0)
 
     assert touched(latents.isnan().any(1)[0]) == reach(config)
-    assert touched(painted) == reach(config)
+    assert touched(affected) == reach(config)
 
 
 def test_the_reach_is_that_of_encoder_or_decoder_whichever_sees_further():
@@ -163,10 +163,10 @@ CROPS = [
 
 
 @pytest.mark.parametrize("crop", CROPS)
-def test_a_crop_is_cut_from_the_picture(codec, tiled, painted, small, crop):
+def test_a_crop_is_cut_from_the_picture(codec, tiled, decoded, small, crop):
     x, y, width, height = crop
     found = np.asarray(codec.decode(tiled, crop=crop)).astype(int)
-    far = np.abs(found - painted[y : y + height, x : x + width])
+    far = np.abs(found - decoded[y : y + height, x : x + width])
 
     assert found.shape == (height, width, 4)
     assert far.max() <= 1
@@ -206,10 +206,10 @@ def test_a_crop_outside_the_picture_is_a_value_error(codec, tiled, crop):
         codec.decode(tiled, crop=crop)
 
 
-def test_indices_paint_the_same_in_windows(codec, tiled, painted, small):
+def test_indices_decode_the_same_in_windows(codec, tiled, decoded, small):
     found = np.asarray(codec.decode_indices(codec.read_indices(tiled))).astype(int)
 
-    assert np.abs(found - painted[..., :3]).max() <= 1
+    assert np.abs(found - decoded[..., :3]).max() <= 1
 
 
 @pytest.fixture(params=[2, 3])

@@ -443,7 +443,7 @@ from test_train import config
 from vqcodec.train.loop import Trainer
 from vqcodec.train.runner import finish_processes
 
-run = config(fidelity=2.0, half_turn=False)
+run = config(lambda_scale=2.0, half_turn=False)
 trainer = Trainer(run, [Path(sys.argv[2])], Path(sys.argv[3]), None)
 crops = trainer.crops.sample(4, 64) if trainer.world == 1 else None
 trainer.crops.generator.manual_seed(1)

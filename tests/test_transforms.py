@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from conftest import random_network
 from vqcodec.engine.torch import runtime
 from vqcodec.nn import blocks
-from vqcodec.nn.blocks import LevelVector, PointConv, in_raster
+from vqcodec.nn.blocks import LevelEmbedding, PointConv, in_raster
 from vqcodec.nn.transforms import from_blocks, to_blocks
 
 REACH = 48  # pixels that the tiny preset's receptive fields reach, rounded up to latents
@@ -39,7 +39,7 @@ def test_a_cut_with_a_halo_gives_exactly_the_latents_of_the_whole(network):
     assert torch.allclose(part[..., inner, inner], whole[..., 4:6, 4:6], atol=1e-4)
 
 
-def test_painting_a_cut_with_a_halo_gives_the_pixels_of_the_whole(network):
+def test_decoding_a_cut_with_a_halo_gives_the_pixels_of_the_whole(network):
     y = torch.randn(1, 32, 10, 10)
     whole = network.synthesise(y, torch.tensor([3]))
     part = network.synthesise(y[..., 1:9, 1:9], torch.tensor([3]))
@@ -52,13 +52,13 @@ def test_channels_that_no_level_of_the_batch_codes_are_left_out(network, monkeyp
     """The last 12 of the tiny preset's 32 are coded from level 4 on."""
     x, low, mixed = torch.rand(1, 3, 48, 80), torch.tensor([3]), torch.tensor([3, 4])
     y = network.analyse(x, low)
-    painted = network.synthesise(y, low)
+    decoded = network.synthesise(y, low)
     assert not y[:, 20:].any()
     assert network.analyse(x.expand(2, -1, -1, -1), mixed)[0, 20:].any()
 
     monkeypatch.setattr(type(network.config), "coded_channels", lambda *_: 32)
     assert torch.allclose(network.analyse(x, low)[:, :20], y[:, :20], atol=1e-5)
-    assert torch.allclose(network.synthesise(y, low), painted, atol=1e-5)
+    assert torch.allclose(network.synthesise(y, low), decoded, atol=1e-5)
 
 
 def test_blocks_are_those_of_pixel_unshuffle_in_another_order():
@@ -138,7 +138,7 @@ def test_only_cpus_that_have_bfloat16_compute_in_it(monkeypatch):
 
 
 def test_level_vectors_are_interpolated_between_knots():
-    vector = LevelVector(2, levels=9, knots=3)
+    vector = LevelEmbedding(2, levels=9, knots=3)
     with torch.no_grad():
         vector.knots.copy_(torch.tensor([[0.0, 0], [1, 10], [2, 0]]))
 
@@ -148,7 +148,7 @@ def test_level_vectors_are_interpolated_between_knots():
 
 def test_as_many_knots_as_levels_are_the_table_itself():
     """What an exported model has: the table must not be changed by interpolation."""
-    vector = LevelVector(3, levels=48, knots=48)
+    vector = LevelEmbedding(3, levels=48, knots=48)
     with torch.no_grad():
         vector.knots.normal_()
 

@@ -19,6 +19,7 @@ from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.train.export import export
 from vqcodec.zoo import shipped, weights
+from vqcodec.zoo.files import model_id
 
 
 @pytest.fixture
@@ -59,6 +60,8 @@ def test_an_encoder_can_have_other_blocks_than_the_decoder(codec, tmp_path, pict
     export(network, gaussian_probabilities(network.config.quantizer), tmp_path)
     model = weights.load_folder(tmp_path)
     network = build(model)
+    plain = dataclasses.replace(codec.model.config, distortion="eyes")
+    assert model_id(model.config, model.tensors) == model_id(plain, model.tensors)
 
     assert (tmp_path / "config.json").read_text() == model.config.to_json() + "\n"
     assert model.config.transform.encoder_blocks == (2, 0)

@@ -59,7 +59,7 @@ class Indices(NamedTuple):
 
     indices: int32 [h, w, C], h = ceil(height / 16), w = ceil(width / 16). Channels are in the
     order of coding, low frequencies first. An entry is the number of a codeword in the codebook
-    that the prior picks for its place, given what comes before it; -1 where the codeword is that
+    that the prior picks for its position, given what comes before it; -1 where the codeword is that
     of the channel before (a pair). FORMAT.md, "Indices", has the details.
     grey: the picture has one channel.
     """
@@ -211,20 +211,20 @@ class Codec:
         file = container.unpack(read_source(data), max_pixels)
         header = file.header
         self._check(header.model_id, header.level)
-        place = region_of(crop, scale, header.width, header.height)
+        region = region_of(crop, scale, header.width, header.height)
         check_realism(realism, self.model)
         metadata = chunks.read_metadata(file.chunks).upright()
         alpha = chunks.read_alpha(file.chunks, header.width, header.height)
-        engine = self._engines.pick(place.width * place.height // scale**2)
-        if downscaled.is_quick(self.model.config, place, scale):
-            rows = downscaled.synthesise(engine, file, place, scale)
+        engine = self._engines.pick(region.width * region.height // scale**2)
+        if downscaled.is_quick(self.model.config, region, scale):
+            rows = downscaled.synthesise(engine, file, region, scale)
         else:
             read = partial(tiling.read_tile, engine, file)
             rows = tiling.synthesise(
-                engine, realism, header, place, lambda *tile: read(*tile).latents
+                engine, realism, header, region, lambda *tile: read(*tile).latents
             )
             rows = shrink_rows(rows, scale)
-        return _strips(header, place, scale, rows, alpha, metadata)
+        return _strips(header, region, scale, rows, alpha, metadata)
 
     def decode_damaged(
         self,
@@ -243,14 +243,14 @@ class Codec:
         found = salvage(read_source(data), max_pixels)
         header = found.header
         self._check(header.model_id, header.level)
-        place = region_of(crop, scale, header.width, header.height)
+        region = region_of(crop, scale, header.width, header.height)
         check_realism(realism, self.model)
         engine = self._engines.pick(header.width * header.height)
         latents, states = conceal(engine, found)
         alpha, metadata, notices = chunks.read_damaged(found.chunks, header.width, header.height)
-        rows = tiling.synthesise(engine, realism, header, place, lambda _, tile: latents.cut(tile))
+        rows = tiling.synthesise(engine, realism, header, region, lambda _, tile: latents.cut(tile))
         rows = shrink_rows(rows, scale)
-        strips = _strips(header, place, scale, rows, alpha, metadata.upright())
+        strips = _strips(header, region, scale, rows, alpha, metadata.upright())
         tail = () if found.ended else ("the file's end is damaged: alpha or metadata may be lost",)
         return Rescued(_image(strips), states, (*tile_notices(states), *notices, *tail))
 
@@ -260,14 +260,14 @@ class Codec:
         return self._indices(file.header, tiles)
 
     def read_tables(self, data: FileSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-        """Which table codes each index: int16 [h, w, C], the place in `model.freqs`, -1 where
-        nothing is coded. With it an index has a meaning of its own: codeword k of the table's
+        """Which table codes each index: int16 [h, w, C], the row of `model.freqs`, -1 where
+        nothing is coded. With it an index has a meaning by itself: codeword k of the table's
         codebook. Raises as `decode`."""
         file, tiles = self._read(data, max_pixels)
         shape = (*_grid(file.header), self.model.config.transform.latents)
         tables = np.empty(shape, dtype=np.int16)
-        for tile, place in zip(tiles, container.tile_grid(file.header), strict=True):
-            tables[within(place)] = tile.tables
+        for tile, region in zip(tiles, container.tile_grid(file.header), strict=True):
+            tables[within(region)] = tile.tables
         return tables
 
     def decode_indices(self, indices: Indices, *, realism: float = 0.0) -> Image.Image:
@@ -277,10 +277,10 @@ class Codec:
         header = self._header_of(indices)
         check_realism(realism, self.model)
         engine = self._engines.pick(header.width * header.height)
-        place = Rectangle(0, 0, header.width, header.height)
+        region = Rectangle(0, 0, header.width, header.height)
         replay = partial(_replay, engine, indices)
         rows = tiling.synthesise(
-            engine, realism, header, place, lambda _, tile: replay(tile).latents
+            engine, realism, header, region, lambda _, tile: replay(tile).latents
         )
         channels = 1 if header.grey else 3
         return to_image(Strips(header.width, header.height, channels, Metadata(), rows))
@@ -360,30 +360,30 @@ class Codec:
 
     def _indices(self, header: Header, tiles: Iterable[CodedTile]) -> Indices:
         found = np.empty((*_grid(header), self.model.config.transform.latents), dtype=np.int32)
-        for tile, place in zip(tiles, container.tile_grid(header), strict=True):
-            found[within(place)] = tile.indices
+        for tile, region in zip(tiles, container.tile_grid(header), strict=True):
+            found[within(region)] = tile.indices
         size = header.width, header.height
         return Indices(header.model_id, header.level, *size, found, header.grey)
 
 
-def _replay(engine: Engine, indices: Indices, place: Rectangle) -> CodedTile:
-    return engine.tiles.replay(indices.indices[within(place)], indices.level)
+def _replay(engine: Engine, indices: Indices, region: Rectangle) -> CodedTile:
+    return engine.tiles.replay(indices.indices[within(region)], indices.level)
 
 
 def _strips(
     header: Header,
-    place: Rectangle,
+    region: Rectangle,
     scale: int,
     rows: Iterator[np.ndarray],
     alpha: np.ndarray | None,
     metadata: Metadata,
 ) -> Strips:
-    """Rows of a place at 1/scale of its size, with what belongs to it of alpha, uint8 [H, W] of
-    the whole picture."""
+    """Rows of a region, in pixels, at 1/scale of its size, with what belongs to it of alpha,
+    uint8 [H, W] of the whole picture."""
     if alpha is not None:
-        rows = with_alpha(rows, shrink(alpha[within(place)][..., None], scale))
+        rows = with_alpha(rows, shrink(alpha[within(region)][..., None], scale))
     channels = (1 if header.grey else 3) + (alpha is not None)
-    size = shrunk(place.width, scale), shrunk(place.height, scale)
+    size = shrunk(region.width, scale), shrunk(region.height, scale)
     return Strips(*size, channels, metadata, rows)
 
 

@@ -74,7 +74,9 @@ class QuantizerConfig:
     classes: int = 40  # T, of scale; class t is 2**(log_sigma_min + t / per_octave) steps
     per_octave: int = 4
     log_sigma_min: float = -26087 / 8192  # 0.11 steps; a multiple of 2**-13
-    pair_classes: int = 14  # neighbouring channels whose classes are both below this share a word
+    pair_classes: int = (
+        14  # neighbouring channels whose classes are both below this share a codeword
+    )
     pair_merge: int = 2  # classes of scale that share one side of a pair codebook
     pair_range: int = 4  # a pair codebook starts as the integers -range..range, squared
 
@@ -103,9 +105,9 @@ class PassConfig:
             raise ModelError(f"expected a lattice of 16 bits, found {self.lattice}")
 
 
-def lattice(*places: tuple[int, int]) -> int:
+def lattice(*positions: tuple[int, int]) -> int:
     """The lattice that codes at these (y % 4, x % 4)."""
-    return sum(1 << (4 * y + x) for y, x in places)
+    return sum(1 << (4 * y + x) for y, x in positions)
 
 
 def default_passes(latents: int) -> tuple[PassConfig, ...]:
@@ -194,6 +196,14 @@ class ModelConfig:
             for name in names:
                 if part[name] is None:
                     del part[name]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    def decoder_json(self) -> str:
+        """`to_json` without what concerns the encoder alone, and is no part of a model's id."""
+        fields = json.loads(self.to_json())
+        fields.pop("distortion", None)
+        for name in NEWER_TRANSFORM:
+            fields["transform"].pop(name, None)
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod

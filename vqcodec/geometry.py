@@ -12,13 +12,13 @@ from .config import STRIDE, TransformConfig
 from .errors import ImageTooLargeError
 
 MAX_DIMENSION = 2**18  # pixels per side, a limit of the format; JPEG XL level 5 has 262,144 too
-SCALES = 1, 2, 4, 8  # a picture may be painted at 1/scale of its size
+SCALES = 1, 2, 4, 8  # a picture may be decoded at 1/scale of its size
 QUICK_SCALES = 4, 8  # of which these do not take the time of the whole picture
 MAX_PIXELS = 178_956_970  # default of `max_pixels`; Pillow refuses above the same number
 
 
 class Rectangle(NamedTuple):
-    """A place: a tile's in latents, and where it says so in pixels."""
+    """A region of a picture, in latents or in pixels. x, y: of its left upper corner."""
 
     x: int
     y: int
@@ -82,25 +82,25 @@ def cover(crop: Rectangle) -> Rectangle:
     return Rectangle(x, y, right - x, bottom - y)
 
 
-def pixels_of(place: Rectangle) -> Rectangle:
+def pixels_of(region: Rectangle) -> Rectangle:
     """Latents -> their pixels."""
-    return Rectangle(*(STRIDE * number for number in place))
+    return Rectangle(*(STRIDE * number for number in region))
 
 
-def widened(place: Rectangle, by: int, grid: Rectangle) -> Rectangle:
-    """The place with a halo of `by` latents, which ends where the grid ends."""
-    around = Rectangle(place.x - by, place.y - by, place.width + 2 * by, place.height + 2 * by)
+def widened(region: Rectangle, by: int, grid: Rectangle) -> Rectangle:
+    """The region with a halo of `by` latents, which ends where the grid ends."""
+    around = Rectangle(region.x - by, region.y - by, region.width + 2 * by, region.height + 2 * by)
     return meet(around, grid)
 
 
-def windows(place: Rectangle, side: int) -> Iterator[Rectangle]:
-    """Parts of a place of at most `side` latents each way, as even as can be, in raster order."""
-    down, across = (-(-length // side) for length in (place.height, place.width))
-    rows = [place.height * n // down for n in range(down + 1)]
-    columns = [place.width * n // across for n in range(across + 1)]
+def windows(region: Rectangle, side: int) -> Iterator[Rectangle]:
+    """Parts of a region of at most `side` latents each way, as even as can be, in raster order."""
+    down, across = (-(-length // side) for length in (region.height, region.width))
+    rows = [region.height * n // down for n in range(down + 1)]
+    columns = [region.width * n // across for n in range(across + 1)]
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
-            yield Rectangle(place.x + left, place.y + top, right - left, bottom - top)
+            yield Rectangle(region.x + left, region.y + top, right - left, bottom - top)
 
 
 def meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
@@ -111,16 +111,16 @@ def meet(a: Rectangle, b: Rectangle) -> Rectangle | None:
     return Rectangle(x, y, width, height) if min(width, height) > 0 else None
 
 
-def within(part: Rectangle, place: Rectangle | None = None) -> tuple[slice, slice]:
-    """The rows and the columns that a part of a place has in an array of the place; None: one that
-    begins where the picture does."""
-    x, y = (part.x, part.y) if place is None else (part.x - place.x, part.y - place.y)
+def within(part: Rectangle, region: Rectangle | None = None) -> tuple[slice, slice]:
+    """The rows and the columns of a part of a region in an array of that region; None: in an array
+    of the whole picture."""
+    x, y = (part.x, part.y) if region is None else (part.x - region.x, part.y - region.y)
     return slice(y, y + part.height), slice(x, x + part.width)
 
 
-def end(place: Rectangle) -> int:
+def end(region: Rectangle) -> int:
     """The row behind the last one."""
-    return place.y + place.height
+    return region.y + region.height
 
 
 def region_of(

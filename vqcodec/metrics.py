@@ -1,4 +1,4 @@
-"""Pictures and curves -> figures: PSNR, MS-SSIM, bits per pixel, Bjontegaard rate difference.
+"""Quality and rate metrics: PSNR, MS-SSIM, bits per pixel, Bjontegaard rate difference.
 
 Pictures are 8-bit RGB as a viewer shows them, never float reconstructions. Importing this module
 costs numpy only; what a figure needs besides (the `bench` extra) is imported where it is used.
@@ -97,11 +97,11 @@ def bd_rate(
 
 
 def kid(x: np.ndarray, y: np.ndarray) -> float:
-    """Kernel distance of two sets of features, float64 [N, d], row by row of the same places;
+    """Kernel distance of two sets of features, float64 [N, d], row by row of the same patches;
     nan for less than 2. x: of the originals, not all 0.
 
     Binkowski et al. 2018, arXiv:1801.01401: the unbiased squared maximum mean discrepancy with
-    the kernel (x.y / d + 1)^3. A patch is no independent sample beside its own original, so the
+    the kernel (x.y / d + 1)^3. A patch is no independent sample beside its original, so the
     form for pairs is taken, which leaves their kernel out: Gretton et al. 2012, JMLR 13, lemma 6.
     It is 0 for equal sets. Features are divided by the root of the originals' mean square, since
     the kernel depends on their scale.

@@ -4,9 +4,9 @@ Opening reads the header and no more, unless the header says that chunks follow:
 file is read for its mode and metadata. Pixels are decoded in `load`.
 Bytes of another format raise SyntaxError, which makes Pillow try its other plugins. What is
 ours and damaged, or needs a model that is not installed, raises OSError; with
-`ImageFile.LOAD_TRUNCATED_IMAGES` what can be saved of a damaged file is painted. Set `realism`,
-0 to 1, of an opened image before its pixels are used to have it painted with more texture.
-`draft`, which `thumbnail` calls, has small pictures painted in a fraction of the time.
+`ImageFile.LOAD_TRUNCATED_IMAGES` what can be saved of a damaged file is decoded. Set `realism`,
+0 to 1, of an opened image before its pixels are used to decode it with more texture.
+`draft`, which `thumbnail` calls, has small pictures decoded in a fraction of the time.
 """
 
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ class VqcImageFile(ImageFile.ImageFile):
     def draft(
         self, mode: str | None, size: tuple[float, float] | None
     ) -> tuple[str, tuple[float, float, float, float]] | None:
-        """Have the picture painted at 1/4 or 1/8 of its size, if that is no smaller than `size`;
+        """Have the picture decoded at 1/4 or 1/8 of its size, if that is no smaller than `size`;
         `mode` stays as it is. Returns the mode and the part of the new picture that is the whole
         old one, None if nothing changes."""
         if not self.tile or self._scale > 1 or size is None:
@@ -69,9 +69,9 @@ class VqcImageFile(ImageFile.ImageFile):
         return self._mode, (0, 0, width / self._scale, height / self._scale)
 
     def load(self) -> object:
-        """Paint the pixels, once. Raises OSError if the file is damaged or its model unknown."""
+        """Decode the pixels, once. Raises OSError if the file is damaged or its model unknown."""
         if self.tile:
-            image = self._paint()
+            image = self._decode()
             self.im, self._mode, self.readonly = image.im, image.mode, 0
             self.tile = []
             if self._exclusive_fp:
@@ -100,7 +100,7 @@ class VqcImageFile(ImageFile.ImageFile):
             if any(chunk.kind == container.ALPHA for chunk in chunks):
                 self._mode = {"L": "LA", "RGB": "RGBA"}[self._mode]
 
-    def _paint(self) -> Image.Image:
+    def _decode(self) -> Image.Image:
         from .codec import Codec
 
         data = self._bytes()

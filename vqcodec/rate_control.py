@@ -30,9 +30,9 @@ def operating_point(quality: float, levels: int) -> OperatingPoint:
     """
     if not 0 <= quality <= 100 or not math.isfinite(quality):
         raise ValueError(f"quality is {quality}, expected 0..100")
-    place = quality / 100 * (levels - 1 + BELOW) - BELOW
-    level = max(0, min(math.floor(place + 0.5), levels - 1))
-    return at_level(level, place - level)
+    position = quality / 100 * (levels - 1 + BELOW) - BELOW
+    level = max(0, min(math.floor(position + 0.5), levels - 1))
+    return at_level(level, position - level)
 
 
 def at_level(level: int, level_offset: float) -> OperatingPoint:

@@ -1,4 +1,4 @@
-"""Encode to a size or to a PSNR: bisection over quality.
+"""Encoding to a target size, rate or PSNR: bisection over quality.
 
 Size grows with quality, and PSNR practically does; each trial is a whole encode, so that the
 target is met by real bytes and, for PSNR, by the decoded 8-bit picture.
@@ -69,8 +69,8 @@ def to_psnr(
 
     def trial(quality: float) -> Reached:
         data = encode(quality)
-        painted = load(codec.decode(data, max_pixels=max_pixels), max_pixels)
-        return Reached(data, quality, psnr(painted.rgb, picture.rgb))
+        decoded = load(codec.decode(data, max_pixels=max_pixels), max_pixels)
+        return Reached(data, quality, psnr(decoded.rgb, picture.rgb))
 
     best = trial(100)
     if best.value < least:
@@ -128,13 +128,13 @@ def _largest(
 def _bisect(
     trial: Callable[[float], Reached],
     best: Reached,
-    place: tuple[float, float],
+    between: tuple[float, float],
     most: float,
     trials: int,
 ) -> tuple[Reached, float, float]:
-    """The largest of `best` and what is tried that has at most `most`; and the places, within
-    `place`, between which the next trial would be."""
-    low, high = place
+    """The largest of `best` and what is tried that has at most `most`; and the qualities, within
+    `between`, between which the next trial would be."""
+    low, high = between
     for _ in range(trials):
         middle = (low + high) / 2
         found = trial(middle)

@@ -1,7 +1,7 @@
 """Write the golden files of a shipped model: `python tests/golden/make.py MODEL`.
 
 Run when a model ships, or when a kind of file is new: files that are there are never changed.
-`valid` holds files with the SHA-256 of their indices, and two painted pictures; `invalid` files
+`valid` holds files with the SHA-256 of their indices, and two decoded pictures; `invalid` files
 are named after the error that they must raise.
 """
 

@@ -1,1 +1,1 @@
-"""The .vqc file as bytes: container, chunks, and what can be saved of damaged ones."""
+"""The .vqc file as bytes: container, chunks of alpha and metadata, recovery of damaged files."""

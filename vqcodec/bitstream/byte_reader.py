@@ -1,4 +1,4 @@
-"""Numbers and byte strings out of untrusted bytes: checked reads, and the varint's inverse.
+"""Bounds-checked parsing of untrusted bytes: numbers, varints, byte strings.
 
 Every read that would pass the end raises TruncatedError; all numbers are little-endian.
 """
@@ -7,7 +7,7 @@ from ..errors import CorruptError, TruncatedError
 
 
 class Cursor:
-    """A place in the bytes of a file; every read is checked against their end."""
+    """A position in the bytes of a file; every read is checked against their end."""
 
     def __init__(self, data: bytes):
         self.data = bytes(data)

@@ -1,4 +1,4 @@
-"""A .vqc file as bytes, and back: header, tiles of coder words, optional chunks.
+"""The container: a .vqc file <-> header, tiles of coder words, optional chunks.
 
 FORMAT.md is the specification. Standard library only, no I/O: bytes in, tuples out. Nothing
 read from a file is trusted, every error names the offset, and there is exactly one way to write
@@ -186,7 +186,7 @@ def _crc16(data: bytes) -> int:
 
 
 def tile_context(head: bytes, number: int) -> bytes:
-    """What both checksums of a tile start with: words in another file or place do not pass."""
+    """What both checksums of a tile start with: words in another file or tile do not pass."""
     return head + number.to_bytes(4, "little")
 
 

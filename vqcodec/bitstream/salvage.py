@@ -1,6 +1,6 @@
-"""What is sound of a damaged or truncated .vqc file.
+"""Recovery of a damaged or truncated .vqc file: its header, and the tiles whose checksums hold.
 
-The header must be. A tile's checksums cover its number, so that a sound tile is recognised
+The header must be sound. A tile's checksums cover its number, so that a sound tile is recognised
 wherever it is: behind damage it is searched for, and damage to one tile loses only that one.
 Standard library only, as container.py.
 """
@@ -32,7 +32,7 @@ from .container import (
 
 # What the search may cost in a file: bytes under CRC-32, about a second of them.
 SEARCH_BYTES = 2**30
-STEP_BYTES = 2**12  # bytes that one more place to look at costs as much as
+STEP_BYTES = 2**12  # bytes that one more offset to look at costs as much as
 _KIND = re.compile(rb"[A-Za-z]{4}")
 
 
@@ -95,12 +95,12 @@ class _Search:
         leave it if there is none."""
         cursor = self.cursor
         before = cursor.offset
-        for place in range(start, len(cursor.data)):
+        for offset in range(start, len(cursor.data)):
             if self.left < 0:
                 break
-            cursor.offset = place
+            cursor.offset = offset
             if self._is_tile(context, rectangle):
-                cursor.offset = place
+                cursor.offset = offset
                 return True
         cursor.offset = before
         return False
@@ -152,7 +152,7 @@ def _read_tile(cursor: Cursor, context: bytes, rectangle: Rectangle) -> tuple[Se
 
 
 def _end_by_sizes(cursor: Cursor, start: int, rectangle: Rectangle) -> int:
-    """Return where the tile at `start` ends by its own sizes, or the end of the file."""
+    """Return where the tile at `start` ends by the sizes that it states, or the end of the file."""
     cursor.offset = start
     try:
         words = sum(read_sizes(cursor, rectangle))

@@ -1,4 +1,4 @@
-"""Where the bytes of a file come from: bytes themselves, a path or a file object."""
+"""Reading the bytes of a .vqc file from bytes, a path or a file object."""
 
 import os
 from typing import BinaryIO

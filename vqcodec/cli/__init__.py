@@ -30,7 +30,7 @@ agree, else 1. What Ctrl-C stops ends with 130.
 \b
 Every option can be set in the environment, VQCODEC_COMMAND_OPTION:
 VQCODEC_ENCODE_QUALITY=70 is -q 70. VQCODEC_DEVICE is the device of all commands, VQCODEC_REALISM
-the realism of all that paint.
+the realism of all that decode.
 
 \b
 Completion of commands and options with Tab, for bash; zsh and fish alike:

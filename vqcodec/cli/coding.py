@@ -83,7 +83,7 @@ def _encode_file(
 def _facts(
     job: Job, codec: "Codec", data: bytes, size: tuple[int, int], seconds: float
 ) -> dict[str, object]:
-    """What JSON says of a .vqc file and its picture; size: of what was coded or painted of it."""
+    """What JSON says of a .vqc file and its picture; size: of what was coded or decoded of it."""
     header = read_header(data, MAX_DIMENSION**2)  # its size is checked by now
     width, height = size
     return {
@@ -195,7 +195,7 @@ def _decode_file(
     codec = options.codec_of(header, model, device)
     start = time.perf_counter()
     how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}
-    strips, damage = _paint(codec, data, allow_damaged, how)
+    strips, damage = _decode(codec, data, allow_damaged, how)
     seconds = [time.perf_counter() - start]
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
     for notice in save_picture(strips, job.target, image_format, force):
@@ -209,12 +209,12 @@ def _decode_file(
     size = strips.width, strips.height
     report.fact(**_facts(job, codec, data, size, sum(seconds)), realism=realism)
     if damage:
-        raise CorruptError(f"painted, but damaged: {'; '.join(damage)}")
+        raise CorruptError(f"decoded, but damaged: {'; '.join(damage)}")
     report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {codec.device}")
     return Done(len(data), strips.width * strips.height)
 
 
-def _paint(
+def _decode(
     codec: "Codec", data: bytes, allow_damaged: bool, how: dict[str, object]
 ) -> tuple[Strips, tuple[str, ...]]:
     """The picture, and what is damaged of it. how: further arguments of `Codec.decode`."""
@@ -229,7 +229,7 @@ def _paint(
 
 
 def _clocked(rows: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.ndarray]:
-    """Pass strips on, and note the time that painting them takes, without that of writing."""
+    """Pass strips on, and note the time that decoding them takes, without that of writing."""
     while True:
         start = time.perf_counter()
         strip = next(rows, None)
@@ -285,7 +285,7 @@ def _format(ctx: click.Context, param: click.Parameter, given: str | None) -> st
 @click.option(
     "--allow-damaged",
     is_flag=True,
-    help="Paint what can be saved of damaged files and guess the rest; the exit code stays 4.",
+    help="Decode what can be saved of damaged files and guess the rest; the exit code stays 4.",
 )
 @options.max_pixels
 @options.force
@@ -313,11 +313,11 @@ def decode(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Paint .vqc files as images.
+    """Decode .vqc files as images.
 
     IN is a .vqc file, or - for stdin. Without -o, photo.vqc becomes photo.png beside it. The
     extension of OUT decides the format. The model is the one that the file names. PNG and PPM
-    files are written as they are painted, so that pictures of any size need little memory.
+    files are written as they are decoded, so that pictures of any size need little memory.
 
     \b
     Examples:

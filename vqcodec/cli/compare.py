@@ -1,4 +1,4 @@
-"""`vqcodec compare`: one picture through our codec and others, at the same size."""
+"""`vqcodec compare`: one picture through this codec and others, at the same size in bytes."""
 
 from functools import partial
 from pathlib import Path
@@ -25,14 +25,14 @@ def _is_page(job: Job) -> bool:
     return Path(job.target).suffix.lower() in PAGES
 
 
-def _versions(rgb, quality: float, model: str | None, device: str) -> list[comparison.Version]:
+def _coded(rgb, quality: float, model: str | None, device: str) -> list[comparison.CodedPicture]:
     """Ours, and each peer that this Pillow has, at the size of ours."""
     found = [comparison.ours(options.load_codec(model, device), rgb, quality)]
     for peer in PEERS.values():
         if peer.is_available:
             found.append(comparison.of_size(peer, rgb, found[0].size))
     try:
-        return [comparison.with_ms_ssim(version, rgb) for version in found]
+        return [comparison.with_ms_ssim(coded, rgb) for coded in found]
     except ImportError:
         say(NO_MS_SSIM, to_stderr=True)
         return found
@@ -43,18 +43,18 @@ def _make(job: Job, quality: float, model: str | None, device: str, force: bool)
     if not _is_page(job):
         check_format(job)
     rgb = options.load_picture(read(job.source)).rgb
-    found = _versions(rgb, quality, model, device)
-    cells = [comparison.original(rgb), *(version.cell for version in found)]
+    found = _coded(rgb, quality, model, device)
+    cells = [comparison.original(rgb), *(coded.cell for coded in found)]
     if _is_page(job):
         write(job, draw_page(f"{job.name} at the same size", cells).encode(), force)
     else:
         pixels.save(draw_row(cells), job.target, overwrite=force)
     say(f"{'':30}{'bytes':>10}{'bpp':>8}{'PSNR':>9}{'MS-SSIM':>10}")
-    for version in found:
-        similar = "-" if version.ms_ssim != version.ms_ssim else f"{version.ms_ssim:.4f}"
+    for coded in found:
+        similar = "-" if coded.ms_ssim != coded.ms_ssim else f"{coded.ms_ssim:.4f}"
         say(
-            f"{version.name:30}{spaced(version.size):>10}{version.bpp:>8.3f}"
-            f"{version.psnr:>6.2f} dB{similar:>10}"
+            f"{coded.name:30}{spaced(coded.size):>10}{coded.bpp:>8.3f}"
+            f"{coded.psnr:>6.2f} dB{similar:>10}"
         )
     say(f"{job.name} {rgb.shape[1]}x{rgb.shape[0]} -> {job.target_name}")
 
@@ -73,8 +73,9 @@ def compare(
     """Show IMAGE through this codec, AVIF, WebP and JPEG at the same size.
 
     Each of the others is coded at the quality whose file is nearest to ours in bytes. OUT is one
-    PNG: original and versions, whole and a detail at twice its size, with bytes, PSNR and MS-SSIM;
-    or a self-contained page on which they can be switched in place. Transparency is ignored.
+    PNG, original and coded pictures, whole and a detail at twice its size, with bytes, PSNR and
+    MS-SSIM; or a self-contained page on which they can be switched in place. Transparency is
+    ignored.
 
     \b
     Examples:

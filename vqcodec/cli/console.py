@@ -1,4 +1,4 @@
-"""What the commands say: a line a file, a line a failure, a bar while it takes long.
+"""Console output of the commands: a line a file, a line a failure, a progress bar.
 
 Every failure that has a cause outside the program passes through `explain`; what it does not
 know is a bug and keeps its traceback.
@@ -122,8 +122,8 @@ def explain(error: Exception) -> tuple[str, int] | None:
         out = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))
         return ("not enough memory", 1) if out else None
     if isinstance(error, OSError):
-        place = f"{shown(error.filename)}: " if error.filename else ""
-        return f"{place}{error.strerror or error}", 1
+        name = f"{shown(error.filename)}: " if error.filename else ""
+        return f"{name}{error.strerror or error}", 1
     return None
 
 

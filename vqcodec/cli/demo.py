@@ -7,7 +7,7 @@ import numpy as np
 
 from ..compare import comparison
 from ..compare.captions import spaced
-from ..compare.comparison import Version
+from ..compare.comparison import CodedPicture
 from ..compare.contact_sheet import draw_sheet
 from ..compare.peers import PEERS
 from ..errors import VqcodecError
@@ -30,7 +30,9 @@ def _astronaut() -> np.ndarray:
     return astronaut()
 
 
-def _versions(rgb: np.ndarray, model: str | None, device: str) -> list[tuple[Version, Version]]:
+def _coded(
+    rgb: np.ndarray, model: str | None, device: str
+) -> list[tuple[CodedPicture, CodedPicture]]:
     """Ours and the JPEG at each quality."""
     codec = options.load_codec(model, device)
     pairs = []
@@ -44,16 +46,16 @@ def _make(image: str | None, job: Job, model: str | None, device: str, force: bo
     check_target(job, force)
     check_format(job)
     rgb = _astronaut() if image is None else options.load_picture(read(image)).rgb
-    pairs = _versions(rgb, model, device)
+    pairs = _coded(rgb, model, device)
     height, width = rgb.shape[:2]
-    rows = [[comparison.original(rgb), *(version.cell for version in pair)] for pair in pairs]
+    rows = [[comparison.original(rgb), *(coded.cell for coded in pair)] for pair in pairs]
     pixels.save(draw_sheet(rows), job.target, overwrite=force)
     say(f"{'':8}{'':30}{'bytes':>10}{'bpp':>8}{'PSNR':>9}")
     for quality, pair in zip(QUALITIES, pairs, strict=True):
-        for version in pair:
+        for coded in pair:
             say(
-                f"{quality:8}{version.name:30}{spaced(version.size):>10}{version.bpp:>8.3f}"
-                f"{version.psnr:>6.2f} dB"
+                f"{quality:8}{coded.name:30}{spaced(coded.size):>10}{coded.bpp:>8.3f}"
+                f"{coded.psnr:>6.2f} dB"
             )
             quality = ""
     say(f"{job.name} {width}x{height} -> {job.target_name}")

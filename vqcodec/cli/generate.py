@@ -1,4 +1,4 @@
-"""`vqcodec sample` and `vqcodec inpaint`: pictures from the prior, and holes filled with it."""
+"""`vqcodec sample` and `vqcodec inpaint`: sampling and inpainting with the prior."""
 
 import io
 from collections.abc import Callable
@@ -101,7 +101,7 @@ def _save(picture: pixels.Picture, job: Job, force: bool, report: Report) -> Non
 def _new(
     size: tuple[int, int], level: int | None, temperature: float, model: str | None, device: str
 ) -> tuple["Codec", Draw]:
-    """The codec, and what draws a picture of its own for each seed."""
+    """The codec, and what draws another picture for each seed."""
     from ..generative import generate
 
     check_size(*size, MAX_PIXELS)
@@ -201,7 +201,7 @@ def sample(
 ) -> None:
     """Draw pictures from the prior, or variations of a file.
 
-    Indices are drawn from the prior, coarse to fine, and painted, or written if OUT ends in .vqc.
+    Indices are drawn from the prior, coarse to fine, and decoded, or written if OUT ends in .vqc.
     The prior knows texture and light, not things: samples are abstract. With --from FILE the
     coarse indices stay as they are and only the fine ones are drawn: the same scene with other
     detail, without alpha and metadata. Of several samples each has its seed, S, S + 1 and so on,

@@ -38,7 +38,7 @@ class Facts(NamedTuple):
 
 
 def facts(data: bytes) -> Facts:
-    """Check and describe a whole file, of any size: nothing is painted. Raises FormatError."""
+    """Check and describe a whole file, of any size: no index is decoded. Raises FormatError."""
     header, tiles, chunks = unpack(data, MAX_DIMENSION**2)
     coarse = sum(len(tile.coarse) for tile in tiles)
     fine = sum(len(tile.fine) for tile in tiles)
@@ -147,7 +147,7 @@ def info(
     """Describe .vqc files: size, model, level and where the bytes go.
 
     Every checksum is verified; neither the model nor torch is needed, but for --map. That draws
-    the bits of each block of 16x16 pixels over the picture, and which words of the codebooks
+    the bits of each block of 16x16 pixels over the picture, and which codewords
     the file uses.
 
     \b

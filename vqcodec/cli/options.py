@@ -119,7 +119,7 @@ def finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
 
 
 crop = click.option(
-    "--crop", type=Crop(), metavar="X,Y,W,H", help="Paint only W x H pixels, from X,Y on."
+    "--crop", type=Crop(), metavar="X,Y,W,H", help="Decode only W x H pixels, from X,Y on."
 )
 
 
@@ -130,7 +130,7 @@ scale = click.option(
     callback=lambda ctx, param, value: SCALE_NAMES[value],
     default="1",
     show_default=True,
-    help="Paint at 1/2, 1/4 or 1/8 of the size, 1/4 and 1/8 in a fraction of the time.",
+    help="Decode at 1/2, 1/4 or 1/8 of the size, 1/4 and 1/8 in a fraction of the time.",
 )
 
 
@@ -331,8 +331,8 @@ def batch(command: Callable) -> Callable:
 
     @wraps(command)
     def packed(**given: object) -> object:
-        own = {name: given.pop(name) for name in Batch._fields}
-        return command(batch=Batch(**own), **given)
+        fields = {name: given.pop(name) for name in Batch._fields}
+        return command(batch=Batch(**fields), **given)
 
     for option in reversed(_BATCH):
         packed = option(packed)

@@ -1,4 +1,4 @@
-"""What the values of options look like that are neither words nor plain numbers."""
+"""Types of option values: sizes in bytes, crops, colours."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Which file is written for which: targets, collisions, and reading a source."""
+"""Output paths: which file is written for which source, without collisions; reading and writing."""
 
 import os
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The standard streams: lines that are said on them, and data that goes through them.
+"""The standard streams: lines of text to the user, and image or .vqc data in pipes.
 
 A report that nobody can read stops no work: where its reader went away, or where there never was
 one (services, programs without a console), its lines are lost quietly. Data that cannot be
@@ -28,7 +28,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and end o
 
 
 class _Nowhere(io.TextIOBase):
-    """In the place of a stream that the process does not have: text is lost, bytes are refused."""
+    """Stands in for a stream that the process does not have: text is lost, bytes are refused."""
 
     encoding = "utf-8"
 
@@ -39,7 +39,7 @@ class _Nowhere(io.TextIOBase):
 
 @contextmanager
 def complete() -> Iterator[None]:
-    """Have something in the place of each standard stream: pythonw and services have none."""
+    """Have something instead of each standard stream: pythonw and services have none."""
     _fill_descriptors()
     before = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
     for name, stream in before.items():

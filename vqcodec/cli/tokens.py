@@ -1,4 +1,4 @@
-"""`vqcodec tokens`: a file's indices as an array, without painting pixels."""
+"""`vqcodec tokens`: a file's indices as an array, without its pixels."""
 
 import io
 from functools import partial
@@ -25,15 +25,15 @@ def _write_tokens(
     archive = io.BytesIO()
     np.savez_compressed(
         archive,
-        words=indices.words,
+        words=indices.indices,
         level=indices.level,
         size=np.array([indices.width, indices.height]),
         model_id=indices.model_id.hex(),
         grey=indices.grey,
     )
     write(job, archive.getvalue(), force)
-    shape = "x".join(map(str, indices.words.shape))
-    used = int((indices.words >= 0).sum())
+    shape = "x".join(map(str, indices.indices.shape))
+    used = int((indices.indices >= 0).sum())
     report.line(f"{job.name} -> {job.target_name} words {shape}, {spaced(used)} indices")
 
 
@@ -54,10 +54,10 @@ def tokens(
     device: str,
     quiet: bool,
 ) -> None:
-    """Write the indices of .vqc files as .npz archives; no pixel is painted.
+    """Write the indices of .vqc files as .npz archives; no pixel is computed.
 
-    An archive holds words (int32 [h, w, C], as vqcodec.Indices describes them), level, size
-    (width, height) and model_id (hex).
+    An archive holds the indices as words (int32 [h, w, C], as vqcodec.Indices describes them),
+    level, size (width, height) and model_id (hex).
 
     \b
     Examples:

@@ -67,7 +67,7 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
 @click.option(
     "--task",
     type=click.Choice(["denoise", "superres"]),
-    help="Train a model for vqcodec restore: it sees degraded crops and paints the clean ones.",
+    help="Train a model for vqcodec restore: degraded crops in, clean ones out.",
 )
 @click.option(
     "--sigma",

@@ -1,4 +1,4 @@
-"""`vqcodec verify`: is a file whole, and how close is it to its source?"""
+"""`vqcodec verify`: check a file's checksums and indices, and its distance to a source."""
 
 from functools import partial
 from importlib.util import find_spec
@@ -27,15 +27,15 @@ def _verify_file(
     codec = options.codec_of(header, model, device)
     indices = codec.read_indices(data, max_pixels=max_pixels)
     found = {
-        "indices": int((indices.words >= 0).sum()),
+        "indices": int((indices.indices >= 0).sum()),
         "bits_per_pixel": bits_per_pixel(len(data), header.width, header.height),
     }
     if against is not None:
         original = options.load_picture(read(against), max_pixels).rgb
-        painted = options.load_picture(codec.decode_indices(indices), max_pixels).rgb
-        if painted.shape != original.shape:
+        decoded = options.load_picture(codec.decode_indices(indices), max_pixels).rgb
+        if decoded.shape != original.shape:
             raise click.UsageError(f"{against} is {original.shape[1]}x{original.shape[0]} pixels")
-        found |= _closeness(painted, original)
+        found |= _closeness(decoded, original)
     if report.as_json:
         report.record(source, found)
         return
@@ -45,13 +45,13 @@ def _verify_file(
     report.line(f"{name_of(source)}: ok, {figures}")
 
 
-def _closeness(painted: np.ndarray, original: np.ndarray) -> dict:
+def _closeness(decoded: np.ndarray, original: np.ndarray) -> dict:
     """PSNR in dB and, where it can be measured, MS-SSIM."""
     from ..metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 
-    found = {"psnr": psnr(painted, original)}
+    found = {"psnr": psnr(decoded, original)}
     if find_spec("pytorch_msssim") and min(original.shape[:2]) >= MS_SSIM_MIN_SIDE:
-        found["ms_ssim"] = ms_ssim(painted, original)
+        found["ms_ssim"] = ms_ssim(decoded, original)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The work on many files, in this process or in several, with one bar and one summary.
+"""Many files at a time: in this process or in worker processes, one progress bar, one summary.
 
 A worker process is started by "spawn", which is safe with threads and on every system, does one
 file at a time and keeps its model. Only this process prints. A worker that dies costs the file

@@ -1,1 +1,1 @@
-"""Pictures of several codecs side by side, and where the bits of one go."""
+"""Comparison with other codecs on one picture, and maps of how a file spends its bits."""

@@ -1,4 +1,4 @@
-"""Where the bits of a file go, place by place, and which words of the codebooks it uses."""
+"""How a file spends its bits: the bits of each latent, and how often each codeword is used."""
 
 from typing import NamedTuple
 
@@ -11,19 +11,20 @@ from ..entropy import symbols
 DIGIT_BITS = 8  # of each digit of the numbers behind escapes
 
 
-class Usage(NamedTuple):
+class BitAllocation(NamedTuple):
     """bits: float64 [h, w], what the indices of each latent cost. counts: int64 [K] for each
-    row of `model.freqs`, how often each of its words occurs; the last is the escape."""
+    row of `model.freqs`, how often each of its codewords occurs; the last
+    is the escape."""
 
     bits: np.ndarray
     counts: tuple[np.ndarray, ...]
 
 
-def measure(codec: Codec, data: bytes) -> Usage:
+def measure(codec: Codec, data: bytes) -> BitAllocation:
     """Decode the indices of a .vqc file and count. Raises as `Codec.decode`."""
-    words, tables = codec.read_indices(data).words, codec.read_tables(data)
-    h, w, channels = words.shape
-    index = words.reshape(-1, channels).astype(np.int64)
+    indices, tables = codec.read_indices(data).indices, codec.read_tables(data)
+    h, w, channels = indices.shape
+    index = indices.reshape(-1, channels).astype(np.int64)
     rows = tables.reshape(-1, channels).astype(np.int64)
     freqs = codec.model.freqs
     sizes = np.array([len(counts) for counts in freqs])
@@ -37,4 +38,4 @@ def measure(codec: Codec, data: bytes) -> Usage:
     numbers = np.where(coded, index - sizes[rows] + 1, index)[spelled]
     bits[spelled] += DIGIT_BITS * (1 + (numbers >= 2**7) + (numbers >= 2**14))
     counts = np.bincount(entries, minlength=starts[-1])
-    return Usage(bits.sum(1).reshape(h, w), tuple(np.split(counts, starts[1:-1])))
+    return BitAllocation(bits.sum(1).reshape(h, w), tuple(np.split(counts, starts[1:-1])))

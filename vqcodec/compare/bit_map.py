@@ -1,10 +1,10 @@
-"""A picture of where a file's bits go: a heat map over the decoded picture, and word usage."""
+"""A heat map of a file's bits over its decoded picture, above a chart of its codewords."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..geometry import STRIDE
-from .bit_allocation import Usage
+from .bit_allocation import BitAllocation
 from .captions import spaced
 
 MIN_SIDE, MAX_SIDE = 512, 1600  # pixels, of the picture's longer side on the sheet
@@ -22,13 +22,13 @@ PAPER, INK, PALE, BAR, USED = (
 COLOURS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])
 
 
-def draw_map(rgb: np.ndarray, usage: Usage, scalars: int) -> np.ndarray:
+def draw_map(rgb: np.ndarray, found: BitAllocation, scalars: int) -> np.ndarray:
     """The sheet, uint8 [H, W, 3].
 
     rgb: the decoded picture, uint8 [H, W, 3]. scalars: how many of the tables are scalar ones.
     """
     picture = _size(Image.fromarray(rgb))
-    rates = usage.bits / STRIDE**2  # bits per pixel
+    rates = found.bits / STRIDE**2  # bits per pixel
     top = float(np.quantile(rates, 0.99)) or 1.0  # one odd block must not darken all others
     heat = Image.fromarray(_colours(rates / top)).resize(
         tuple(STRIDE * side for side in rates.shape[::-1]), Image.Resampling.NEAREST
@@ -40,18 +40,18 @@ def draw_map(rgb: np.ndarray, usage: Usage, scalars: int) -> np.ndarray:
     sheet = Image.new("RGB", size, PAPER)
     sheet.paste(over, (MARGIN, MARGIN))
     _draw_scale(sheet, over.height + 2 * MARGIN, width, top)
-    _draw_usage(sheet, over.height + SCALE_HEIGHT + 3 * MARGIN, width, usage, scalars)
+    _draw_chart(sheet, over.height + SCALE_HEIGHT + 3 * MARGIN, width, found, scalars)
     return np.asarray(sheet)
 
 
-def summary(usage: Usage, scalars: int) -> str:
-    """How many words of the codebooks occur, in one line."""
+def summary(found: BitAllocation, scalars: int) -> str:
+    """How many of the codewords occur, in one line."""
     parts = []
-    for name, tables in (("scalar", usage.counts[:scalars]), ("pair", usage.counts[scalars:])):
+    for name, tables in (("scalar", found.counts[:scalars]), ("pair", found.counts[scalars:])):
         used = sum(int(np.count_nonzero(counts[:-1])) for counts in tables)
-        words = sum(len(counts) - 1 for counts in tables)
-        parts.append(f"{spaced(used)} of {spaced(words)} {name} words")
-    escapes = sum(int(counts[-1]) for counts in usage.counts)
+        codewords = sum(len(counts) - 1 for counts in tables)
+        parts.append(f"{spaced(used)} of {spaced(codewords)} {name} codewords")
+    escapes = sum(int(counts[-1]) for counts in found.counts)
     return f"{', '.join(parts)} used; {spaced(escapes)} escapes"
 
 
@@ -79,16 +79,16 @@ def _draw_scale(sheet: Image.Image, y: int, width: int, top: float) -> None:
     for share in (0, 0.5, 1):
         end = "" if share < 1 else " bpp and more"
         anchor = {0: "la", 0.5: "ma", 1: "ra"}[share]
-        place = MARGIN + round(share * (width - 1)), y + 22
-        draw.text(place, f"{share * top:.3g}{end}", INK, font, anchor)
+        at = MARGIN + round(share * (width - 1)), y + 22
+        draw.text(at, f"{share * top:.3g}{end}", INK, font, anchor)
 
 
-def _draw_usage(sheet: Image.Image, y: int, width: int, usage: Usage, scalars: int) -> None:
-    """A bar for each scalar table, and one for all pairs: share of words that occur, in
+def _draw_chart(sheet: Image.Image, y: int, width: int, found: BitAllocation, scalars: int) -> None:
+    """A bar for each scalar table, and one for all pairs: share of codewords that occur, in
     orange, and of indices, in blue."""
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=TEXT)
-    draw.text((MARGIN, y), summary(usage, scalars), INK, font)
-    groups = [[counts] for counts in usage.counts[:scalars]] + [list(usage.counts[scalars:])]
+    draw.text((MARGIN, y), summary(found, scalars), INK, font)
+    groups = [[counts] for counts in found.counts[:scalars]] + [list(found.counts[scalars:])]
     groups = [np.concatenate(group) for group in groups if group]
     total = sum(int(group.sum()) for group in groups) or 1
     pitch = width / len(groups)
@@ -101,5 +101,5 @@ def _draw_usage(sheet: Image.Image, y: int, width: int, usage: Usage, scalars: i
         ):
             corner = left + side * step, floor - round(float(share) * height)
             draw.rectangle((*corner, left + (side + 1) * step, floor), (USED, BAR)[side])
-    legend = "codebooks from small to large scales, pairs last: orange, share of words that occur; "
+    legend = "codebooks from small to large scales, pairs last: orange, codewords that occur; "
     draw.text((MARGIN, floor + 6), legend + "blue, share of indices", INK, font)

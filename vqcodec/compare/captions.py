@@ -1,4 +1,4 @@
-"""Figures as captions and reports write them."""
+"""Formatting of bytes, ratios and speeds for captions and reports."""
 
 
 def spaced(number: int) -> str:

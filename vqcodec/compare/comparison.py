@@ -1,4 +1,4 @@
-"""Versions of a picture, ours and of other codecs at the same size, with honest figures."""
+"""One picture through several codecs at the same size, with bytes, PSNR and MS-SSIM."""
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 NEAR = 0.1  # of a size: a file farther away is said to be the codec's smallest or largest
 
 
-class Version(NamedTuple):
-    """A coded picture. ms_ssim: nan where not measured."""
+class CodedPicture(NamedTuple):
+    """What one codec makes of the picture. ms_ssim: nan where not measured."""
 
     name: str
     size: int  # bytes
@@ -32,7 +32,7 @@ class Version(NamedTuple):
 
     @property
     def cell(self) -> Cell:
-        """The version for a sheet: size and distance to the original are its caption."""
+        """For a contact sheet: size and distance to the original are its caption."""
         close = f"{self.psnr:.2f} dB"
         if math.isnan(self.ms_ssim):
             return Cell(self.name, f"{spaced(self.size)} B, {self.bpp:.3f} bpp, {close}", self.rgb)
@@ -46,28 +46,28 @@ def original(rgb: np.ndarray) -> Cell:
     return Cell("original", f"{width}x{height}, 24 bpp", rgb)
 
 
-def ours(codec: "Codec", rgb: np.ndarray, quality: float) -> Version:
+def ours(codec: "Codec", rgb: np.ndarray, quality: float) -> CodedPicture:
     """The picture through a .vqc file."""
     data = codec.encode(rgb, quality)
-    painted = np.asarray(codec.decode(data))
-    return Version(f"vqcodec -q {quality:g}", len(data), painted, psnr(rgb, painted))
+    decoded = np.asarray(codec.decode(data))
+    return CodedPicture(f"vqcodec -q {quality:g}", len(data), decoded, psnr(rgb, decoded))
 
 
-def of_size(peer: Peer, rgb: np.ndarray, size: int) -> Version:
+def of_size(peer: Peer, rgb: np.ndarray, size: int) -> CodedPicture:
     """The picture through the peer's file whose size is nearest to `size` bytes."""
     quality, data = nearest(lambda quality: peer.save(rgb, quality=quality), size)
     name = f"{peer.label} quality {quality}"
     if abs(len(data) - size) > NEAR * size and not 2 < quality < 98:
         name += ", its smallest" if len(data) > size else ", its largest"
-    painted = decode(data)
-    return Version(name, len(data), painted, psnr(rgb, painted))
+    decoded = decode(data)
+    return CodedPicture(name, len(data), decoded, psnr(rgb, decoded))
 
 
-def with_ms_ssim(version: Version, rgb: np.ndarray) -> Version:
-    """The version with its MS-SSIM, nan if the picture is too small.
+def with_ms_ssim(coded: CodedPicture, rgb: np.ndarray) -> CodedPicture:
+    """The same with its MS-SSIM, nan if the picture is too small.
 
     Raises ImportError where pytorch-msssim is not installed.
     """
     if min(rgb.shape[:2]) < MS_SSIM_MIN_SIDE:
-        return version
-    return version._replace(ms_ssim=ms_ssim(rgb, version.rgb))
+        return coded
+    return coded._replace(ms_ssim=ms_ssim(rgb, coded.rgb))

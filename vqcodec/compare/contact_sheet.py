@@ -1,4 +1,4 @@
-"""A sheet that shows versions of a picture side by side: whole, and a detail at twice its size."""
+"""A contact sheet of coded pictures side by side: whole, and a detail at twice its size."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 288  # pixels a side, of a whole picture and of a detail
-LARGE_CELL = 384  # the same, where there is one row of versions
+LARGE_CELL = 384  # the same, where there is one row of pictures
 ZOOM = 2
 GAP = 10  # between cells
 GROUP_GAP = 30  # between the whole pictures and the details
@@ -19,7 +19,7 @@ PAPER, INK, PALE, FRAME = (255, 255, 255), (24, 24, 28), (96, 96, 104), (0, 220,
 
 
 class Cell(NamedTuple):
-    """A version of the picture, and its caption in two lines."""
+    """A coded picture, or the original, and its caption in two lines."""
 
     name: str
     figures: str
@@ -53,9 +53,9 @@ def draw_sheet(rows: list[list[Cell]]) -> np.ndarray:
         draw.text((x, MARGIN - 6), heading, INK, _font(TITLE + 5))
     for number, cells in enumerate(rows):
         for column, cell in enumerate(cells):
-            place = MARGIN + column * (CELL + GAP), MARGIN + HEADING_HEIGHT + number * pitch
-            _draw_whole(sheet, place, cell, whole, box)
-            _draw_detail(sheet, (place[0] + group + GROUP_GAP, place[1]), cell, box)
+            corner = MARGIN + column * (CELL + GAP), MARGIN + HEADING_HEIGHT + number * pitch
+            _draw_whole(sheet, corner, cell, whole, box)
+            _draw_detail(sheet, (corner[0] + group + GROUP_GAP, corner[1]), cell, box)
     return np.asarray(sheet)
 
 
@@ -94,7 +94,7 @@ def _font(size: int):
 
 
 def busiest_box(rgb: np.ndarray, side: int) -> Box:
-    """The place with the most detail, a little nearer to the middle than to the edges."""
+    """The part with the most detail, a little nearer to the middle than to the edges."""
     height, width = rgb.shape[:2]
     box_width, box_height = min(side, width), min(side, height)
     grey = rgb.astype(np.float64).mean(2)
@@ -113,7 +113,7 @@ def busiest_box(rgb: np.ndarray, side: int) -> Box:
 
 
 def _draw_whole(
-    sheet: Image.Image, place: tuple[int, int], cell: Cell, size: tuple[int, int], box: Box
+    sheet: Image.Image, corner: tuple[int, int], cell: Cell, size: tuple[int, int], box: Box
 ) -> None:
     """Draw the scaled picture, with a frame around the detail, and its caption."""
     picture = Image.fromarray(cell.rgb).resize(size, Image.Resampling.LANCZOS)
@@ -125,19 +125,18 @@ def _draw_whole(
     ]
     if cell.name == "original" and corners[0] < corners[1]:
         draw.rectangle(corners, outline=FRAME, width=2)
-    _draw(sheet, place, cell, picture)
+    _draw(sheet, corner, cell, picture)
 
 
-def _draw_detail(sheet: Image.Image, place: tuple[int, int], cell: Cell, box: Box) -> None:
+def _draw_detail(sheet: Image.Image, corner: tuple[int, int], cell: Cell, box: Box) -> None:
     size = box.width * ZOOM, box.height * ZOOM
-    _draw(
-        sheet, place, cell, Image.fromarray(box.of(cell.rgb)).resize(size, Image.Resampling.NEAREST)
-    )
+    detail = Image.fromarray(box.of(cell.rgb)).resize(size, Image.Resampling.NEAREST)
+    _draw(sheet, corner, cell, detail)
 
 
-def _draw(sheet: Image.Image, place: tuple[int, int], cell: Cell, picture: Image.Image) -> None:
-    """Draw a caption at `place` and the picture below it."""
-    x, y = place
+def _draw(sheet: Image.Image, corner: tuple[int, int], cell: Cell, picture: Image.Image) -> None:
+    """Draw a caption at `corner` and the picture below it."""
+    x, y = corner
     draw = ImageDraw.Draw(sheet)
     draw.text((x, y), cell.name, INK, _font(TITLE))
     draw.text((x, y + TITLE + 5), cell.figures, PALE, _font(TEXT))

@@ -1,4 +1,4 @@
-"""Versions of a picture on one HTML page that needs nothing besides itself, no script either."""
+"""Coded pictures on one self-contained HTML page without scripts, to switch between."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""Other codecs, as Pillow has them, to look at beside ours: pixels -> files of a given size."""
+"""Other codecs through Pillow, such as JPEG: pixels -> the file nearest to a given size."""
 
 import io
 from collections.abc import Callable

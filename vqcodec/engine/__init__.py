@@ -1,1 +1,1 @@
-"""The backends that compute the networks, and what is neutral to them."""
+"""Engines: the backends that compute the networks, and tiling and scheduling for all of them."""

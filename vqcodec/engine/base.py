@@ -1,4 +1,4 @@
-"""What an engine is: the networks of one model on one backend, with numpy arrays at its border.
+"""The interface of an engine: one model's networks on one backend, numpy arrays in and out.
 
 Maps are [h, w, C], channels last, of one picture. A codec asks for five things: pixels to latents
 (`analyse`), latents to pixels (`synthesise`), latents to a tile's payload and back (`tiles`), and
@@ -26,11 +26,11 @@ class Maps(NamedTuple):
     """Values [h, w, ...] of a rectangle of a picture."""
 
     values: np.ndarray
-    place: Rectangle
+    region: Rectangle
 
     def cut(self, part: Rectangle) -> np.ndarray:
         """The view of a part of the rectangle."""
-        return self.values[within(part, self.place)]
+        return self.values[within(part, self.region)]
 
 
 class PassColumns(NamedTuple):
@@ -145,7 +145,7 @@ class Engine(Protocol):
 
     def synthesise_affine(self, latents: np.ndarray, level: int) -> np.ndarray:
         """As `synthesise`, by a decoder without its residual blocks: an affine map from each
-        latent to its own 16 x 16 pixels."""
+        latent to its 16 x 16 pixels."""
 
     def refine(
         self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, effort: int

@@ -1,4 +1,4 @@
-"""Latents of damaged tiles: what is sound is decoded, the rest is guessed.
+"""Error concealment: latents for tiles that are damaged or lost.
 
 A tile whose fine segment is lost takes the prior's means for it. Over a tile that is lost whole
 the pixels around it are continued smoothly, and the encoder gives the latents of that.
@@ -38,13 +38,13 @@ def conceal(engine: Engine, found: Salvaged) -> Concealed:
     shape = whole.height, whole.width, engine.model.config.transform.latents
     latents = Maps(np.empty(shape, np.float32), whole)
     lost, states = [], []
-    for segments, state, place in zip(found.tiles, found.states, tile_grid(header), strict=True):
-        tile, state = _decode(engine.tiles, segments, state, place, header.level)
+    for segments, state, region in zip(found.tiles, found.states, tile_grid(header), strict=True):
+        tile, state = _decode(engine.tiles, segments, state, region, header.level)
         states.append(state)
         if tile is None:
-            lost.append(place)
+            lost.append(region)
         else:
-            latents.cut(place)[:] = tile.latents
+            latents.cut(region)[:] = tile.latents
     if len(lost) == len(states):
         raise CorruptError(f"of {len(lost)} tiles not one is left: there is nothing to decode")
     fill(engine, header.level, latents, lost)
@@ -52,22 +52,22 @@ def conceal(engine: Engine, found: Salvaged) -> Concealed:
 
 
 def fill(engine: Engine, level: int, latents: Maps, lost: Sequence[Rectangle]) -> None:
-    """Guess the latents of lost places, in steps, from those around them, which are not all lost.
+    """Guess the latents of lost tiles, in steps, from those around them, which are not all lost.
 
     Those beside known ones come first: what is filled is known to those that follow.
     """
     known = np.ones(latents.values.shape[:2], dtype=bool)
-    for place in lost:
-        known[within(place)] = False
+    for tile in lost:
+        known[within(tile)] = False
     while lost:
-        for place in lost:
-            window = widened(place, MARGIN, latents.place)
-            seen = known[within(window)]
-            if seen.any():
-                guess = _imagine(engine, level, latents.cut(window), seen)
-                latents.cut(place)[:] = Maps(guess, window).cut(place)
-                known[within(place)] = True
-        lost = [place for place in lost if not known[place.y, place.x]]
+        for tile in lost:
+            window = widened(tile, MARGIN, latents.region)
+            known_here = known[within(window)]
+            if known_here.any():
+                guess = _imagine(engine, level, latents.cut(window), known_here)
+                latents.cut(tile)[:] = Maps(guess, window).cut(tile)
+                known[within(tile)] = True
+        lost = [tile for tile in lost if not known[tile.y, tile.x]]
 
 
 def tile_notices(states: Sequence[TileState]) -> tuple[str, ...]:
@@ -96,10 +96,10 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _decode(
-    coder: TileCoder, segments: Segments, state: TileState, place: Rectangle, level: int
+    coder: TileCoder, segments: Segments, state: TileState, region: Rectangle, level: int
 ) -> tuple[CodedTile | None, TileState]:
     """The tile from what is sound of it; a payload behind a right checksum may still be wrong."""
-    size = place.height, place.width, level
+    size = region.height, region.width, level
     if state is TileState.WHOLE:
         try:
             return coder.decode(segments, *size), state
@@ -117,6 +117,6 @@ def _imagine(engine: Engine, level: int, latents: np.ndarray, known: np.ndarray)
     """Latents [h, w, C] of which only those where `known`, bool [h, w], are of use -> those of a
     picture that continues them smoothly."""
     # The mean beside what is known: zeros would tint the pixels at the border.
-    seen = np.where(known[..., None], latents, latents[known].mean(0))
+    filled = np.where(known[..., None], latents, latents[known].mean(0))
     pixels = known.repeat(STRIDE, 0).repeat(STRIDE, 1)
-    return engine.analyse(extend(engine.synthesise(seen, level), pixels), level)
+    return engine.analyse(extend(engine.synthesise(filled, level), pixels), level)

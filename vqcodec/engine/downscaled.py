@@ -1,10 +1,10 @@
-"""Pictures at 1/2, 1/4 or 1/8 of their size: each pixel the mean of a block of pixels.
+"""Fast decoding at 1/4 or 1/8 of the size: each pixel is the mean of a block of pixels.
 
-Without its residual blocks the decoder is affine, and each latent gives its own 16x16 pixels
-alone. The means of these over 4x4 or 8x8 pixels are one small matrix away from the latents of
-low frequency, which the prior's first passes give: no network runs, and the other passes are
-not decoded. Half the size needs more of what the blocks add (35 dB to the reduced picture, where
-1/4 has 39 and 1/8 has 41), and is synthesised whole.
+Without its residual blocks the decoder is affine, and each latent gives 16x16 pixels alone. The
+means of these over 4x4 or 8x8 pixels are one small matrix away from the latents of low frequency,
+which the prior's first passes give: no network runs, and the other passes are not decoded. Half
+the size needs more of what the blocks add (35 dB to the reduced picture, where 1/4 has 39 and 1/8
+has 41), and is synthesised whole.
 """
 
 from collections.abc import Iterator
@@ -19,26 +19,26 @@ from .base import Engine, Maps
 from .tiling import to_bytes
 
 
-def is_quick(config: ModelConfig, place: Rectangle, scale: int) -> bool:
+def is_quick(config: ModelConfig, region: Rectangle, scale: int) -> bool:
     """Whether `synthesise` can: its blocks of pixels begin where the picture does, and the blocks
     of a network with a task do more than the rest of it."""
-    aligned = place.x % scale == place.y % scale == 0
+    aligned = region.x % scale == region.y % scale == 0
     return scale in QUICK_SCALES and aligned and config.task is None
 
 
 def synthesise(
-    engine: Engine, file: Unpacked, place: Rectangle, scale: int
+    engine: Engine, file: Unpacked, region: Rectangle, scale: int
 ) -> Iterator[np.ndarray]:
-    """A place, in pixels, at 1/scale of its size, one row of tiles after the other: uint8
-    [n, ceil(place.width / scale), 3] each, of a grey picture with one channel.
+    """A region, in pixels, at 1/scale of its size, one row of tiles after the other: uint8
+    [n, ceil(region.width / scale), 3] each, of a grey picture with one channel.
 
     Raises CorruptError as `TileCoder.decode_start`.
     """
     header, side = file.header, STRIDE // scale
     weight, bias = _affine(engine, header.level, scale)
     passes = _passes(engine.model.config.prior, scale)
-    x, y = place.x // scale, place.y // scale
-    whole = Rectangle(x, y, shrunk(place.width, scale), shrunk(place.height, scale))
+    x, y = region.x // scale, region.y // scale
+    whole = Rectangle(x, y, shrunk(region.width, scale), shrunk(region.height, scale))
     for _, row in groupby(enumerate(tile_grid(header)), key=lambda item: item[1].y):
         parts = []
         for number, tile in row:

@@ -1,4 +1,4 @@
-"""What of the optional packages is installed, without importing it."""
+"""Which optional packages are installed, found without importing them."""
 
 import sys
 from importlib.util import find_spec

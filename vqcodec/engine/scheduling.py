@@ -1,4 +1,4 @@
-"""Calls made a few ahead of their use, several at once, with results in order.
+"""Parallel calls a few ahead of their use, in a thread pool, with results in order.
 
 What an engine computes with inside a call is divided between the calls by the engine: together
 they use as many threads as one would, without waiting for each other inside an operation.

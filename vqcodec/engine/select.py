@@ -1,5 +1,6 @@
-"""Which engine does which work: that of ONNX Runtime starts at once and is always there; torch's
-takes seconds to import, and has gradients and GPUs."""
+"""Selection of the engine for a piece of work.
+
+ONNX Runtime starts at once; torch takes seconds to import, and has gradients and GPUs."""
 
 import os
 import sys
@@ -15,7 +16,7 @@ LARGE = 2**22
 
 
 class _Lock:
-    """One engine is made at a time. A forked child has a lock of its own, which nobody holds."""
+    """One engine is made at a time. A forked child has a new lock, which nobody holds."""
 
     def __init__(self):
         self.lock = RLock()

@@ -1,4 +1,4 @@
-"""Both transforms in bounded memory: a picture in windows, each with a halo around it.
+"""Transforms of large pictures in bounded memory: overlapping windows without seams.
 
 The transforms are convolutions with zeros outside the picture. A window that is cut with a
 halo as wide as their receptive field, and that ends where the picture ends, gives the numbers
@@ -22,7 +22,7 @@ SIDE = 64  # latents of a window. On CPUs smaller ones lose to their halo, large
 WHOLE = 2**13  # latents, 2 megapixels: what is not more is synthesised in one window
 
 Result = TypeVar("Result")
-LatentsOf = Callable[[int, Rectangle], np.ndarray]  # number and place of a tile -> [h, w, C], steps
+LatentsOf = Callable[[int, Rectangle], np.ndarray]  # of a tile: number, rectangle -> [h, w, C]
 
 
 def to_bytes(x: np.ndarray, grey: bool) -> np.ndarray:
@@ -35,15 +35,15 @@ def to_bytes(x: np.ndarray, grey: bool) -> np.ndarray:
     return np.clip(x, 0, 255, out=x).astype(np.uint8)
 
 
-def analyse(engine: Engine, rgb: np.ndarray, level: int, place: Rectangle) -> np.ndarray:
-    """The latents of one place of a picture: float32 [place.height, place.width, C], in steps.
+def analyse(engine: Engine, rgb: np.ndarray, level: int, region: Rectangle) -> np.ndarray:
+    """The latents of one region of a picture: float32 [region.height, region.width, C], in steps.
 
-    rgb: the whole picture, uint8 [H, W, 3]. place: in latents.
+    rgb: the whole picture, uint8 [H, W, 3]. region: in latents.
     """
     grid = grid_of(rgb.shape[1], rgb.shape[0])
-    window = widened(place, reach(engine.model.config.transform), grid)
+    window = widened(region, reach(engine.model.config.transform), grid)
     part = pad(rgb[within(pixels_of(window))])
-    return Maps(engine.analyse(part, level), window).cut(place)
+    return Maps(engine.analyse(part, level), window).cut(region)
 
 
 def encode_tile(
@@ -56,33 +56,33 @@ def encode_tile(
 ) -> CodedTile:
     """Code one tile, in latents, of a picture uint8 [H, W, 3]."""
     whole = grid_of(header.width, header.height)
-    place = widened(tile, REFINEMENT_HALO if effort > 1 else 0, whole)
-    y = Maps(analyse(engine, rgb, header.level, place), place)
+    region = widened(tile, REFINEMENT_HALO if effort > 1 else 0, whole)
+    y = Maps(analyse(engine, rgb, header.level, region), region)
     if effort == 1:
         return engine.tiles.encode(y.cut(tile), header.level, point.lambda_scale)
     refined = engine.refine(rgb[within(pixels_of(tile))], y, tile, point, effort)
     return engine.tiles.encode(refined, header.level, point.lambda_scale)
 
 
-def read_tile(engine: Engine, file: Unpacked, number: int, place: Rectangle) -> CodedTile:
+def read_tile(engine: Engine, file: Unpacked, number: int, region: Rectangle) -> CodedTile:
     """Decode the tile of this number. Raises CorruptError as `TileCoder.decode`."""
     segments = file.tiles[number]
-    return engine.tiles.decode(segments, place.height, place.width, file.header.level)
+    return engine.tiles.decode(segments, region.height, region.width, file.header.level)
 
 
 def each_tile(
     engine: Engine, header: Header, work: Callable[[int, Rectangle], Result], most: int = AT_ONCE
 ) -> Iterator[Result]:
-    """What `work` makes of the number and place of each tile, a few at a time."""
-    places = list(enumerate(tile_grid(header)))
-    with engine.ahead(min(most, len(places))) as ahead:
-        yield from ahead.map(lambda tile: work(*tile), places)
+    """What `work` makes of the number and rectangle of each tile, a few at a time."""
+    tiles = list(enumerate(tile_grid(header)))
+    with engine.ahead(min(most, len(tiles))) as ahead:
+        yield from ahead.map(lambda tile: work(*tile), tiles)
 
 
 def synthesise(
     engine: Engine, realism: float, header: Header, crop: Rectangle, latents_of: LatentsOf
 ) -> Iterator[np.ndarray]:
-    """A place of a picture strip by strip, from the top: uint8 [n, crop.width, 3] each, of a grey
+    """A crop of a picture strip by strip, from the top: uint8 [n, crop.width, 3] each, of a grey
     picture [n, crop.width, 1].
 
     crop: in pixels, inside the picture. latents_of is asked once for each tile whose latents
@@ -118,7 +118,7 @@ def _windows(
     top = region.y
     for known in bands:
         # The rows whose halo is known, too: in the last band that is all of them.
-        ready = end(region) if end(known.place) == end(needed) else end(known.place) - halo
+        ready = end(region) if end(known.region) == end(needed) else end(known.region) - halo
         while top < ready:
             strip = region._replace(y=top, height=min(side, ready - top))
             for x in range(region.x, region.x + region.width, side):
@@ -134,7 +134,8 @@ def _bands(
     overlap: int,
 ) -> Iterator[Maps]:
     """For each row of tiles the latents known by then, without those that are too far above to
-    matter to rows whose halo was not known the time before. tiles: number, place, needed part."""
+    matter to rows whose halo was not known the time before. tiles: number, rectangle, and the
+    part that is needed."""
     kept = None
     for _, row in groupby(tiles, key=lambda item: item[1].y):
         parts = [(part, Maps(next(latents), tile).cut(part)) for _, tile, part in row]
@@ -142,8 +143,8 @@ def _bands(
         known = band if kept is None else np.concatenate([kept, band])
         kept = known[-overlap:]
         bottom = end(parts[0][0])
-        place = Rectangle(needed.x, bottom - len(known), needed.width, len(known))
-        yield Maps(known, place)
+        region = Rectangle(needed.x, bottom - len(known), needed.width, len(known))
+        yield Maps(known, region)
 
 
 def _window(

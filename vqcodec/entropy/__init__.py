@@ -1,1 +1,1 @@
-"""Entropy coding: fixed point, frequencies, rANS, and the symbols that it codes."""
+"""Entropy coding: frequency tables, rANS, escapes, sampling, and the prior's fixed-point units."""

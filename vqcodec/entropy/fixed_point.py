@@ -17,7 +17,7 @@ MEAN_BITS = 10  # means are integers / 2**10 standard deviations
 MEAN_MAX = 2**15
 LATENT_BITS = 6  # decoded latents are integers / 2**6 steps
 TABLE_BITS = 16  # entries of the level tables `to_steps` and `to_units`
-WORD_BITS = 6  # words are integers / 2**6 steps
+CODEWORD_BITS = 6  # codewords are integers / 2**6 steps
 ESCAPE_BITS = 16.0  # assumed price of an escape's spelled-out number
 NUMBER_MAX = 2**17 - 1  # |n| of an escape: latents stay exact in float32
 
@@ -28,7 +28,7 @@ def sigmas(config: QuantizerConfig) -> list[float]:
 
 
 def scalar_range(config: QuantizerConfig) -> list[int]:
-    """M of each scalar class: its words start as the integers -M..M."""
+    """M of each scalar class: its codewords start as the integers -M..M."""
     return [max(4, math.ceil(5 * sigma)) for sigma in sigmas(config)]
 
 

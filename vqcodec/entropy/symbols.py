@@ -1,4 +1,4 @@
-"""Index arrays <-> the passes of symbols that the coder takes. FORMAT.md, "Symbols".
+"""Arrays of indices <-> symbols for the coder, escapes among them. FORMAT.md, "Symbols".
 
 A pass is [M, c]: M positions in raster order, c channels. Its symbols are the indices capped
 to the escape K-1, where `rows` is not negative; the numbers of escapes follow as varints of
@@ -80,14 +80,14 @@ def read(reader: Reader, rows: np.ndarray, sizes: np.ndarray, pair_row: int) -> 
 
 
 def check(index: np.ndarray, rows: np.ndarray, sizes: np.ndarray, pair_row: int) -> None:
-    """Raise ValueError unless the words [M, c] are ones that an encoder could choose."""
+    """Raise ValueError unless the indices [M, c] are ones that an encoder could choose."""
     coded = rows >= 0
     spelled = escaped(index, rows, sizes, pair_row)
     numbers = np.where(coded, index - sizes[rows] + 1, index)[spelled]
     if (index[coded] < 0).any() or (index[~coded & ~spelled] != -1).any():
-        raise ValueError("a word is negative, or not -1 where the channel before has a pair")
+        raise ValueError("an index is negative, or not -1 where the channel before has a pair")
     if numbers.size and (numbers.min() < 0 or numbers.max() >= NUMBER_LIMIT):
-        raise ValueError(f"a word is out of range, expected numbers below {NUMBER_LIMIT}")
+        raise ValueError(f"an index is out of range, expected numbers below {NUMBER_LIMIT}")
 
 
 def _read_numbers(reader: Reader, count: int, row: int) -> np.ndarray:

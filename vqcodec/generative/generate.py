@@ -69,7 +69,7 @@ def vary(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Indices:
-    """A variation of a picture's tokens: the words of the first passes stay, the others are drawn.
+    """A variation of a picture's tokens: indices of the first passes stay, the others are drawn.
 
     keep: how many of the prior's passes stay; None: the coarse ones.
     Raises as `Codec.decode_indices`; ValueError for a keep, temperature or seed out of range.
@@ -113,9 +113,9 @@ def inpaint(
         part, window = parts.pop(best), windows[best]
         filled = _fill(codec, _cut(rgb, window), _cut(hole, window), sampler, picture.grey)
         inner = part._replace(x=part.x - window.x, y=part.y - window.y)
-        own = _cut(hole, part)
-        _cut(rgb, part)[own] = _cut(filled, inner)[own]
-        own[:] = False
+        missing = _cut(hole, part)
+        _cut(rgb, part)[missing] = _cut(filled, inner)[missing]
+        missing[:] = False
     return picture._replace(rgb=rgb)
 
 
@@ -134,7 +134,7 @@ def _check_mask(mask: np.ndarray, rgb: np.ndarray) -> None:
 
 
 def _hole_in(hole: np.ndarray, tile: Rectangle) -> Rectangle | None:
-    """The smallest place, in latents, that has all of the hole that is in the tile."""
+    """The smallest region, in latents, that has all of the hole that is in the tile."""
     ys, xs = (np.flatnonzero(_cut(hole, tile).any(axis)) // STRIDE for axis in (1, 0))
     if not ys.size:
         return None
@@ -142,9 +142,9 @@ def _hole_in(hole: np.ndarray, tile: Rectangle) -> Rectangle | None:
     return Rectangle(tile.x + x, tile.y + y, int(xs[-1]) + 1 - x, int(ys[-1]) + 1 - y)
 
 
-def _cut(values: np.ndarray, place: Rectangle) -> np.ndarray:
-    """The view of [H, W, ...] of a place in latents."""
-    return values[within(pixels_of(place))]
+def _cut(values: np.ndarray, region: Rectangle) -> np.ndarray:
+    """The view of [H, W, ...] of a region in latents."""
+    return values[within(pixels_of(region))]
 
 
 def _fill(
@@ -159,9 +159,9 @@ def _fill(
     height, width = hole.shape
     level, engine = _level(codec, HOLE_QUALITY), codec.engine
     smooth = _to_bytes(_continue(rgb, hole))
-    place = grid_of(width, height)
-    blocks = pixels.pad(hole[..., None]).reshape(place.height, STRIDE, place.width, STRIDE)
-    y = analyse(engine, smooth, level, place)
+    grid = grid_of(width, height)
+    blocks = pixels.pad(hole[..., None]).reshape(grid.height, STRIDE, grid.width, STRIDE)
+    y = analyse(engine, smooth, level, grid)
     latents = engine.tiles.complete(y, ~blocks.any((1, 3)), level, sampler).latents
     decoded = 255 * engine.synthesise(latents, level)[:height, :width]
     if grey:

@@ -1,6 +1,6 @@
-"""Pictures through a network that was trained to undo something: noise, or a reduction.
+"""Denoising and super-resolution with a codec whose network was trained for it.
 
-Such a network is a codec like any other, but its words stand for the restored picture. What
+Such a network is a codec like any other, but its indices stand for the restored picture. What
 it was trained for is the `task` of its config.
 """
 
@@ -32,7 +32,7 @@ def enlarge(picture: Picture, factor: int) -> Picture:
 
 
 def restore(codec: Codec, image: Source, *, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The restored picture as a .vqc file of this codec, which `Codec.decode` paints.
+    """The restored picture as a .vqc file of this codec, for `Codec.decode`.
 
     A network for enlargement gives `task.factor` times the width and height. Alpha and metadata
     are kept as by `Codec.encode`. Raises ModelError for a network without a task, InputError,

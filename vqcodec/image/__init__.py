@@ -1,1 +1,1 @@
-"""Picture files <-> pixels and metadata."""
+"""Image files <-> pixels and metadata."""

@@ -1,4 +1,4 @@
-"""Colours told by numbers, as PNG and AVIF have them -> the ICC profile that says the same.
+"""ICC profiles for colour spaces that a file signals by numbers, as PNG and AVIF do.
 
 ICC.1:2022 (profile version 4), a matrix and one curve: Pillow's own profiles are sRGB, Lab and XYZ
 alone. The numbers are those of ITU-T H.273 (cICP of PNG, nclx of AVIF), or gAMA and cHRM of PNG.
@@ -89,7 +89,7 @@ def is_srgb(colours: Colours) -> bool:
 def told(
     info: dict, codes: tuple[int, int] | None, grey: bool
 ) -> tuple[bytes | None, tuple[str, ...]]:
-    """The profile of pixels whose file has none: what its other words for colours say, and notices
+    """The profile of pixels whose file has none: what its other signals of colour say, and notices
     of what became of these. None: the pixels are sRGB.
 
     info: of a Pillow image. codes: of primaries and transfer, as in ITU-T H.273; they come first.
@@ -173,13 +173,13 @@ def _matrix(primaries: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def _pack(tags: dict[bytes, bytes], space: bytes, version: bytes = b"\x04\x40\0\0") -> bytes:
     """Header, table of tags and their data, each datum once and at a multiple of 4."""
-    table, body, places = b"", b"", {}
+    table, body, offsets = b"", b"", {}
     start = 128 + 4 + 12 * len(tags)
     for name, data in tags.items():
-        if data not in places:
-            places[data] = start + len(body)
+        if data not in offsets:
+            offsets[data] = start + len(body)
             body += data + bytes(-len(data) % 4)
-        table += name + struct.pack(">II", places[data], len(data))
+        table += name + struct.pack(">II", offsets[data], len(data))
     size = struct.pack(">I", start + len(body))
     head = size + bytes(4) + version + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
     head += _fixed(*D50)

@@ -1,4 +1,4 @@
-"""What image files say of their pixels and Pillow does not, read from their chunks and boxes.
+"""Bit depth, colour space and more from chunks and boxes of image files, where Pillow is silent.
 
 PNG (third edition), ISO base media (AVIF and HEIF: ISO/IEC 23008-12) and JPEG 2000. Nothing read
 is trusted: what is cut short or damaged says nothing.
@@ -32,11 +32,11 @@ def told_by(image: Image.Image) -> Told:
     if file is None:
         return Told()
     try:
-        place = file.tell()
+        offset = file.tell()
         try:
             return _told(file, image.format)
         finally:
-            file.seek(place)
+            file.seek(offset)
     except (OSError, ValueError, struct.error, IndexError, AttributeError):
         return Told()
 
@@ -54,9 +54,9 @@ def _told(file: BinaryIO, format: str | None) -> Told:
 
 def _told_by_png(file: BinaryIO) -> Told:
     """From the chunks in front of the pixels."""
-    codes, provenance, place = None, False, len(_PNG_MAGIC)
+    codes, provenance, offset = None, False, len(_PNG_MAGIC)
     while True:
-        file.seek(place)
+        file.seek(offset)
         size, kind = struct.unpack(">I4s", file.read(8))
         if kind in (b"IDAT", b"IEND"):
             return Told(codes=codes, provenance=provenance)
@@ -64,14 +64,14 @@ def _told_by_png(file: BinaryIO) -> Told:
             primaries, transfer = file.read(2)
             codes = primaries, transfer
         provenance |= kind == b"caBX"
-        place += 12 + size
+        offset += 12 + size
 
 
 def _meta(file: BinaryIO) -> bytes:
     """The content of a file's box `meta`, empty if there is none."""
-    place = 0
+    offset = 0
     for _ in range(256):
-        file.seek(place)
+        file.seek(offset)
         head = file.read(16)
         if len(head) < 8:
             break
@@ -80,23 +80,23 @@ def _meta(file: BinaryIO) -> bytes:
         if size == 1:
             (size,), skip = struct.unpack(">Q", head[8:]), 16
         if kind == b"meta":
-            file.seek(place + skip + 4)
+            file.seek(offset + skip + 4)
             return file.read(min(max(size - skip - 4, 0), _META_BYTES))
         if size < 8:
             break
-        place += size
+        offset += size
     return b""
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Kind and content of each box; none behind one of a wrong size."""
-    place = 0
-    while place + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, place)
-        if not 8 <= size <= len(data) - place:
+    offset = 0
+    while offset + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, offset)
+        if not 8 <= size <= len(data) - offset:
             return
-        yield kind, data[place + 8 : place + size]
-        place += size
+        yield kind, data[offset + 8 : offset + size]
+        offset += size
 
 
 def _told_by_meta(meta: bytes) -> Told:
@@ -125,17 +125,17 @@ def _associations(data: bytes) -> dict[int, list[int]]:
         return {}
     version, flags, count = data[0], data[3], struct.unpack_from(">I", data, 4)[0]
     item, size = (">I" if version else ">H"), (2 if flags & 1 else 1)
-    place, found = 8, {}
+    offset, found = 8, {}
     for _ in range(count):  # ends with struct.error where the box does
-        (number,) = struct.unpack_from(item, data, place)
-        place += struct.calcsize(item)
-        many = data[place]
-        numbers = data[place + 1 : place + 1 + many * size]
+        (number,) = struct.unpack_from(item, data, offset)
+        offset += struct.calcsize(item)
+        many = data[offset]
+        numbers = data[offset + 1 : offset + 1 + many * size]
         if size == 2:
             found[number] = [pair & 0x7FFF for (pair,) in struct.iter_unpack(">H", numbers)]
         else:
             found[number] = [byte & 0x7F for byte in numbers]
-        place += 1 + many * size
+        offset += 1 + many * size
     return found
 
 

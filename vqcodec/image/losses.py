@@ -1,4 +1,4 @@
-"""What a picture's source has and a .vqc file has not: the notices, one phrase each.
+"""Notices of what encoding drops from a source, such as 16 bits or animation: one phrase each.
 
 All of it is named, and nothing else: what goes through needs no notice.
 """

@@ -1,4 +1,4 @@
-"""What a picture carries beside its pixels: colour profile, EXIF and XMP, as bytes.
+"""Metadata of a picture: ICC profile, EXIF and XMP, as bytes.
 
 They are kept byte for byte, but for the orientation, which the pixels take over. Nothing here
 needs to understand them: a damaged one is carried like any other.

@@ -38,7 +38,7 @@ _LEVELS = {"1": 1, "L;2": 3, "L;4": 15}  # Pillow's name -> the largest level of
 
 
 class Picture(NamedTuple):
-    """A picture as the codec sees it."""
+    """A picture as the codec takes it."""
 
     rgb: np.ndarray  # uint8 [H, W, 3]; of any value where alpha is 0
     alpha: np.ndarray | None = None  # uint8 [H, W], 0 is transparent; None if all is opaque

@@ -1,4 +1,4 @@
-"""Gaps in a picture, continued smoothly from what is around them.
+"""Smooth interpolation into gaps of a picture: pull-push.
 
 The pull-push method of Gortler et al. 1996, "The Lumigraph", section 3.6, with some sweeps of
 smoothing at each scale.
@@ -64,5 +64,5 @@ def _smooth(filled: np.ndarray, known: np.ndarray) -> None:
 
 def _around(gap: np.ndarray) -> tuple[slice, slice]:
     """The rows and columns of a gap, bool [h, w], and one more on each side."""
-    places = (np.flatnonzero(gap.any(axis)) for axis in (1, 0))
-    return tuple(slice(max(0, at[0] - 1), at[-1] + 2) for at in places)
+    rows_columns = (np.flatnonzero(gap.any(axis)) for axis in (1, 0))
+    return tuple(slice(max(0, at[0] - 1), at[-1] + 2) for at in rows_columns)

@@ -1,4 +1,4 @@
-"""A picture that comes strip by strip, and image files that are written as it comes.
+"""Streaming output: pictures that come strip by strip, and image files written as they come.
 
 PNG and PPM are written without holding the picture; for any other format it is put together.
 """

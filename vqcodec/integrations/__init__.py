@@ -1,1 +1,1 @@
-"""vqcodec in the frameworks of data sets. Nothing here imports the framework it is for."""
+"""Adapters for data set frameworks. Nothing here imports the framework it is for."""

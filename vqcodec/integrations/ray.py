@@ -133,7 +133,7 @@ class Decode(_ToPicture):
 
 
 class ReadIndices(_Map):
-    """`vqc` -> columns of indices; no pixel is painted. Raises as `Codec.decode`."""
+    """`vqc` -> columns of indices; no pixel is computed. Raises as `Codec.decode`."""
 
     takes, gives = ("vqc",), INDICES
 

@@ -23,14 +23,13 @@ EXTENSION = "vqc"
 def decoder(
     key: str, data: bytes, *, realism: float = 0.0, model: str | Path | None = None
 ) -> "Image.Image | None":
-    """Paint a .vqc file with the model that it names. realism: as of `Codec.decode`;
-    model: as of `Codec.load`, None is the one that the file names; give them by
-    `functools.partial`. Raises as `Codec.decode`."""
+    """Decode a .vqc file. realism: as of `Codec.decode`; model: as of `Codec.load`, None is the one
+    that the file names; give them by `functools.partial`. Raises as `Codec.decode`."""
     return _codec_for(data, model).decode(data, realism=realism) if _is_ours(key) else None
 
 
 def indices(key: str, data: bytes, *, model: str | Path | None = None) -> "Indices | None":
-    """The tokens of a .vqc file, without painting it. Raises as `Codec.decode`."""
+    """The tokens of a .vqc file, without its pixels. Raises as `Codec.decode`."""
     return _codec_for(data, model).read_indices(data) if _is_ours(key) else None
 
 

@@ -1,4 +1,4 @@
-"""Layers of the transforms: residual blocks and vectors that vary with the level."""
+"""Layers of the transforms: residual blocks and embeddings of the level."""
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,7 @@ class Residual(nn.Module):
         return fused(fused(x, enter, "relu"), leave, "add", x)
 
 
-class LevelVector(nn.Module):
+class LevelEmbedding(nn.Module):
     """A vector of `size` numbers for each level, interpolated between a few trained knots.
 
     Neighbouring levels share what they learn, so that many levels cost no training time.
@@ -79,8 +79,8 @@ class LevelVector(nn.Module):
     def __init__(self, size: int, levels: int, knots: int):
         super().__init__()
         self.knots = nn.Parameter(torch.zeros(knots, size, dtype=torch.float32))
-        place = torch.linspace(0, knots - 1, levels, dtype=torch.float32)
-        weights = (1 - (place[:, None] - torch.arange(knots)).abs()).clamp(min=0)
+        position = torch.linspace(0, knots - 1, levels, dtype=torch.float32)
+        weights = (1 - (position[:, None] - torch.arange(knots)).abs()).clamp(min=0)
         self.register_buffer("weights", weights, persistent=False)  # [L, knots]
 
     def table(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""How unlike two pictures are to eyes, with a gradient: structural similarity in XYB.
+"""A differentiable perceptual distance: structural similarity in the XYB colour space.
 
 The structure term of SSIM (Wang et al. 2004, "Image quality assessment: from error visibility to
 structural similarity") in the colours of JPEG XL, with the mean term as SSIMULACRA 2 has it

@@ -1,4 +1,4 @@
-"""Fixed-point arithmetic in float tensors: the layers of the integer prior.
+"""Integer layers in float arithmetic, exact to the bit: what the prior is made of.
 
 Activations are integers (FORMAT.md: in units of 2**-5) and weights integers times 2**-8. Every
 sum of a layer stays below 2**24 units, so that a float32 (or float64) engine computes it
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..engine.torch.runtime import point_conv
 from ..entropy.fixed_point import ACT_BITS, RELU_MAX, STATE_MAX, SUM_BITS, WEIGHT_BITS
-from .blocks import LevelVector, as_map
+from .blocks import LevelEmbedding, as_map
 
 EXACT_SUM = 2**24  # float32 holds every integer up to here
 WEIGHT_SUM = 3 * 2**22  # bound of sum |weight| * max |input|, in sum units
@@ -83,7 +83,7 @@ def activation(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def bias_grid(bias: Tensor) -> Tensor:
-    """Biases in their own units, on the grid of 2**-13."""
+    """Biases on the grid of 2**-13."""
     limit = BIAS_MAX * 2.0**-SUM_BITS
     return round_to(bias, SUM_BITS).clamp(-limit, limit)
 
@@ -114,7 +114,7 @@ class FixedConv(nn.Module):
         limit = WEIGHT_SUM / self.input_max * 2.0**-WEIGHT_BITS
         return BoundedRows.apply(self.weight, limit, WEIGHT_BITS)
 
-    def freeze(self, frozen: bool, level: LevelVector | None = None) -> None:
+    def freeze(self, frozen: bool, level: LevelEmbedding | None = None) -> None:
         """Take weight, bias and level vector for what they are: those of an exported model are
         rounded already."""
         self.frozen, self.biases = frozen, None
@@ -122,7 +122,7 @@ class FixedConv(nn.Module):
             self.biases = (self.bias + level.table()).detach() * 2.0**ACT_BITS
 
     def forward(
-        self, x: Tensor, level: LevelVector | None = None, levels: Tensor | None = None
+        self, x: Tensor, level: LevelEmbedding | None = None, levels: Tensor | None = None
     ) -> Tensor:
         """Integers -> sums: integers / 2**8. level: further biases, of each item's of `levels`."""
         weight = self._weight()
@@ -137,18 +137,18 @@ class FixedConv(nn.Module):
         return self.weight if self.frozen else self.fixed_weight()
 
     def _biases(
-        self, level: LevelVector | None, levels: Tensor | None
+        self, level: LevelEmbedding | None, levels: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Those of all items [C], and those of each [B, C]."""
         if level is not None and self.biases is not None:
-            own = self.biases[levels]
+            biases = self.biases[levels]
         else:
-            own = (self.bias if self.frozen else bias_grid(self.bias)) * 2.0**ACT_BITS
+            biases = (self.bias if self.frozen else bias_grid(self.bias)) * 2.0**ACT_BITS
             if level is not None:
-                own = own + bias_grid(level(levels)) * 2.0**ACT_BITS
-        if own.ndim == 1:
-            return own, None
-        return (own[0], None) if len(own) == 1 else (None, own)
+                biases = biases + bias_grid(level(levels)) * 2.0**ACT_BITS
+        if biases.ndim == 1:
+            return biases, None
+        return (biases[0], None) if len(biases) == 1 else (None, biases)
 
     def rounded(
         self,
@@ -156,7 +156,7 @@ class FixedConv(nn.Module):
         low: float = -STATE_MAX,
         high: float = STATE_MAX,
         *,
-        level: LevelVector | None = None,
+        level: LevelEmbedding | None = None,
         levels: Tensor | None = None,
         plus: Tensor | None = None,
     ) -> Tensor:
@@ -180,7 +180,7 @@ class FixedBlock(nn.Module):
         self.spread = FixedConv(width, width, 5, STATE_MAX, depthwise=True, dilation=dilation)
         self.expand = FixedConv(width, inner, 1, STATE_MAX)
         self.project = FixedConv(inner, width, 1, RELU_MAX)
-        self.level = LevelVector(inner, levels, knots)
+        self.level = LevelEmbedding(inner, levels, knots)
         nn.init.normal_(self.project.weight, std=0.02)
 
     def forward(self, h: Tensor, levels: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Grain: noise that a decoder can make texture of, fixed by the place in the picture.
+"""Noise inputs of the realism decoder: a hash of the position in the picture.
 
 Latents that are coded as zero say nothing, and a convolution of nothing is flat or repeats
-itself. The noise at a place is a hash of its coordinates, so that a picture painted in windows
-is the one painted whole, and the same each time. Compare the noise inputs of StyleGAN (Karras
-et al. 2019, arXiv:1812.04948).
+itself. The noise at a position is a hash of its coordinates, so that a picture decoded in
+windows is the one decoded whole, and the same each time. Compare the noise inputs of StyleGAN
+(Karras et al. 2019, arXiv:1812.04948).
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..config import GRAIN_CHANNELS
 
-PER_LATENT = 2  # places of grain a latent, each way: the decoder's fine grid, at 1/8
+PER_LATENT = 2  # positions of grain a latent, each way: the decoder's fine grid, at 1/8
 
 
 def grain(top: int, left: int, height: int, width: int, device: torch.device) -> Tensor:
@@ -24,8 +24,8 @@ def grain(top: int, left: int, height: int, width: int, device: torch.device) ->
         for first, count in ((top, height), (left, width))
     )
     channel = torch.arange(GRAIN_CHANNELS, device=device)
-    place = _mix(_mix(y[:, None] + 1) + x) * GRAIN_CHANNELS
-    bits = _mix(place + channel[:, None, None])
+    position = _mix(_mix(y[:, None] + 1) + x) * GRAIN_CHANNELS
+    bits = _mix(position + channel[:, None, None])
     return ((bits.double() / 2**32 - 0.5) * 12**0.5).float()[None]
 
 

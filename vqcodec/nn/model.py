@@ -1,4 +1,28 @@
-"""The whole network: transforms, codebooks and prior, and the loop over the passes."""
+"""The whole network: transforms, codebooks and prior, and the loop over the prior's passes.
+
+    pixels [B, 3, H, W]
+       |  Encoder: PCA of 16x16 blocks plus a convolutional path. Gains: steps of the level.
+       v
+    latents y [B, C, H/16, W/16], in steps of the quantiser
+       |
+       |  for each pass of the prior, coarse to fine: some channels at some positions
+       |   +----------------------------------------------------------------------+
+       |   |  decoded latents --> Prior.step --> mean, scale                      |
+       |   |                                      |      |                        |
+       |   |                                      v      v                        |
+       +---+--> y ------------------------> r = y - mean, classify --> assign ----+--> indices and
+           |                                      |                      |        |    their tables:
+           |  decoded latents <--- mean + codeword, by index <-----------+        |    to the coder
+           +----------------------------------------------------------------------+
+           |
+           v
+    decoded latents [B, C, H/16, W/16], in steps
+       |  Gains. Decoder: the inverse PCA plus a convolutional path.
+       v
+    pixels [B, 3, H, W]
+
+To decode a file is to walk the same passes with indices from the coder instead of `assign`.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -9,14 +33,15 @@ from torch.nn import functional as F
 
 from ..config import ALL_POSITIONS, ModelConfig
 from .blocks import as_map
+from .fast_assign import FastCodebooks, JointClasses
 from .grain import grain
 from .prior import Expectation, LevelTables, Prior, lattice_mask, level_tables
-from .quantizer import Assignment, Classes, Codebooks
+from .quantizer import Assignment
 from .transforms import Decoder, Encoder, Gains, LinearPath
 
 
 class PassStep(NamedTuple):
-    """What is known when a pass chooses its words."""
+    """What is known when a pass chooses its indices."""
 
     index: int
     items: Tensor  # int64 [b]: items of the batch that it codes; what follows has only them
@@ -24,7 +49,7 @@ class PassStep(NamedTuple):
     mask: Tensor  # bool [h, w]: the positions that it codes
     everywhere: bool  # whether these are all
     expected: Expectation
-    classes: Classes
+    classes: JointClasses
 
 
 class PassResult(NamedTuple):
@@ -39,7 +64,7 @@ Choose = Callable[[PassStep], Assignment]
 
 
 class Network(nn.Module):
-    """pixels <-> latents <-> codebook words, at every level of the rate."""
+    """pixels <-> latents <-> codebook indices, at every level of the rate."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -48,7 +73,7 @@ class Network(nn.Module):
         self.encoder = Encoder(config.transform)
         self.decoder = Decoder(config.transform)
         self.gains = Gains(config.transform)
-        self.codebooks = Codebooks(config.quantizer)
+        self.codebooks = FastCodebooks(config.quantizer)
         self.prior = Prior(config)
         self.fixed_tables: LevelTables | None = None  # [L, C] each, of an exported model
         lambdas = torch.tensor(config.transform.lambdas(), dtype=torch.float32)
@@ -72,8 +97,8 @@ class Network(nn.Module):
     ) -> Tensor:
         """Latents in steps [B, C, h, w] -> pixels float32 [B, 3, 16h, 16w], not clipped.
 
-        origin: row and column of the first latent in the picture; grain depends on the place.
-        decoder: another than the network's own. affine: without residual blocks.
+        origin: row and column of the first latent in the picture; grain depends on the position.
+        decoder: another than the network's. affine: without residual blocks.
         """
         decoder = self.decoder if decoder is None else decoder
         used = self._used(levels)
@@ -102,7 +127,7 @@ class Network(nn.Module):
     def passes(
         self, like: Tensor, levels: Tensor, choose: Choose, checkpointing: bool = False
     ) -> Iterator[PassResult]:
-        """Walk the prior's passes; `choose` gives each pass its words.
+        """Walk the prior's passes; `choose` gives each pass its indices.
 
         like: any tensor [B, C, h, w] of the shape, type and device of the latents.
         checkpointing: a gradient takes less memory and more time.
@@ -118,40 +143,40 @@ class Network(nn.Module):
                     return
                 items, h = items[keep], h[keep]
                 tables = LevelTables(*(table[keep] for table in tables))
-            own = slice(item.start, item.stop)
+            channels = slice(item.start, item.stop)
             known = latents[items] if len(items) < len(levels) else latents
             h, expected = self.prior.step(index, h, known, levels[items], tables, checkpointing)
             classes = self.codebooks.classify(expected.log_scale.detach())
             mask = lattice_mask(item.lattice, *like.shape[-2:], like.device)
             everywhere = item.lattice == ALL_POSITIONS
-            step = PassStep(index, items, own, mask, everywhere, expected, classes)
+            step = PassStep(index, items, channels, mask, everywhere, expected, classes)
             chosen = choose(step)
             new = expected.mean.detach() + chosen.value
             if not everywhere:
-                new = torch.where(mask, new, known[:, own])
+                new = torch.where(mask, new, known[:, channels])
             if torch.is_grad_enabled():
                 new = torch.cat([known[:, : item.start], new, known[:, item.stop :]], 1)
                 latents = new if len(items) == len(levels) else latents.index_copy(0, items, new)
             else:
-                latents[items if len(items) < len(levels) else slice(None), own] = new
+                latents[items if len(items) < len(levels) else slice(None), channels] = new
             yield PassResult(step, chosen, latents)
 
     def quantise(
         self, y: Tensor, levels: Tensor, lambda_scale: float, checkpointing: bool = False
     ) -> Iterator[PassResult]:
-        """Walk the passes, choosing words for the latents y [B, C, h, w] in steps.
+        """Walk the passes, choosing codewords for the latents y [B, C, h, w] in steps.
 
-        The decoded latents are exactly mean + word, with a straight-through gradient to y
-        and the words' own gradient. checkpointing: as of `passes`.
+        The decoded latents are exactly mean + codeword, with a straight-through gradient to y
+        and the codewords' gradient. checkpointing: as of `passes`.
         """
         kappa = self.kappa(levels, lambda_scale)
 
         def choose(step: PassStep) -> Assignment:
-            own = (y if len(step.items) == len(y) else y[step.items])[:, step.channels]
-            r = (own - step.expected.mean).detach()
+            target = (y if len(step.items) == len(y) else y[step.items])[:, step.channels]
+            r = (target - step.expected.mean).detach()
             chosen = self.codebooks.assign(r, step.classes, kappa[step.items, step.channels])
-            if not own.requires_grad:
+            if not target.requires_grad:
                 return chosen
-            return chosen._replace(value=chosen.value + (own - own.detach()))
+            return chosen._replace(value=chosen.value + (target - target.detach()))
 
         return self.passes(y, levels, choose, checkpointing)

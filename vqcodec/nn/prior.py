@@ -1,6 +1,6 @@
-"""The prior: what is decoded already -> mean and class of scale of what comes next.
+"""The prior: decoded latents -> mean and scale of the latents that the next pass codes.
 
-It sees only integers (decoded latents in fixed point) and computes in integers (fixed.py).
+It takes only integers (decoded latents in fixed point) and computes in integers (fixed.py).
 Passes are parallel over positions; each reads the latents of the pass before it into a
 running state that all passes share. FORMAT.md, "Prior", states it to the bit.
 """
@@ -24,7 +24,7 @@ from ..entropy.fixed_point import (
     TABLE_BITS,
     UNITS_MAX,
 )
-from .blocks import LevelVector, as_map
+from .blocks import LevelEmbedding, as_map
 from .fixed import BIAS_MAX, EXACT_SUM, FixedBlock, FixedConv, activation, bias_grid, round_to
 
 
@@ -66,7 +66,7 @@ class PriorPass(nn.Module):
         prior, levels, knots = config.prior, config.transform.levels, config.transform.knots
         self.config = prior.passes[index]
         count = self.config.stop - self.config.start
-        self.level = LevelVector(2 * count, levels, knots)
+        self.level = LevelEmbedding(2 * count, levels, knots)
         self.source: PassConfig | None = prior.passes[index - 1] if index else None
         if self.source is None:
             return
@@ -89,7 +89,7 @@ class PriorPass(nn.Module):
         return h
 
     def expect(self, h: Tensor, levels: Tensor, tables: LevelTables) -> Expectation:
-        own = slice(self.config.start, self.config.stop)
+        channels = slice(self.config.start, self.config.stop)
         if self.source:
             sums = self.head(h, self.level, levels)
         else:
@@ -97,10 +97,10 @@ class PriorPass(nn.Module):
         mean, log_scale = sums.expand(-1, -1, *h.shape[-2:]).chunk(2, 1)
         mean = activation(mean * 2.0 ** (MEAN_BITS - ACT_BITS), -MEAN_MAX, MEAN_MAX)
         # float64: the product needs up to 38 bits.
-        to_steps = as_map(tables.to_steps[:, own]).double() * 2.0 ** (LATENT_BITS - MEAN_BITS)
+        to_steps = as_map(tables.to_steps[:, channels]).double() * 2.0 ** (LATENT_BITS - MEAN_BITS)
         mean = activation(mean.double() * to_steps, -math.inf, math.inf)
         mean = mean.to(h.dtype) * 2.0**-LATENT_BITS
-        log_scale = log_scale * 2.0**-ACT_BITS + as_map(tables.log_steps[:, own])
+        log_scale = log_scale * 2.0**-ACT_BITS + as_map(tables.log_steps[:, channels])
         return Expectation(mean, log_scale)
 
 

@@ -1,4 +1,4 @@
-"""A smooth stand-in for the bits of a residual, for gradients."""
+"""A differentiable rate: the bits of a residual under the prior's Gaussian."""
 
 import math
 
@@ -16,7 +16,7 @@ def scale_bounds(config: QuantizerConfig) -> tuple[float, float]:
 
 
 class GaussianBits(torch.autograd.Function):
-    """Bits of residuals under the unit-step Gaussian of a scale, with its own derivatives.
+    """Bits of residuals under the unit-step Gaussian of a scale, with derivatives in closed form.
 
     Where the scale or a probability is at its bound, the gradient still passes if it leads
     away from there (Balle et al. 2018).

@@ -1,4 +1,4 @@
-"""Pixels -> latents, and latents -> pixels.
+"""The encoder's and the decoder's transforms: pixels <-> latents.
 
 Both transforms are fully convolutional with a finite receptive field. Each has a linear
 path, the PCA of 16x16 blocks, and a convolutional path that adds to it.
@@ -19,7 +19,7 @@ from ..config import (
     TransformConfig,
 )
 from ..engine.torch.runtime import point_conv
-from .blocks import LevelVector, PointConv, Residual, as_map
+from .blocks import LevelEmbedding, PointConv, Residual, as_map
 
 FINE = 8  # pixels a position of the fine blocks, each way
 MEANS = 8  # latents, the first, that are computed in float32 by every encoder
@@ -50,8 +50,8 @@ class Gains(nn.Module):
         self.register_buffer("scale", torch.ones(size, dtype=torch.float32))
         steps = (STEP_LAMBDA / torch.tensor(config.lambdas(), dtype=torch.float32)).sqrt()
         self.register_buffer("steps", steps, persistent=False)  # [L]
-        self.encode = LevelVector(size, levels, config.knots)
-        self.decode = LevelVector(size, levels, config.knots)
+        self.encode = LevelEmbedding(size, levels, config.knots)
+        self.decode = LevelEmbedding(size, levels, config.knots)
 
     def to_steps(self) -> Tensor:
         """float32 [L, C]: steps of the quantiser in one standard deviation."""
@@ -118,8 +118,8 @@ class Encoder(nn.Module):
         self.down = nn.Conv2d(fine, coarse, 2, stride=2, dtype=torch.float32)
         self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(coarse_blocks)))
         self.head = PointConv(coarse, config.latents)
-        self.fine_level = LevelVector(fine, config.levels, config.knots)
-        self.coarse_level = LevelVector(coarse, config.levels, config.knots)
+        self.fine_level = LevelEmbedding(fine, config.levels, config.knots)
+        self.coarse_level = LevelEmbedding(coarse, config.levels, config.knots)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
@@ -154,8 +154,8 @@ class Decoder(nn.Module):
         self.up = PointConv(coarse, 4 * fine, side_out=2)
         self.fine = nn.Sequential(*(Residual(fine) for _ in range(config.fine_blocks)))
         self.head = PointConv(fine, 3 * 64, side_out=FINE)
-        self.fine_level = LevelVector(fine, config.levels, config.knots)
-        self.coarse_level = LevelVector(coarse, config.levels, config.knots)
+        self.fine_level = LevelEmbedding(fine, config.levels, config.knots)
+        self.coarse_level = LevelEmbedding(coarse, config.levels, config.knots)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         if grained:
@@ -174,7 +174,7 @@ class Decoder(nn.Module):
         noise: Tensor | None = None,
         affine: bool = False,
     ) -> Tensor:
-        """affine: leave out the residual blocks: an affine map from each latent to its own 16x16
+        """affine: leave out the residual blocks: an affine map from each latent to its 16x16
         pixels."""
         blocks = linear.inverse(y * (scale / 255)[:, None, None], PIXEL_MEAN)
         h = self.stem(y.to(self.stem.weight.dtype))

@@ -1,4 +1,4 @@
-"""Loss curves of a run as a picture."""
+"""Plots of a run's loss curves."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Pictures of folders and tar shards -> random crops and their levels, on any device.
+"""Training data: folders and tar shards of pictures -> random crops and their levels.
 
 All pictures are decoded once into one flat file of uint8 RGB in the output folder; crops are
 gathered from it by index, on the CPU from the page cache that all processes share, on a GPU
-from its own memory.
+from the GPU's memory.
 """
 
 import hashlib
@@ -105,8 +105,8 @@ class Crops:
         """
         reduced = count // 2
         most = max(1.0, min(REDUCED, COMMON_SIDE / size))
-        place, chance = torch.rand(2, generator=self.generator).tolist()
-        x = self.sample(reduced, round(size * (1 + (most - 1) * place)))
+        strength, chance = torch.rand(2, generator=self.generator).tolist()
+        x = self.sample(reduced, round(size * (1 + (most - 1) * strength)))
         x = F.interpolate(x, (size, size), mode="bicubic", antialias=True)
         x = torch.cat([self.sample(count - reduced, size), x])
         drawn = int(count * DRAWN + chance)
@@ -123,9 +123,9 @@ class Crops:
         area = area * (large if large.any() else 1)
         pick = torch.multinomial(area.double(), count, True, generator=self.generator)
         offset, height, width = self.where[pick].T
-        place = torch.rand(2, count, generator=self.generator, dtype=torch.float64)
-        top = (place[0] * (height - size + 1).clamp(min=1)).long()
-        left = (place[1] * (width - size + 1).clamp(min=1)).long()
+        corner = torch.rand(2, count, generator=self.generator, dtype=torch.float64)
+        top = (corner[0] * (height - size + 1).clamp(min=1)).long()
+        left = (corner[1] * (width - size + 1).clamp(min=1)).long()
         step = torch.arange(size)
         # Small pictures are continued by their edge.
         y = torch.minimum(top[:, None] + step, height[:, None] - 1)
@@ -139,11 +139,11 @@ class Crops:
 
 def spread_levels(count: int, levels: int, low_share: float, generator: torch.Generator) -> Tensor:
     """int64 [count]: levels spread evenly, but the lower LOW of them get `low_share`."""
-    place = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
-    place = place / count
-    low = place / low_share * LOW
-    high = LOW + (place - low_share) / (1 - low_share) * (1 - LOW)
-    return (torch.where(place < low_share, low, high) * levels).long()
+    position = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
+    position = position / count
+    low = position / low_share * LOW
+    high = LOW + (position - low_share) / (1 - low_share) * (1 - LOW)
+    return (torch.where(position < low_share, low, high) * levels).long()
 
 
 def block_statistics(crops: Crops, mean: float, rounds: int = 60) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Drawn training crops: sharp edges, straight lines and even surfaces.
+"""Synthetic training crops (dead leaves): sharp edges, straight lines and even surfaces.
 
 Photographs that were stored as JPEG files hardly have them, but buildings, prints and screens do,
 and a network that has not met them spends several times the bits that they need. The crops are
@@ -22,14 +22,14 @@ def dead_leaves(photographs: Tensor, generator: torch.Generator) -> Tensor:
     leaves are textured with. generator: on the CPU."""
     count, _, size, _ = photographs.shape
     texture = photographs - photographs.mean((2, 3), keepdim=True)
-    canvas = _paint(texture, generator)
+    canvas = _textured(texture, generator)
     for _ in range(LEAVES):
         alpha = _leaf(count, size, generator).to(canvas.device)
-        canvas = torch.lerp(canvas, _paint(texture, generator), alpha)
+        canvas = torch.lerp(canvas, _textured(texture, generator), alpha)
     return canvas.clamp(0, 1)
 
 
-def _paint(texture: Tensor, generator: torch.Generator) -> Tensor:
+def _textured(texture: Tensor, generator: torch.Generator) -> Tensor:
     """[B, 3, S, S]: a colour, mostly a greyish one, that shades into another."""
     count, _, size, _ = texture.shape
     grey, chance, strength = torch.rand(3, count, 1, 1, 1, generator=generator)
@@ -42,8 +42,8 @@ def _paint(texture: Tensor, generator: torch.Generator) -> Tensor:
 
 def _along(angle: Tensor, size: int) -> Tensor:
     """[B, S, S] for angles [B, 1, 1]: pixels along that direction from the centre."""
-    place = torch.arange(size) - (size - 1) / 2
-    return angle.cos() * place + angle.sin() * place[:, None]
+    position = torch.arange(size) - (size - 1) / 2
+    return angle.cos() * position + angle.sin() * position[:, None]
 
 
 def _leaf(count: int, size: int, generator: torch.Generator) -> Tensor:

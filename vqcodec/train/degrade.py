@@ -1,4 +1,4 @@
-"""What a network of restoration sees in training: clean crops, made worse."""
+"""Degraded training inputs of restoration networks: noise, or reduced and enlarged again."""
 
 import torch
 from torch import Tensor

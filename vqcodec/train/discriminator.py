@@ -20,7 +20,7 @@ GROUPS = 8  # of the normalisation
 
 
 class Judgement(NamedTuple):
-    """logits [B, 1, H/8, W/8]: above 0 for photographs. features: of its own layers."""
+    """logits [B, 1, H/8, W/8]: above 0 for photographs. features: of its layers."""
 
     logits: Tensor
     features: list[Tensor]
@@ -76,5 +76,5 @@ def _mode(x: Tensor, grid: torch.Size) -> str:
 
 
 def _unit_power(x: Tensor) -> Tensor:
-    """Features with a mean square of about 1 at each place."""
+    """Features with a mean square of about 1 at each position."""
     return x * (x.square().mean(1, keepdim=True) + 1e-6).rsqrt()

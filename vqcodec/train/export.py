@@ -1,4 +1,4 @@
-"""A trained network -> a model folder: integers for the prior, half precision for the rest."""
+"""Export of a trained network as a model folder: integers for the prior, float16 for the rest."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from ..config import ModelConfig
 from ..entropy.freqs import from_probabilities
 from ..errors import ModelError
 from ..image.atomic_write import write_atomically
-from ..nn.blocks import LevelVector
+from ..nn.blocks import LevelEmbedding
 from ..nn.fixed import FixedConv, bias_grid
 from ..nn.model import Network
 from ..nn.prior import LevelTables, level_tables
@@ -29,7 +29,7 @@ def dense_levels(network: Network) -> tuple[ModelConfig, dict[str, Tensor]]:
     transform = dataclasses.replace(config.transform, knots=config.transform.levels)
     state = {k: v.detach().clone() for k, v in network.state_dict().items()}
     for name, module in network.named_modules():
-        if isinstance(module, LevelVector):
+        if isinstance(module, LevelEmbedding):
             state[f"{name}.knots"] = module.table().detach()
         if isinstance(module, FixedConv):
             state[f"{name}.weight"] = module.fixed_weight().detach()

@@ -1,4 +1,4 @@
-"""Running counts of the words that were used, and the tables of bits that follow from them."""
+"""Running counts of the indices in each table, and the tables of bits that follow from them."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from ..nn.quantizer import Codebooks, table_sizes
 
 PRIOR_COUNT = 3000.0  # weight of the tables to start with, in symbols
 MEMORY = 1e6  # symbols of a class that its table remembers
-FLOOR = 1e-7  # least probability of a word
+FLOOR = 1e-7  # least probability of a codeword
 
 
 class TableCounts:
-    """float64 counts [rows, K]; rows of rare classes keep what little they have seen."""
+    """float64 counts [rows, K]; rows of rare classes keep what few they have."""
 
     def __init__(self, codebooks: Codebooks):
         self.codebooks = codebooks
@@ -40,7 +40,7 @@ class TableCounts:
         self.codebooks.bits.copy_(torch.where(self.codebooks.bits < 1e8, bits, self.codebooks.bits))
 
     def usage(self) -> dict[str, list[float]]:
-        """Share of words with a probability above 1e-5, and perplexity, of some classes."""
+        """Share of codewords with a probability above 1e-5, and perplexity, of some classes."""
         rows = self.probabilities()
         some = range(0, len(rows), 8)
         used = [float((rows[r] > 1e-5).double().mean()) for r in some]

@@ -1,10 +1,10 @@
-"""A larger network from the weights of a smaller one, so that training need not start anew."""
+"""Initialising a larger network with the weights of a smaller one."""
 
 import torch
 from torch import Tensor
 
 from ..config import PassConfig
-from ..nn.blocks import LevelVector
+from ..nn.blocks import LevelEmbedding
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
 from .data import Crops, block_statistics
@@ -17,7 +17,7 @@ PASSES = "prior.passes."
 
 @torch.no_grad()
 def grow(network: Network, small: Network, crops: Crops) -> None:
-    """Take over what `small` has into `network`, by name, at the first places of each axis.
+    """Take over what `small` has into `network`, by name, at the first indices of each axis.
 
     Further blocks and channels begin without effect on the channels that there were. Further
     latents continue the PCA: they are the largest components of what the linear path of `small`
@@ -40,19 +40,19 @@ def grow(network: Network, small: Network, crops: Crops) -> None:
     _extend_linear(network, known, crops)
 
 
-def _fits(name: str, tensor: Tensor, place: Tensor) -> bool:
-    """Whether a tensor goes into the first places of another; a pass of other channels has
-    means and scales in other places."""
-    if name.startswith("prior.") and tensor.shape != place.shape:
+def _fits(name: str, tensor: Tensor, target: Tensor) -> bool:
+    """Whether a tensor goes into the first indices of another; a pass of other channels has
+    means and scales elsewhere."""
+    if name.startswith("prior.") and tensor.shape != target.shape:
         return False
-    return all(a <= b for a, b in zip(tensor.shape, place.shape, strict=True))
+    return all(a <= b for a, b in zip(tensor.shape, target.shape, strict=True))
 
 
 def _with_knots_of(network: Network, small: Network, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state of `small` with each level vector on the knots of `network`."""
     modules = dict(network.named_modules())
     for name, module in small.named_modules():
-        if isinstance(module, LevelVector) and name in modules:
+        if isinstance(module, LevelEmbedding) and name in modules:
             fit = torch.linalg.pinv(modules[name].weights) @ module.table()
             state = state | {f"{name}.knots": fit}
     return state
@@ -63,16 +63,18 @@ def _with_passes_of(
 ) -> dict[str, Tensor]:
     """The state of `small` with its passes where `network` codes the same latents. Where two share
     what was one, the second adds nothing yet to what the first has read, and expects the same."""
-    theirs, taken, own = small.config.prior.passes, set(), network.state_dict()
+    theirs, taken, larger = small.config.prior.passes, set(), network.state_dict()
     found = {name: tensor for name, tensor in state.items() if not name.startswith(PASSES)}
     for index, item in enumerate(network.config.prior.passes):
-        place = next((n for n, other in enumerate(theirs) if _covers(other, item)), index)
-        old, new = f"{PASSES}{place}.", f"{PASSES}{index}."
+        number = next((n for n, other in enumerate(theirs) if _covers(other, item)), index)
+        old, new = f"{PASSES}{number}.", f"{PASSES}{index}."
         parts = {new + name[len(old) :]: t for name, t in state.items() if name.startswith(old)}
-        if place in taken:
+        if number in taken:
             parts = {k: t for k, t in parts.items() if k.startswith((new + "head", new + "level"))}
-            parts |= {k: torch.zeros_like(t) for k, t in own.items() if k.startswith(new + "read")}
-        taken.add(place)
+            parts |= {
+                k: torch.zeros_like(t) for k, t in larger.items() if k.startswith(new + "read")
+            }
+        taken.add(number)
         found |= parts
     return found
 

@@ -1,4 +1,4 @@
-"""What matters in a network: covariances of what its layers read and of the loss's gradient there.
+"""Importance of directions and channels: covariances of activations and of the loss's gradient.
 
 Balanced truncation is Moore 1981, "Principal component analysis in linear systems".
 """

@@ -1,4 +1,4 @@
-"""Training of all networks of a model: how they start, a step, what is averaged and exported."""
+"""The trainer of a whole model: initialisation, a step, weight averages, export."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..nn.blocks import LevelVector
+from ..nn.blocks import LevelEmbedding
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
 from ..zoo.weights import Model
@@ -76,7 +76,7 @@ class Trainer(Runner):
         self.crops.generator.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
-        self.objective = Objective(self.network, config.fidelity, True, config.distortion)
+        self.objective = Objective(self.network, config.lambda_scale, True, config.distortion)
         self.tables = TableCounts(self.network.codebooks)
         self.validation = Validation(Crops(cache, self.device, True, 0), config, self.network)
         self._build_optimisers()
@@ -93,20 +93,20 @@ class Trainer(Runner):
         if init is None:
             fit_linear(network, self.crops)
         elif _size(init) > _size(network):
-            shrink(network, init, self.crops, self.config.fidelity, self.config.distortion)
+            shrink(network, init, self.crops, self.config.lambda_scale, self.config.distortion)
         else:
             grow(network, init, self.crops)
         return network
 
     def _build_optimisers(self) -> None:
-        knots = {id(m.knots) for m in self.network.modules() if isinstance(m, LevelVector)}
+        knots = {id(m.knots) for m in self.network.modules() if isinstance(m, LevelEmbedding)}
         linear = [id(p) for p in self.network.linear.parameters()]
-        words = [id(p) for p in self.network.codebooks.parameters()]
+        codewords = [id(p) for p in self.network.codebooks.parameters()]
         matrices, vectors = [], []
         for p in self.network.parameters():
-            if id(p) in linear or (id(p) in words and self.config.scalar):
+            if id(p) in linear or (id(p) in codewords and self.config.scalar):
                 continue
-            apart = id(p) in knots or id(p) in words
+            apart = id(p) in knots or id(p) in codewords
             is_matrix = p.ndim > 1 and not apart and min(matrix_shape(p)) > 9 and p.shape[1] > 1
             (matrices if is_matrix else vectors).append(p)
         turn = torch.bfloat16 if self.config.half_turn else torch.float32

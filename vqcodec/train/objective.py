@@ -1,4 +1,4 @@
-"""What training minimises: bits per pixel + lambda * distortion, and what it logs."""
+"""The training objective: bits per pixel + lambda * distortion, and the figures for the log."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ class Losses(NamedTuple):
     mse: Tensor  # [B] in 255 units
     unlike: Tensor  # [B] `eye_distance`
     pass_bpp: Tensor  # [passes] mean over the batch, hard
-    counts: Tensor  # [rows, K] times that each word was used
+    counts: Tensor  # [rows, K] times that each codeword was used
 
 
 class _Coded(NamedTuple):
@@ -32,7 +32,7 @@ class _Coded(NamedTuple):
     counts: Tensor  # [rows, K]
 
 
-def count_words(result: PassResult, sizes: Tensor, counts: Tensor) -> None:
+def count_indices(result: PassResult, sizes: Tensor, counts: Tensor) -> None:
     """Add a pass's hard assignments to `counts` [rows, K]."""
     row, index = result.chosen.row, result.chosen.index
     used = (row >= 0) & result.step.mask
@@ -44,10 +44,13 @@ def count_words(result: PassResult, sizes: Tensor, counts: Tensor) -> None:
 class Objective(nn.Module):
     """Runs the network on a batch and returns `Losses`."""
 
-    def __init__(self, network: Network, fidelity: float, autocast: bool, distortion: str = "mse"):
-        """fidelity, distortion: as of `TrainConfig`. autocast: transforms compute in bfloat16."""
+    def __init__(
+        self, network: Network, lambda_scale: float, autocast: bool, distortion: str = "mse"
+    ):
+        """lambda_scale, distortion: as of `TrainConfig`. autocast: transforms compute in
+        bfloat16."""
         super().__init__()
-        self.network, self.fidelity, self.autocast = network, fidelity, autocast
+        self.network, self.lambda_scale, self.autocast = network, lambda_scale, autocast
         self.distortion = distortion
 
     def forward(self, x: Tensor, levels: Tensor, degraded: Tensor | None = None) -> Losses:
@@ -82,13 +85,13 @@ class Objective(nn.Module):
         )
 
     def _code(self, y: Tensor, levels: Tensor) -> _Coded:
-        """Assign latents [B, C, h, w] to words and count their bits."""
+        """Assign latents [B, C, h, w] to codewords and count their bits."""
         net = self.network
         low, high = scale_bounds(net.config.quantizer)
         proxy, hard = torch.zeros(len(y), device=y.device), torch.zeros(len(y), device=y.device)
         pass_bits = torch.zeros(len(net.config.prior.passes), device=y.device)
         counts = torch.zeros_like(net.codebooks.bits)
-        for result in net.quantise(y, levels, self.fidelity):
+        for result in net.quantise(y, levels, self.lambda_scale):
             step, chosen = result.step, result.chosen
             r = y[step.items, step.channels] - step.expected.mean
             r = r + torch.rand_like(r) - 0.5  # uniform noise for rounding (Balle et al. 2018)
@@ -98,5 +101,5 @@ class Objective(nn.Module):
             spent = (spent * step.mask).sum((1, 2, 3))
             hard = hard.index_add(0, step.items, spent)
             pass_bits[step.index] = spent.sum() / len(y)
-            count_words(result, net.codebooks.sizes, counts)
+            count_indices(result, net.codebooks.sizes, counts)
         return _Coded(result.latents, proxy, hard, pass_bits, counts)

@@ -1,4 +1,4 @@
-"""A perceptual distance on the features of a network that is given as a file.
+"""LPIPS: a perceptual distance on the features of a network that is given as a file.
 
 LPIPS: Zhang et al. 2018, arXiv:1801.03924. Three networks are known by their tensors' names,
 which are torchvision's: SqueezeNet 1.1, VGG16 and AlexNet. A file may hold LPIPS's own weights

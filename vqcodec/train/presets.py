@@ -17,15 +17,15 @@ class TrainConfig:
     late_crop: int = 256  # in the last part of the schedule, with as many pixels a step
     late_share: float = 0.4  # that part
     soap_rate: float = 3e-3  # weight matrices
-    adam_rate: float = 1e-3  # vectors, gains, words, depthwise kernels
+    adam_rate: float = 1e-3  # vectors, gains, codewords, depthwise kernels
     linear_rate: float = 3e-5  # the PCA path
     final_rate: float = 0.02  # of each rate, at the end of the cosine
     refresh: int = 10  # steps between refreshes of SOAP's bases
     half_turn: bool = True  # SOAP turns gradients in bfloat16
     ema: float = 0.9995
     distortion: str = "mse"  # one of config.DISTORTIONS: what the model is trained to keep low
-    fidelity: float = 1.8  # weight of the error in the assignment; 1 is the plain optimum
-    scalar: bool = False  # the scalar control: words stay integers, tables the Gaussian's
+    lambda_scale: float = 1.8  # of the assignment; 1 is the optimum of rate + lambda * distortion
+    scalar: bool = False  # the scalar control: codewords stay integers, tables the Gaussian's
     low_share: float = 0.6  # of the crops are coded at the lower 60 % of the levels
     save_minutes: float = 6.0
     seed: int = 0
@@ -87,7 +87,7 @@ def control() -> TrainConfig:
     """The scalar-quantised control of `fast`: the same network, to compare equal times."""
     quantizer = QuantizerConfig(pair_classes=0)
     model = replace(fast().model, name="control", quantizer=quantizer)
-    return TrainConfig(model=model, scalar=True, fidelity=1e6)
+    return TrainConfig(model=model, scalar=True, lambda_scale=1e6)
 
 
 def tiny() -> TrainConfig:

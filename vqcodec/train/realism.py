@@ -35,7 +35,7 @@ from .realism_validation import RealismValidation
 from .runner import Runner
 from .weight_averages import start_averages, update_averages
 
-RANGES = 6  # of levels, each with a strength of its own
+RANGES = 6  # of levels, each with its strength
 STRENGTHS = 0.05, 2.0  # least and most
 FOLLOW = 0.002  # how fast a strength follows, a step and dB
 PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
@@ -155,8 +155,8 @@ class RealismTrainer(Runner):
         judged = self._judge(y, scene, fake)
         if self.perceptual is None:
             with torch.no_grad():
-                own = self._judge(scene.x, scene, real).features
-            likeness = matching_loss(own, judged.features)
+                expected = self._judge(scene.x, scene, real).features
+            likeness = matching_loss(expected, judged.features)
         else:
             likeness = self.perceptual.between(real, fake)
         deception = deception_loss(judged.logits)

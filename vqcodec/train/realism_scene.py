@@ -1,4 +1,4 @@
-"""What the realism stage sees of a model that is not trained: pictures, latents, first decoding."""
+"""Training examples of the realism stage: a crop, its latents, and the first decoder's pixels."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class FrozenModel:
     """The networks of the model that gets a second decoder."""
 
     def __init__(self, network: Network, generator: torch.Generator):
-        """generator: on the CPU, for the places that pictures are from."""
+        """generator: on the CPU, for the positions that pictures are from."""
         self.network, self.generator = network, generator
         self.levels = network.config.transform.levels
 
@@ -46,12 +46,12 @@ class FrozenModel:
         return Scene(x, levels, latents, self.synthesise(net.decoder, latents, levels))
 
     def synthesise(self, decoder: Decoder, latents: Tensor, levels: Tensor) -> Tensor:
-        """Pixels float32 [B, 3, H, W], about 0..1; each picture is from another place."""
+        """Pixels float32 [B, 3, H, W], about 0..1; each picture is from another position."""
         noise = None
         if decoder.is_grained:
             origins = torch.randint(2**16, (len(latents), 2), generator=self.generator).tolist()
             size = latents.shape[2:]
-            noise = torch.cat([grain(*place, *size, latents.device) for place in origins])
+            noise = torch.cat([grain(*origin, *size, latents.device) for origin in origins])
         net = self.network
         with torch.autocast(latents.device.type, torch.bfloat16):
             return decoder(latents, net.linear, net.gains.scale, levels, noise)

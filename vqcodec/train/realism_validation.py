@@ -1,4 +1,4 @@
-"""What a run of the realism stage does to held-out pictures, and which weights it keeps.
+"""Validation of the realism stage on held-out pictures: which weights it keeps.
 
 The guard against a discriminator that ruins pictures, drifting colours and patterns: weights
 are kept only while PSNR and the mean colour stay near those of the fidelity decoder.
@@ -20,7 +20,7 @@ from .presets import RealismConfig
 from .realism_loss import PERIOD, loss_of_psnr
 from .realism_scene import FrozenModel
 
-PLACES = (0.07, 0.22, 0.42)  # of all levels: about 0.1, 0.2 and 0.4 bits a pixel
+LEVEL_SHARES = (0.07, 0.22, 0.42)  # of all levels: about 0.1, 0.2 and 0.4 bits a pixel
 SPARE = 0.5  # dB that PSNR may fall below the aim
 COLOUR_LIMIT = 1.0  # of 255, by which a picture's mean colour may leave the fidelity decoder's
 PATTERN_LIMIT = 0.4  # of 255, of the mean block's deviation: a pattern that comes back in each
@@ -47,8 +47,8 @@ class RealismValidation:
         x = crops.sample(config.valid_crops, config.valid_side)
         last = frozen.levels - 1
         self.scenes = [
-            frozen.scene(part, torch.full((len(part),), round(place * last), device=x.device))
-            for place in PLACES
+            frozen.scene(part, torch.full((len(part),), round(share * last), device=x.device))
+            for share in LEVEL_SHARES
             for part in x.split(4)
         ]
         self.score = float("inf")
@@ -67,8 +67,8 @@ class RealismValidation:
 
     @torch.no_grad()
     def measure(self, decoder: Decoder) -> dict:
-        """A row of the log: for each of PLACES the fall of PSNR in dB, the largest change of a
-        mean colour in 255 units, the strength of a pattern, and the ratios of LPIPS and of the
+        """A row of the log: for each of LEVEL_SHARES the fall of PSNR in dB, the largest change
+        of a mean colour in 255 units, the strength of a pattern, and the ratios of LPIPS and of the
         kernel distance of patches to those of the fidelity decoder. Updates `best` and the sheet
         of samples."""
         decoded = [
@@ -79,9 +79,9 @@ class RealismValidation:
         colour = [((y - s.fidelity.clamp(0, 1)).mean((2, 3)) * 255).abs().amax(1) for s, y in pairs]
         changes = [y - s.fidelity for s, y in pairs]
         row = {
-            "valid_fallen": [float(v.mean()) for v in self._by_place(fallen)],
-            "valid_colour": [float(v.max()) for v in self._by_place(colour)],
-            "valid_pattern": [pattern(v) for v in self._by_place(changes)],
+            "valid_fallen": [float(v.mean()) for v in self._by_level(fallen)],
+            "valid_colour": [float(v.max()) for v in self._by_level(colour)],
+            "valid_pattern": [pattern(v) for v in self._by_level(changes)],
         }
         if self.perceptual is not None:
             if self._fidelity is None:
@@ -104,16 +104,16 @@ class RealismValidation:
         if score < self.score or not ratios:
             self.score, self.best = score, {k: v.clone() for k, v in weights.items()}
 
-    def _by_place(self, values: list[Tensor]) -> list[Tensor]:
-        parts = len(values) // len(PLACES)
+    def _by_level(self, values: list[Tensor]) -> list[Tensor]:
+        parts = len(values) // len(LEVEL_SHARES)
         return [torch.cat(values[i : i + parts]) for i in range(0, len(values), parts)]
 
     def _distances(self, decoded: list[Tensor]) -> list[list[float]]:
-        """LPIPS and the kernel distance, at each of PLACES."""
+        """LPIPS and the kernel distance, at each of LEVEL_SHARES."""
         pairs = list(zip([s.x for s in self.scenes], decoded, strict=True))
-        lpips = self._by_place([self.perceptual.distance(x, y) for x, y in pairs])
+        lpips = self._by_level([self.perceptual.distance(x, y) for x, y in pairs])
         real, fake = (
-            self._by_place([self._patches(p) for p in ps]) for ps in zip(*pairs, strict=True)
+            self._by_level([self._patches(p) for p in ps]) for ps in zip(*pairs, strict=True)
         )
         kernel = [
             kid(a.double().cpu().numpy(), b.double().cpu().numpy())
@@ -128,7 +128,7 @@ class RealismValidation:
         return self.perceptual.outputs(x)[-1].mean((2, 3))
 
     def _show(self, decoded: Tensor) -> None:
-        """Add a column to the sheet: the lowest place's pictures as they are decoded now."""
+        """Add a column to the sheet: the lowest level's pictures as they are decoded now."""
         scene = self.scenes[0]
         columns = [_column(scene.x), _column(scene.fidelity)]
         if self._has_sheet and self.sheet.exists():

@@ -1,4 +1,4 @@
-"""The run of a training, whatever is trained: its loop, clock, log and checkpoints.
+"""The training loop that both stages share: schedule by the clock, log, checkpoints, resuming.
 
 With several processes each computes its own crops; the first one measures and writes.
 """
@@ -74,7 +74,7 @@ class Runner(ABC):
         """Write the model folder."""
 
     def process_state(self) -> dict:
-        """What a run needs to go on that each process has of its own."""
+        """What a run needs to go on that differs between the processes."""
         return {}
 
     def progress(self) -> float:
@@ -133,8 +133,8 @@ class Runner(ABC):
 
     def save(self) -> None:
         """Measure, then write the checkpoint and the log."""
-        if own := self.process_state():
-            _store(own, self.out / self._process_file())
+        if state := self.process_state():
+            _store(state, self.out / self._process_file())
         if self.rank:
             return
         self._record(self.measure())
@@ -146,8 +146,8 @@ class Runner(ABC):
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. Raises what `read_checkpoint` does."""
         state = read_checkpoint(path, self.stage, self.device)
-        own = path.with_name(self._process_file())
-        process_state = _load(own, self.device) if own.exists() else None
+        state_path = path.with_name(self._process_file())
+        process_state = _load(state_path, self.device) if state_path.exists() else None
         self.load_state(state, process_state)
         self.step, self.elapsed, self.log = state["step"], state["elapsed"], state["log"]
 

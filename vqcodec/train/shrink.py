@@ -1,4 +1,4 @@
-"""A smaller network from the weights of a larger one, so that training need not start anew.
+"""Initialising a smaller network with the weights of a larger one, by structured pruning.
 
 What residual blocks add to is a stream that matrices alone read and write, so that any basis
 serves: the smaller network keeps the directions that matter most to the loss, by balanced
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..config import PassConfig
 from ..errors import ModelError
-from ..nn.blocks import LevelVector, Residual
+from ..nn.blocks import LevelEmbedding, Residual
 from ..nn.fixed import FixedBlock
 from ..nn.model import Network
 from ..nn.prior import PriorPass
@@ -37,15 +37,15 @@ READERS = {
 
 
 def shrink(
-    network: Network, large: Network, crops: Crops, fidelity: float, distortion: str = "mse"
+    network: Network, large: Network, crops: Crops, lambda_scale: float, distortion: str = "mse"
 ) -> None:
     """Take over into `network` what it has room for of `large`, a trained network.
 
-    fidelity, distortion: as of `Objective`, whose gradients say what matters. Raises ModelError
+    lambda_scale, distortion: as of `Objective`, whose gradients say what matters. Raises ModelError
     if `network` has more of anything, or other levels or codebooks.
     """
     _check(network, large)
-    objective = Objective(large, fidelity, True, distortion)
+    objective = Objective(large, lambda_scale, True, distortion)
     batches = [_batch(large, crops) for _ in range(ROUNDS)]
     stats = observe(objective, batches)
     kept = _kept_blocks(network, objective, batches[0])
@@ -68,10 +68,10 @@ def _check(network: Network, large: Network) -> None:
     sizes = [(getattr(a, name), getattr(b, name)) for name in SIZES]
     sizes.append((mine.prior.width, theirs.prior.width))
     sizes += [
-        (len(network.get_submodule(own)), len(large.get_submodule(other)))
-        for own, other in _rows(network, large)
+        (len(network.get_submodule(name)), len(large.get_submodule(other)))
+        for name, other in _rows(network, large)
     ]
-    if any(own > other for own, other in sizes):
+    if any(small > other for small, other in sizes):
         raise ModelError(f"expected at most the sizes of {theirs}, found {mine}")
 
 
@@ -79,20 +79,20 @@ def _batch(network: Network, crops: Crops) -> tuple[Tensor, Tensor]:
     """Crops, and levels spread over all."""
     device = network.lambdas.device
     x = crops.varied(BATCH, SIDE).to(device, memory_format=torch.channels_last)
-    place = (torch.arange(BATCH) + torch.rand(BATCH, generator=crops.generator)) / BATCH
-    return x, (place * network.config.transform.levels).long().to(device)
+    position = (torch.arange(BATCH) + torch.rand(BATCH, generator=crops.generator)) / BATCH
+    return x, (position * network.config.transform.levels).long().to(device)
 
 
 def _rows(network: Network, large: Network) -> Iterator[tuple[str, str]]:
     """Names of the rows of blocks in the one and where they come from in the other."""
     for part in READERS:
         yield part, part
-    for index, place in enumerate(_places(network, large)):
+    for index, number in enumerate(_counterparts(network, large)):
         if network.prior.passes[index].source:
-            yield f"prior.passes.{index}.blocks", f"prior.passes.{place}.blocks"
+            yield f"prior.passes.{index}.blocks", f"prior.passes.{number}.blocks"
 
 
-def _places(network: Network, large: Network) -> list[int]:
+def _counterparts(network: Network, large: Network) -> list[int]:
     """For each pass that of `large` which codes the most of its latents."""
 
     def shared(a: PassConfig, b: PassConfig) -> int:
@@ -110,7 +110,7 @@ def _places(network: Network, large: Network) -> list[int]:
 def _kept_blocks(
     network: Network, objective: Objective, batch: tuple[Tensor, Tensor]
 ) -> dict[str, list[int]]:
-    """For each row of blocks, by name, the places in the larger network of those that stay."""
+    """For each row of blocks, by name, the numbers in the larger network of those that stay."""
     kept, rows = {}, list(_rows(network, objective.network))
     for mine, theirs in tqdm(rows, desc="weighing blocks", unit=" rows", disable=None):
         blocks = objective.network.get_submodule(theirs)
@@ -138,7 +138,7 @@ def _shared(network: Network, large: Network) -> dict[str, Tensor]:
     return found
 
 
-def _on_knots(vector: LevelVector, table: Tensor) -> Tensor:
+def _on_knots(vector: LevelEmbedding, table: Tensor) -> Tensor:
     """The knots that come closest to a table of all levels."""
     return torch.linalg.pinv(vector.weights) @ table
 
@@ -155,12 +155,12 @@ def _transform(
     latents = network.config.transform.latents
     for part in ("fine", "coarse"):
         name = f"{side}.{part}"
-        own = network.get_submodule(f"{name}_level")
-        cuts[part] = cut = balanced(_readers(name, stats), own.knots.shape[1])
+        level = network.get_submodule(f"{name}_level")
+        cuts[part] = cut = balanced(_readers(name, stats), level.knots.shape[1])
         table = large.get_submodule(f"{name}_level").table()
-        found[f"{name}_level.knots"] = _on_knots(own, table @ cut.write)
-        for n, place in enumerate(kept[name]):
-            there = f"{name}.{place}"
+        found[f"{name}_level.knots"] = _on_knots(level, table @ cut.write)
+        for n, number in enumerate(kept[name]):
+            there = f"{name}.{number}"
             blocks = (large.get_submodule(there), network.get_submodule(f"{name}.{n}"))
             found |= _within(f"{name}.{n}", _residual(*blocks, there, cut, stats))
     fine, coarse = cuts["fine"], cuts["coarse"]
@@ -234,13 +234,13 @@ def _prior(
     ]
     state = strongest(readers, network.config.prior.width)
     passes, found = large.prior.passes, {}
-    for index, place in enumerate(_places(network, large)):
+    for index, number in enumerate(_counterparts(network, large)):
         item, name = network.prior.passes[index], f"prior.passes.{index}"
-        found[f"{name}.level.knots"] = _on_knots(item.level, _level_table(item, passes, place))
+        found[f"{name}.level.knots"] = _on_knots(item.level, _level_table(item, passes, number))
         if item.source is None:
             continue
-        there = f"prior.passes.{place}"
-        found |= _within(name, _ends(item, passes[place], there, state, stats))
+        there = f"prior.passes.{number}"
+        found |= _within(name, _ends(item, passes[number], there, state, stats))
         for n, m in enumerate(kept[f"{name}.blocks"]):
             key = f"blocks.{m}"
             blocks = (large.get_submodule(f"{there}.{key}"), item.blocks[n])
@@ -249,12 +249,12 @@ def _prior(
     return found
 
 
-def _level_table(small: PriorPass, passes: nn.ModuleList, place: int) -> Tensor:
-    """float32 [L, 2 c]: means and scales to start from, of the pass in that place of the larger
+def _level_table(small: PriorPass, passes: nn.ModuleList, number: int) -> Tensor:
+    """float32 [L, 2 c]: means and scales to start from, of the pass of that number in the larger
     network, and for channels that it lacks of those that have them."""
     start, stop = small.config.start, small.config.stop
     table = torch.zeros(len(small.level.weights), 2, stop - start)
-    for item in (*passes, passes[place]):
+    for item in (*passes, passes[number]):
         mine, theirs = _overlap(small.config, item.config)
         table[:, :, mine] = item.level.table().unflatten(1, (2, -1))[:, :, theirs]
     return table.flatten(1)

@@ -57,7 +57,7 @@ class Stack:
             if side is None:
                 continue
             covariance, basis = side
-            # The ridge keeps the basis where no gradient has been seen.
+            # The ridge keeps the basis where there was no gradient yet.
             trace = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
             product = covariance @ basis + (1e-7 * trace + 1e-30) * basis
             order = (basis * product).sum(1).argsort(1, descending=True)

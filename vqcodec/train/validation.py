@@ -1,4 +1,4 @@
-"""Rate and distortions of the averaged weights on fixed crops of the held-out pictures."""
+"""Validation: rate and distortions of the averaged weights on fixed crops of held-out pictures."""
 
 import math
 
@@ -32,7 +32,7 @@ class Validation:
         network = Network(self.config.model).to(self.x.device)
         network.load_state_dict(weights)
         network.codebooks.bits.copy_(self.live.codebooks.bits)
-        objective = Objective(network, self.config.fidelity, True, self.config.distortion)
+        objective = Objective(network, self.config.lambda_scale, True, self.config.distortion)
         rows = []
         for level in self.levels:
             levels = torch.full((4,), level, device=self.x.device)

@@ -1,4 +1,4 @@
-"""Running averages of weights over steps: they measure and export better than the last ones."""
+"""Exponential moving averages of the weights: they code better than the last ones."""
 
 import torch
 from torch import Tensor, nn

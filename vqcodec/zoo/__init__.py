@@ -1,1 +1,1 @@
-"""The models: which are shipped, their files, and their tensors."""
+"""The model zoo: which models are shipped, their files, their tensors."""

@@ -1,4 +1,4 @@
-"""The files of a model's folder: reading them, their hashes and the model's id. No torch.
+"""The files of a model's folder: reading, hashing, and the model id. No torch.
 
 config.json and three safetensors files: `prior`, `decoder` and `encoder`; a fourth, `realism`,
 may be there. FORMAT.md, "Model".
@@ -39,9 +39,9 @@ def read_files(
 
 
 def model_id(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> bytes:
-    """First 8 bytes of the SHA-256 of the config and of all tensors of prior and decoder, in
-    order of their names."""
-    digest = hashlib.sha256(config.to_json().encode())
+    """First 8 bytes of the SHA-256 of the config, without what concerns the encoder alone, and of
+    all tensors of prior and decoder, in order of their names."""
+    digest = hashlib.sha256(config.decoder_json().encode())
     for name, array in sorted(tensors.items()):
         shape = ",".join(map(str, array.shape))
         digest.update(f"\n{name} {array.dtype.name} [{shape}]\n".encode())

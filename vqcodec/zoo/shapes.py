@@ -1,16 +1,16 @@
-"""The tensors of a model: which a config asks for, in what shapes and units. FORMAT.md, "Model"."""
+"""Expected tensors of a model: names, shapes and units for a config. FORMAT.md, "Model"."""
 
 from collections.abc import Iterator
 
 from ..config import GRAIN_CHANNELS, STRIDE, ModelConfig
 from ..entropy.fixed_point import (
+    CODEWORD_BITS,
     RELU_MAX,
     STATE_MAX,
     SUM_BITS,
     TABLE_BITS,
     UNITS_MAX,
     WEIGHT_BITS,
-    WORD_BITS,
     scalar_range,
     table_sizes,
 )
@@ -22,8 +22,8 @@ UNITS = {
     "weight": WEIGHT_BITS,
     "bias": SUM_BITS,
     "knots": SUM_BITS,
-    "scalar_words": WORD_BITS,
-    "pair_words": WORD_BITS,
+    "scalar_words": CODEWORD_BITS,
+    "pair_words": CODEWORD_BITS,
     "to_steps": TABLE_BITS,
     "to_units": TABLE_BITS,
     "log_steps": SUM_BITS,
@@ -132,7 +132,7 @@ def _codebooks(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
     quantizer = config.quantizer
     widest = 2 * max(scalar_range(quantizer)) + 1
     pairs = (quantizer.pair_classes // quantizer.pair_merge) ** 2
-    words = (2 * quantizer.pair_range + 1) ** 2
+    codewords = (2 * quantizer.pair_range + 1) ** 2
     yield "codebooks.scalar_words", (quantizer.classes, widest)
-    yield "codebooks.pair_words", (pairs, words, 2)
+    yield "codebooks.pair_words", (pairs, codewords, 2)
     yield "freqs", (sum(table_sizes(quantizer)),)

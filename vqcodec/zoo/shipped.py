@@ -1,4 +1,4 @@
-"""The models that come with vqcodec, by name and by id, without loading one: models/index.json.
+"""The index of shipped models, by name and by id, without loading one: models/index.json.
 
 No torch here: `vqcodec info` names a file's model with this module alone.
 """
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
     @property
     def decoders(self) -> tuple[str, ...]:
-        """What files of this model can be painted with."""
+        """Which decoders files of this model can be decoded with."""
         return ("fidelity", REALISM) if REALISM in self.sha256 else ("fidelity",)
 
 

@@ -1,4 +1,4 @@
-"""A model's files -> its tensors, checked. FORMAT.md, "Model". Numpy only.
+"""Loading a model's tensors, with every bound checked. FORMAT.md, "Model". Numpy only.
 
 A model is a folder: config.json and three safetensors files. `prior` holds integers only and,
 with `decoder`, all that a decoder needs: the model id is the hash of config, prior and decoder,
@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
 from ..config import PRECISION, ModelConfig
-from ..entropy.fixed_point import WORD_BITS, table_sizes
+from ..entropy.fixed_point import CODEWORD_BITS, table_sizes
 from ..errors import ModelError
 from . import shipped
 from .files import PARTS, REALISM, model_id, read_files
 from .shapes import INPUT_MAX, LEVEL_TABLES, UNITS, decoder_shapes, part_of, shapes
 
-WORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
+CODEWORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
 TABLE_MAX = 2**8  # of an entry of the level tables
 EXACT_SUM = 2**24  # float32 holds every integer up to here
 BIAS_MAX = 2**20  # bound of each of the up to three biases of a sum, in sum units
@@ -119,8 +119,8 @@ def _check_exact(prior: Tensors, config: ModelConfig) -> None:
         if _largest(prior[name]) >= TABLE_MAX << UNITS[name]:
             raise ModelError(f"level table {name} has values of {TABLE_MAX} or more")
     for name in ("codebooks.scalar_words", "codebooks.pair_words"):
-        if _largest(prior[name]) > WORD_MAX << WORD_BITS:
-            raise ModelError(f"{name}: a codeword is above the limit of {WORD_MAX} steps")
+        if _largest(prior[name]) > CODEWORD_MAX << CODEWORD_BITS:
+            raise ModelError(f"{name}: a codeword is above the limit of {CODEWORD_MAX} steps")
     worst = 0
     for name, array in prior.items():
         layer, _, kind = name.rpartition(".")

@@ -1,7 +1,7 @@
-"""Conditional codebooks in numpy: what `nn.quantizer` does, for one picture.
+"""Conditional codebooks in numpy: what `nn.fast_assign` does, for one picture.
 
 Everything is [M, c], M positions of a pass with its c channels, c even. Indices and rows are those
-of `nn.quantizer`; words are in 2**-6 steps.
+of `nn.quantizer`; codewords are in 2**-6 steps.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...config import QuantizerConfig
-from ...entropy.fixed_point import ESCAPE_BITS, NUMBER_MAX, WORD_BITS, scalar_range, table_sizes
+from ...entropy.fixed_point import CODEWORD_BITS, ESCAPE_BITS, NUMBER_MAX, scalar_range, table_sizes
 from ...entropy.freqs import bits
 
-STEP = 2**WORD_BITS  # units of a word in a step
+STEP = 2**CODEWORD_BITS  # units of a codeword in a step
 
 
 class Codebooks:
-    """Words and tables of all classes."""
+    """Codewords and tables of all classes."""
 
     def __init__(
         self,
@@ -31,16 +31,16 @@ class Codebooks:
         sizes = np.array(table_sizes(config))
         self.last = sizes - 1  # [rows], the index of the escape
         self.start = np.cumsum(sizes) - sizes  # [rows], where those of a row are in what follows
-        self.words = np.zeros((sizes.sum(), 2), np.int64)  # of channel and, in pairs, the next
+        self.codewords = np.zeros((sizes.sum(), 2), np.int64)  # of channel and, in pairs, the next
         for row, count in enumerate(self.last):
-            words = self.words[self.start[row] :][:count]
+            row_codewords = self.codewords[self.start[row] :][:count]
             if row < config.classes:
-                words[:, 0] = scalar_words[row, :count]
+                row_codewords[:, 0] = scalar_words[row, :count]
             else:
-                words[:] = pair_words[row - config.classes]
+                row_codewords[:] = pair_words[row - config.classes]
         reach = config.pair_range
         pairs = np.full(len(pair_words), 2 * reach * (reach + 1))
-        self.zero = np.concatenate([self.reach, pairs])  # [rows], the index of the word at zero
+        self.zero = np.concatenate([self.reach, pairs])  # [rows], the index of the codeword at zero
         self.bits = np.concatenate([bits(counts) for counts in freqs]).astype(np.float32)
 
     def rows(self, classes: np.ndarray) -> np.ndarray:
@@ -56,21 +56,21 @@ class Codebooks:
         return rows
 
     def lookup(self, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The words of indices, int64."""
+        """The codewords of indices, int64."""
         at = self.start[rows] + np.clip(index, 0, self.last[rows] - 1)
-        words = self.words[at, 0]
+        values = self.codewords[at, 0]
         paired = rows[:, 1::2] < 0
-        words[:, 1::2][paired] = self.words[at[:, 0::2][paired], 1]
+        values[:, 1::2][paired] = self.codewords[at[:, 0::2][paired], 1]
         escape = (rows >= 0) & (index >= self.last[rows])
         if escape.any():
             single = escape & (rows < self.config.classes)
             e, reach = (index - self.last[rows])[single], self.reach[rows[single]]
-            words[single] = STEP * (reach + 1 + e // 2) * np.where(e % 2, -1, 1)
+            values[single] = STEP * (reach + 1 + e // 2) * np.where(e % 2, -1, 1)
             pair = (escape & ~single)[:, 0::2]
             first = (index - self.last[rows])[:, 0::2][pair]
-            words[:, 0::2][pair] = STEP * _unzigzag(first)
-            words[:, 1::2][pair] = STEP * _unzigzag(index[:, 1::2][pair])
-        return words
+            values[:, 0::2][pair] = STEP * _unzigzag(first)
+            values[:, 1::2][pair] = STEP * _unzigzag(index[:, 1::2][pair])
+        return values
 
     def assign(self, r: np.ndarray, rows: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Entropy-constrained assignment of residuals r, float32 in steps: their indices.
@@ -92,7 +92,7 @@ class Codebooks:
     def _single(
         self, r: np.ndarray, near: np.ndarray, rows: np.ndarray, kappa: np.ndarray
     ) -> np.ndarray:
-        """Indices of single words, for [N] residuals."""
+        """Indices of single codewords, for [N] residuals."""
         reach, best = self.reach[rows], None
         for guess in (near, near - np.sign(near), np.zeros_like(near)):
             n = guess.astype(np.int64)
@@ -100,8 +100,8 @@ class Codebooks:
             escape = beyond >= 0
             k = np.where(escape, 2 * (reach + beyond) + 1 + (n < 0), n + reach)
             at = self.start[rows] + np.minimum(k, self.last[rows])
-            word = np.where(escape, guess, np.float32(self.words[at, 0] / STEP))
-            cost = self.bits[at] + np.float32(ESCAPE_BITS) * escape + kappa * (r - word) ** 2
+            value = np.where(escape, guess, np.float32(self.codewords[at, 0] / STEP))
+            cost = self.bits[at] + np.float32(ESCAPE_BITS) * escape + kappa * (r - value) ** 2
             best = _cheaper(best, cost, k)
         return best[1]
 
@@ -116,7 +116,7 @@ class Codebooks:
         for a, b in [*guesses, (np.full_like(rows, reach),) * 2]:
             k = a * (2 * reach + 1) + b
             at = self.start[rows] + k
-            error = kappa * (r - np.float32(self.words[at] / STEP)) ** 2
+            error = kappa * (r - np.float32(self.codewords[at] / STEP)) ** 2
             best = _cheaper(best, error[:, 0] + error[:, 1] + self.bits[at], k)
         escape = (abs(near) > reach).any(1)
         numbers = _zigzag(near.astype(np.int64))
@@ -125,7 +125,7 @@ class Codebooks:
 
 
 def _cheaper(best: tuple | None, cost: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(cost, index) of the better of two choices at each place; the earlier one at a tie."""
+    """(cost, index) of the better of two choices at each position; the earlier one at a tie."""
     if best is None:
         return cost, k
     return np.minimum(cost, best[0]), np.where(cost < best[0], k, best[1])

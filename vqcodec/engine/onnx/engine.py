@@ -1,4 +1,4 @@
-"""The engine of ONNX Runtime: graphs made of a model's tensors when they are first needed."""
+"""The engine on ONNX Runtime: graphs are made of a model's tensors when they are first needed."""
 
 import numpy as np
 
@@ -25,11 +25,11 @@ class OnnxEngine:
         self.model = model
         self.transform = model.config.transform
         self._sessions = Sessions()
-        words = (model.tensors[f"codebooks.{kind}_words"] for kind in ("scalar", "pair"))
+        codewords = (model.tensors[f"codebooks.{kind}_words"] for kind in ("scalar", "pair"))
         self.tiles = TileCoder(
             model.config,
             model.tensors,
-            Codebooks(model.config.quantizer, *words, model.freqs),
+            Codebooks(model.config.quantizer, *codewords, model.freqs),
             make_tables(model.freqs),
             self._kappa,
             self._run_pass,

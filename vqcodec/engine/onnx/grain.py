@@ -1,10 +1,10 @@
-"""Grain in numpy: see `nn.grain`."""
+"""Noise inputs of the realism decoder, in numpy: see `nn.grain`."""
 
 import numpy as np
 
 from ...config import GRAIN_CHANNELS
 
-PER_LATENT = 2  # places of grain a latent, each way: the decoder's fine grid, at 1/8
+PER_LATENT = 2  # positions of grain a latent, each way: the decoder's fine grid, at 1/8
 
 
 def grain(top: int, left: int, height: int, width: int) -> np.ndarray:
@@ -14,8 +14,8 @@ def grain(top: int, left: int, height: int, width: int) -> np.ndarray:
     """
     y = np.arange(PER_LATENT * top, PER_LATENT * (top + height), dtype=np.uint64)
     x = np.arange(PER_LATENT * left, PER_LATENT * (left + width), dtype=np.uint64)
-    place = _mix(_mix(y[:, None] + np.uint64(1)) + x) * np.uint64(GRAIN_CHANNELS)
-    bits = _mix(place[..., None] + np.arange(GRAIN_CHANNELS, dtype=np.uint64))
+    position = _mix(_mix(y[:, None] + np.uint64(1)) + x) * np.uint64(GRAIN_CHANNELS)
+    bits = _mix(position[..., None] + np.arange(GRAIN_CHANNELS, dtype=np.uint64))
     return np.float32((bits.astype(np.float64) / 2**32 - 0.5) * 12**0.5)
 
 

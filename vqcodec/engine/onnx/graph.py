@@ -1,4 +1,4 @@
-"""Operators -> the bytes of an ONNX model, without the `onnx` package.
+"""Writing of ONNX models as bytes, without the `onnx` package.
 
 A model is a message of protobuf: a sequence of fields, each a number with a wire type, then the
 value. The numbers are those of onnx.proto. Here are only the fields that our networks need.

@@ -1,4 +1,4 @@
-"""The networks of a model as ONNX graphs, from the tensors of its files.
+"""ONNX graphs of a model's encoder, decoder and prior, from the tensors of its files.
 
 Maps are [h, w, C] outside, with channels last, and `level` is int64 [1]. The graphs are those of
 `vqcodec.nn`: what it does with gains and fixed units outside of its layers is in their weights.

@@ -210,27 +210,27 @@ class TileCoder:
     def _context(self, index: int, latents: np.ndarray, level: int) -> np.ndarray:
         """What a pass reads: the channels of the pass before it, and where they are known."""
         passes = self.config.prior.passes
-        own = slice(passes[index - 1].start, passes[index - 1].stop)
-        known = [_mask(p, latents.shape) for p in passes[:index] if p.start == own.start]
-        context = np.empty((*latents.shape[:2], own.stop - own.start + 1), np.float32)
+        channels = slice(passes[index - 1].start, passes[index - 1].stop)
+        known = [_mask(p, latents.shape) for p in passes[:index] if p.start == channels.start]
+        context = np.empty((*latents.shape[:2], channels.stop - channels.start + 1), np.float32)
         shift = LATENT_BITS + TABLE_BITS - ACT_BITS
-        units = _rounded_shift(latents[..., own] * self.to_units[level, own], shift)
+        units = _rounded_shift(latents[..., channels] * self.to_units[level, channels], shift)
         context[..., :-1] = np.clip(units, -UNITS_MAX, UNITS_MAX)  # 0 where not known
         context[..., -1] = np.any(known, axis=0) * 2**ACT_BITS
         return context
 
     def _step(self, index: int, sums: np.ndarray, level: int) -> Step:
         item, quantizer = self.config.prior.passes[index], self.config.quantizer
-        own, here = slice(item.start, item.stop), _mask(item, sums.shape)
+        channels, here = slice(item.start, item.stop), _mask(item, sums.shape)
         means, scales = np.split(sums[here].astype(np.int64), 2, axis=1)
         means = np.clip(_rounded_shift(means, SUM_BITS - MEAN_BITS), -MEAN_MAX, MEAN_MAX)
-        means *= self.to_steps[level, own]
+        means *= self.to_steps[level, channels]
         means = _rounded_shift(means, MEAN_BITS + TABLE_BITS - LATENT_BITS)
         lowest = int(quantizer.log_sigma_min * 2**SUM_BITS)
-        scales += self.log_steps[level, own] - lowest
+        scales += self.log_steps[level, channels] - lowest
         classes = _rounded_shift(scales * quantizer.per_octave, SUM_BITS)
         rows = self.codebooks.rows(np.clip(classes, 0, quantizer.classes - 1))
-        return Step(index, own, here, means, rows)
+        return Step(index, channels, here, means, rows)
 
 
 def _nothing(step: Step) -> Chosen:
@@ -240,8 +240,8 @@ def _nothing(step: Step) -> Chosen:
 
 def _mask(item: PassConfig, shape: tuple[int, ...]) -> np.ndarray:
     """bool [h, w]: where a pass codes."""
-    places = np.arange(shape[0])[:, None] % 4 * 4 + np.arange(shape[1]) % 4
-    return (item.lattice >> places & 1).astype(bool)
+    positions = np.arange(shape[0])[:, None] % 4 * 4 + np.arange(shape[1]) % 4
+    return (item.lattice >> positions & 1).astype(bool)
 
 
 def _rounded_shift(x: np.ndarray, bits: int) -> np.ndarray:

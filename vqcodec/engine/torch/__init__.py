@@ -1,1 +1,1 @@
-"""The engine of torch: all that the codec can do."""
+"""The engine on torch: the reference, with gradients and GPUs."""

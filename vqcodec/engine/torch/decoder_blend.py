@@ -1,4 +1,4 @@
-"""The dial between the two decoders of a model.
+"""Interpolation between the two decoders of a model: what `realism` sets.
 
 At 0 it is the first, for fidelity; at 1 the one that was trained on from it for realism. Between
 them the weights are interpolated, which costs one decoder, not two: network interpolation, Wang

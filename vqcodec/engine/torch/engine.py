@@ -1,4 +1,4 @@
-"""The engine of torch: everything that the codec can do, on CPUs and GPUs."""
+"""The engine on torch: transforms, tile coder and refinement, on CPUs and GPUs."""
 
 import copy
 from functools import lru_cache

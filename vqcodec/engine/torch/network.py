@@ -1,4 +1,4 @@
-"""A model's tensors -> its network in torch."""
+"""Building the torch network of a model from its tensors."""
 
 import torch
 from torch import Tensor

@@ -56,7 +56,7 @@ class Refinement:
         """rgb: the tile's pixels, uint8 [H, W, 3], without padding. around: the encoder's
         latents of the tile and a halo, float32 [h, w, C]. tile: in latents."""
         self.network, self.decoder, self.dtype = coder.network, decoder, coder.dtype
-        self.place, self.tile = around.place, tile
+        self.region, self.tile = around.region, tile
         self.around = to_map(around.values, coder.device)
         self.levels = torch.tensor([point.level], device=coder.device)
         self.x = to_map(rgb, coder.device).float() / 255
@@ -67,7 +67,7 @@ class Refinement:
         self.lambda_scale = point.lambda_scale
         # A picture's file is always the same.
         self.noise = torch.Generator(coder.device).manual_seed(0)
-        self.best = Choice(_cut(self.around, tile, self.place).clone(), math.inf)
+        self.best = Choice(_cut(self.around, tile, self.region).clone(), math.inf)
 
     def run(self, rounds: int) -> Choice:
         """Try the first choice, and `rounds` steps from there."""
@@ -104,20 +104,21 @@ class Refinement:
         of the tile as it is not clipped. One window after the other: what a gradient needs is
         kept for one alone."""
         error, whole = 0.0, self.around.clone()
-        _cut(whole, self.tile, self.place).copy_(latents)
+        _cut(whole, self.tile, self.region).copy_(latents)
         slope = torch.zeros_like(whole)
         halo = reach(self.network.config.transform)
         for window in windows(self.tile, SIDE):
-            seen, pixels = widened(window, halo, self.place), pixels_of(window)
-            part = _cut(whole, seen, self.place).clone().requires_grad_(differentiate)
+            with_halo, pixels = widened(window, halo, self.region), pixels_of(window)
+            part = _cut(whole, with_halo, self.region).clone().requires_grad_(differentiate)
             out = self.network.synthesise(part, self.levels, decoder=self.decoder)
-            own = _cut(self.x, pixels, pixels_of(self.tile))
-            out = _cut(out, pixels, pixels_of(seen))[..., : own.shape[2], : own.shape[3]]
-            error += float(((out.detach().clamp(0, 1) - own) ** 2).sum())
+            target = _cut(self.x, pixels, pixels_of(self.tile))
+            height, width = target.shape[2:]
+            out = _cut(out, pixels, pixels_of(with_halo))[..., :height, :width]
+            error += float(((out.detach().clamp(0, 1) - target) ** 2).sum())
             if differentiate:
-                (more,) = torch.autograd.grad(((out - own) ** 2).sum() * 255**2 / 3, part)
-                _cut(slope, seen, self.place).add_(more)
-        slope = _cut(slope, self.tile, self.place) if differentiate else None
+                (more,) = torch.autograd.grad(((out - target) ** 2).sum() * 255**2 / 3, part)
+                _cut(slope, with_halo, self.region).add_(more)
+        slope = _cut(slope, self.tile, self.region) if differentiate else None
         return error * 255**2 / 3, slope
 
     def _measure(
@@ -162,6 +163,6 @@ def refine(
         return to_array(refinement.run(ROUNDS[effort - 1]).latents)
 
 
-def _cut(maps: Tensor, part: Rectangle, place: Rectangle) -> Tensor:
-    """The view of a part of a place, [..., h, w]."""
-    return maps[(..., *within(part, place))]
+def _cut(maps: Tensor, part: Rectangle, region: Rectangle) -> Tensor:
+    """The view of a part of a region, [..., h, w]."""
+    return maps[(..., *within(part, region))]

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 ONEDNN_MIN = 20480  # numbers in a map above which torch gives a convolution to oneDNN
 
-# OpenMP has a number of threads of its own for each thread that uses it; the other backends of
+# OpenMP has a number of threads for each thread that uses it; the other backends of
 # torch have one for the process. Torch says which it has in text alone.
 _THREADS_ARE_PER_THREAD = "backend: OpenMP" in torch.__config__.parallel_info()
 
@@ -28,7 +28,7 @@ _THREADS_ARE_PER_THREAD = "backend: OpenMP" in torch.__config__.parallel_info()
 @contextmanager
 def isolated() -> Iterator[None]:
     """Compute without gradients, in the types of the tensors, on their devices: whatever modes
-    the caller's thread is in. They are the thread's own, and are as before afterwards."""
+    the caller's thread is in. They are those of the thread, and are as before afterwards."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         _enter_neutral(stack)
@@ -139,7 +139,7 @@ def exact_sums(device: torch.device) -> Iterator[None]:
 
     On CPUs nothing is switched: where float32 may be rounded further, `float32_is_exact` says so,
     and float64 is taken. On CUDA cuDNN, whose Winograd and FFT convolutions round, is off
-    meanwhile for all threads: it has no switch of a thread's own.
+    meanwhile for all threads: it has no switch for one thread.
     """
     off = device.type == "cuda"
     if off:
