@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms, PngImagePlugin
 
 from vqcodec.errors import ImageTooLargeError, InputError, OutputError
@@ -73,18 +74,80 @@ def test_grey_and_alpha_arrays_are_accepted():
 @pytest.mark.parametrize(
     "array",
     [
-        RGB.astype(np.float32),
         RGB.astype(np.uint16),
+        RGB.astype(bool),
         RGB[..., :2],
         RGB[None],
         RGB[0, :, 0],
         RGB[:0],
-        np.moveaxis(RGB, 2, 0),
+        np.zeros((2, 5, 7), np.uint8),
     ],
 )
 def test_other_arrays_are_input_errors(array):
     with pytest.raises(InputError, match="array is"):
         load(array)
+
+
+def test_a_batch_is_told_how_to_be_encoded():
+    with pytest.raises(InputError, match=r"array is float32 \[8, 3, 5, 7\].*list\(batch\)"):
+        load(np.zeros((8, 3, 5, 7), np.float32))
+
+
+def as_float(levels: np.ndarray, dtype: object = torch.float32) -> torch.Tensor:
+    return (torch.from_numpy(levels).double() / 255).to(dtype)
+
+
+RGBA = np.dstack([RGB, RGB[..., 0]])
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (torch.from_numpy(RGB), RGB),
+        (torch.from_numpy(RGB).permute(2, 0, 1), RGB),
+        (np.moveaxis(RGB, 2, 0), RGB),
+        (np.moveaxis(RGBA, 2, 0), RGBA),
+        (RGB[..., 0], RGB[..., 0]),
+        (RGB[None, ..., 0], RGB[..., 0]),
+        (as_float(RGB).requires_grad_(), RGB),
+        (as_float(RGB, torch.float64), RGB),
+        (as_float(RGB, torch.float16).permute(2, 0, 1), RGB),
+        (as_float(RGB // 128 * 255, torch.bfloat16), RGB // 128 * 255),
+        (as_float(RGB).numpy()[::-1], RGB[::-1]),
+        (RGB[:3].transpose(1, 0, 2), RGB[:3].transpose(1, 0, 2)),
+        (memoryview(image_bytes(Image.fromarray(RGB))), RGB),
+        (bytearray(image_bytes(Image.fromarray(RGB))), RGB),
+    ],
+)
+def test_arrays_and_tensors_of_both_layouts_are_pixels(array, expected):
+    found, whole = load(array), load(np.ascontiguousarray(expected))
+
+    assert np.array_equal(found.rgb, whole.rgb)
+    assert np.array_equal(found.alpha, whole.alpha)
+    assert found.grey == whole.grey
+
+
+def test_the_last_axis_is_the_channels_if_both_could_be():
+    assert load(np.zeros((3, 5, 4), np.uint8)).rgb.shape == (3, 5, 3)
+    assert load(np.zeros((4, 5, 1), np.uint8)).rgb.shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([0, 1.5], "0..1.5"), ([-0.25, 1], "-0.25..1"), ([0, 255.0], "0..255"), ([0, np.nan], "nan")],
+)
+def test_floats_outside_of_0_to_1_are_told(values, found):
+    for array in (np.array([values], np.float32), torch.tensor([values])):
+        with pytest.raises(InputError, match=rf"float pixels are .*{found}.*expected 0\.\.1"):
+            load(array)
+
+
+@pytest.mark.parametrize("source", [None, 5, {"a": 1}, [RGB], object()])
+def test_other_types_are_told_with_those_that_are_expected(source):
+    with pytest.raises(
+        TypeError, match=rf"image is {type(source).__name__}, expected a path, byte"
+    ):
+        load(source)
 
 
 # Modes

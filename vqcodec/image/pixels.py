@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from ..errors import ImageTooLargeError, InputError, OutputError, VqcodecError
 from ..geometry import MAX_PIXELS, STRIDE, check_size
 from . import colour_profile, formats, losses
+from .arrays import Array, channels_last, to_levels
 from .atomic_write import write_atomically
 from .containers import Told, told_by
 from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, from_info
@@ -35,6 +36,7 @@ _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _GREY = {"1", "L", "LA", "La", "F"} | _SIXTEEN_BIT
 _RGB_FAMILY = {"1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "RGBa", "La"}
 _LEVELS = {"1": 1, "L;2": 3, "L;4": 15}  # Pillow's name -> the largest level of grey in the file
+EXPECTED = "a path, bytes, a binary file object, a Pillow image, an array or a tensor"
 
 
 class Picture(NamedTuple):
@@ -47,15 +49,17 @@ class Picture(NamedTuple):
     grey: bool = False  # the source had one channel; the three of rgb are equal
 
 
-Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | Picture
+Bytes = bytes | bytearray | memoryview
+Source = str | os.PathLike | Bytes | BinaryIO | Image.Image | Array | Picture
 
 
 def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture.
 
-    source: a path, the bytes of an image file, a binary file object, a Pillow image, or a uint8
-    array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], which has no metadata; a Picture is returned
-    as it is. The pixels of an array may be shared.
+    source: a path, the bytes of an image file, a binary file object, a Pillow image, or an array,
+    which has no metadata; a Picture is returned as it is. An array is of numpy or a tensor, uint8
+    or float in 0..1, [H, W], [H, W, C] or, where the last axis can be no channels, [C, H, W], with
+    C 1, 3 or 4. The pixels of an array may be shared.
     16-bit grey levels are rounded to 8 bits; alpha is not blended; of an animation the first
     frame is taken. Colours are left as they are: with a profile they are not sRGB.
     Above Pillow's own limit, raise PIL.Image.MAX_IMAGE_PIXELS as well. Its warnings are left to the
@@ -63,18 +67,20 @@ def load(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
 
     Raises InputError if the source is no picture, is cut short or holds pixels that have no
     8-bit meaning (float outside 0..1, integers outside 0..65535), and ImageTooLargeError above
-    `max_pixels`.
+    `max_pixels`; TypeError for a source of another type.
     """
     if isinstance(source, Picture):
         check_size(source.rgb.shape[1], source.rgb.shape[0], max_pixels)
         return source
-    if isinstance(source, np.ndarray):
-        return _from_array(source, max_pixels)
+    known = str | os.PathLike | Bytes | Image.Image | Array
+    if not isinstance(source, known) and not hasattr(source, "read"):
+        raise TypeError(f"image is {type(source).__name__}, expected {EXPECTED}")
     try:
         if isinstance(source, Image.Image):
             return _from_image(source, max_pixels)
-        opened = io.BytesIO(source) if isinstance(source, bytes) else source
-        with Image.open(opened) as image:
+        if isinstance(source, Array):
+            return _from_array(source, max_pixels)
+        with Image.open(io.BytesIO(source) if isinstance(source, Bytes) else source) as image:
             return _from_image(image, max_pixels)
     except (VqcodecError, MemoryError):
         raise
@@ -156,20 +162,13 @@ def pad(rgb: np.ndarray, stride: int = STRIDE) -> np.ndarray:
     return np.pad(rgb, ((0, -height % stride), (0, -width % stride), (0, 0)), mode="edge")
 
 
-def _from_array(pixels: np.ndarray, max_pixels: int) -> Picture:
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise InputError(
-            f"array is {pixels.dtype} {list(pixels.shape)}, "
-            "expected uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
-        )
-    if pixels.size == 0:
-        raise InputError(f"array is {list(pixels.shape)}, expected at least one pixel")
-    height, width = pixels.shape[:2]
-    check_size(width, height, max_pixels)
-    if channels == 1:
-        return Picture(np.repeat(pixels.reshape(height, width, 1), 3, axis=2), grey=True)
-    return _with_alpha(pixels) if channels == 4 else Picture(np.ascontiguousarray(pixels))
+def _from_array(source: Array, max_pixels: int) -> Picture:
+    pixels = channels_last(source)
+    check_size(pixels.shape[1], pixels.shape[0], max_pixels)
+    pixels = to_levels(pixels)
+    if pixels.shape[2] == 1:
+        return Picture(np.repeat(pixels, 3, axis=2), grey=True)
+    return _with_alpha(pixels)
 
 
 def _from_image(image: Image.Image, max_pixels: int) -> Picture:
@@ -260,7 +259,8 @@ def _convert(image: Image.Image, raw: str) -> Picture:
         picture = _with_alpha(_grey_from_16_bits(levels), alpha)
         return picture._replace(notices=("16 bits reduced to 8",))
     if image.mode == "F":
-        return Picture(_grey_from_float(np.asarray(image)), notices=("float reduced to 8 bits",))
+        rgb = np.repeat(to_levels(np.asarray(image))[..., None], 3, axis=2)
+        return Picture(rgb, notices=("float reduced to 8 bits",))
     if image.has_transparency_data:
         return _with_alpha(np.asarray(_to_rgba(image)))
     lost = () if image.mode in _RGB_FAMILY else (f"{image.mode} converted to RGB",)
@@ -290,13 +290,6 @@ def _grey_from_16_bits(grey: np.ndarray) -> np.ndarray:
         raise InputError(f"integer pixels are {low}..{high}, expected 0..65535")
     rounded = (grey.astype(np.uint32) + 128) // 257
     return np.repeat(rounded.astype(np.uint8)[..., None], 3, axis=2)
-
-
-def _grey_from_float(grey: np.ndarray) -> np.ndarray:
-    """Scale float32 [H, W], each 0..1, to uint8 [H, W, 3]."""
-    if not (grey.min() >= 0 and grey.max() <= 1):  # false for NaN as well
-        raise InputError(f"float pixels are {grey.min():g}..{grey.max():g}, expected 0..1")
-    return np.repeat(np.rint(grey * 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _name(source: Source) -> str:
