@@ -18,7 +18,7 @@ MAX_TOP_MODULES = 12
 # the packages, or a package; of `engine` each engine is a unit itself, and so are what picks one
 # and the private ways of torch, which the networks take as well.
 LAYERS = [
-    {"errors"},
+    {"errors", "progress", "tokens"},
     {"config", "engine.torch.runtime"},
     {"geometry"},
     {"entropy", "image", "metrics", "rate_control"},
@@ -49,6 +49,8 @@ ALLOWED = {
     "metrics": {"bjontegaard", "numpy", "pytorch_msssim", "scipy", "torch"},
     "nn": {"numpy", "torch"},
     "pillow_plugin": {"numpy", "PIL"},
+    "progress": {"tqdm"},
+    "tokens": {"numpy"},
     "train": {"numpy", "torch", "PIL", "safetensors", "tqdm", "matplotlib"},
     "zoo": {"numpy", "safetensors"},
     "__init__": {"PIL"},  # for annotations

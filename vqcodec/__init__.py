@@ -3,7 +3,7 @@
 Importing it loads none of the engines: that happens with the first picture.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from .rate_control import DEFAULT_QUALITY
 
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
     from .bitstream.container import Header
     from .bitstream.source import FileSource
-    from .codec import Codec, Crop, Indices
+    from .codec import Codec, Crop
     from .image.pixels import Source
+    from .progress import Progress
+    from .tokens import Indices
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "Header", "Indices", "decode", "encode", "read_header"]
 
 __path__.append(f"{__path__[0]}/moved")  # modules under their names of version 0.1
 
-_LAZY = {"Codec": ".codec", "Indices": ".codec", "Header": ".bitstream.container"}
+_LAZY = {"Codec": ".codec", "Indices": ".tokens", "Header": ".bitstream.container"}
 
 
 def __getattr__(name: str):
@@ -33,17 +35,25 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@overload
+def encode(image: list, *rest: Any, **options: Any) -> list[bytes]: ...
+@overload
+def encode(image: "Source", *rest: Any, **options: Any) -> bytes: ...
+
+
 def encode(
-    image: "Source",
+    image: "Source | list[Source]",
     quality: float = DEFAULT_QUALITY,
     *,
     effort: int | None = None,
     model: "str | Path | None" = None,
     device: str | None = None,
-) -> bytes:
-    """Compress a picture; see `Codec.encode`, and `Codec.load` for model (None: the default) and
-    device."""
-    return _codec(None, model, device).encode(image, quality, effort=effort)
+    progress: "Progress" = None,
+) -> bytes | list[bytes]:
+    """Compress a picture, or each of a list; see `Codec.encode`, and `Codec.load` for model (None:
+    the default) and device."""
+    codec = _codec(None, model, device)
+    return codec.encode(image, quality, effort=effort, progress=progress)
 
 
 def decode(
@@ -54,6 +64,7 @@ def decode(
     realism: float = 0.0,
     model: "str | Path | None" = None,
     device: str | None = None,
+    progress: "Progress" = None,
 ) -> "Image.Image":
     """The picture of a .vqc file, bytes, path or file object; see `Codec.decode`, and `Codec.load`
     for model (None: the one that the file names) and device."""
@@ -61,7 +72,7 @@ def decode(
 
     data = read_source(data)
     codec = _codec(read_header(data).model_id, model, device)
-    return codec.decode(data, crop=crop, scale=scale, realism=realism)
+    return codec.decode(data, crop=crop, scale=scale, realism=realism, progress=progress)
 
 
 def read_header(data: "FileSource") -> "Header":

@@ -8,7 +8,7 @@ machine and engine; pixels are float work that may differ by one level in 255.
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from PIL import Image
@@ -37,7 +37,9 @@ from .image import pixels
 from .image.metadata import Metadata, to_info
 from .image.pixels import Source
 from .image.strips import Strips, shrink, shrink_rows, to_image, with_alpha
+from .progress import Progress, followed
 from .rate_control import DEFAULT_QUALITY, EFFORTS, OperatingPoint, operating_point
+from .tokens import Indices
 from .zoo import shipped, weights
 from .zoo.weights import Model
 
@@ -52,29 +54,6 @@ class Rescued(NamedTuple):
     image: Image.Image
     states: tuple[TileState, ...]
     notices: tuple[str, ...]
-
-
-class Indices(NamedTuple):
-    """A picture as tokens.
-
-    indices: int32 [h, w, C], h = ceil(height / 16), w = ceil(width / 16). Channels are in the
-    order of coding, low frequencies first. An entry is the number of a codeword in the codebook
-    that the prior picks for its position, given what comes before it; -1 where the codeword is that
-    of the channel before (a pair). FORMAT.md, "Indices", has the details.
-    grey: the picture has one channel.
-    """
-
-    model_id: bytes
-    level: int
-    width: int
-    height: int
-    indices: np.ndarray
-    grey: bool = False
-
-    @property
-    def words(self) -> np.ndarray:
-        """`indices`, by the name that they had in version 0.1; goes with 0.3."""
-        return self.indices
 
 
 class Codec:
@@ -133,26 +112,39 @@ class Codec:
         """Where the networks run, for reports."""
         return self.engine.device
 
+    @overload
+    def encode(self, image: list, *rest: Any, **options: Any) -> list[bytes]: ...
+    @overload
+    def encode(self, image: Source, *rest: Any, **options: Any) -> bytes: ...
+
     def encode(
         self,
-        image: Source,
+        image: Source | list[Source],
         quality: float | OperatingPoint = DEFAULT_QUALITY,
         *,
         effort: int | None = None,
         max_pixels: int = MAX_PIXELS,
-    ) -> bytes:
-        """Compress a picture (path, file object, bytes, PIL image or uint8 array) to .vqc bytes.
+        progress: Progress = None,
+    ) -> bytes | list[bytes]:
+        """Compress a picture (path, file object, bytes, PIL image, array or tensor, as
+        `pixels.load` has it) to .vqc bytes; a list of pictures to a list.
 
         image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
         may be encoded as well, to take them away from.
         quality: 0 (smallest) to 100 (closest), need not be whole; or an operating point.
         effort: 1 (fastest) to 9: how long to search for better indices for this picture; above 1
         takes torch. None: 4, or 1 without torch.
+        progress: called with the share done, 0..1, after each tile, or each picture of a list;
+        True: a bar on stderr.
         Raises InputError, ImageTooLargeError, MissingExtraError; ValueError for a quality or
-        effort out of range.
+        effort out of range; TypeError for what is no picture.
         """
+        if isinstance(image, list):
+            encode = partial(self.encode, quality=quality, effort=effort, max_pixels=max_pixels)
+            return list(followed(map(encode, image), len(image), progress))
         picture = pixels.load(image, max_pixels)
         header, tiles = self._encode(picture, quality, effort, max_pixels)
+        tiles = followed(tiles, container.tile_count(header), progress)
         beside = chunks.alpha_chunks(picture.alpha) + chunks.metadata_chunks(picture.metadata)
         return container.pack(header, [tile.segments for tile in tiles], beside)
 
@@ -176,6 +168,7 @@ class Codec:
         scale: int = 1,
         realism: float = 0.0,
         max_pixels: int = MAX_PIXELS,
+        progress: Progress = None,
     ) -> Image.Image:
         """The picture of a .vqc file (bytes, path or file object): RGB, or L if it is grey, and
         RGBA or LA if it has alpha. Its metadata goes to the image's `info`, under the names of
@@ -187,6 +180,7 @@ class Codec:
         rounded up. At 4 and 8 that takes a fraction of the time, and realism changes nothing.
         realism: from 0, fidelity, to 1, believable texture; more than 0 needs a model with a
         second decoder. The bytes of a file do not depend on it.
+        progress: called with the share done, 0..1, after each strip; True: a bar on stderr.
 
         Raises FormatError if the bytes are not a whole, undamaged file, UnknownModelError if
         it was made with another model than this one, ImageTooLargeError, NoDecoderError;
@@ -195,7 +189,7 @@ class Codec:
         strips = self.decode_strips(
             data, crop=crop, scale=scale, realism=realism, max_pixels=max_pixels
         )
-        return _image(strips)
+        return _image(strips._replace(rows=followed(strips.rows, strips.height, progress, len)))
 
     def decode_strips(
         self,

@@ -7,7 +7,7 @@ writes as a file. `inpaint` gives pixels. What is drawn is the same again for th
 import numpy as np
 
 from ..bitstream.container import Header, choose_tile_log2, tile_grid
-from ..codec import Codec, Indices
+from ..codec import Codec
 from ..config import STRIDE
 from ..engine.tiling import analyse
 from ..entropy.sampler import IndexSampler
@@ -26,6 +26,7 @@ from ..image import pixels
 from ..image.pixels import Picture, Source
 from ..image.pull_push import extend
 from ..rate_control import operating_point
+from ..tokens import Indices
 
 SAMPLE_QUALITY = 30  # of which samples have the level: above it their detail is mostly noise
 HOLE_QUALITY = 25  # 5 and 50 fill holes as closely, within 0.05 dB on 10 photographs
