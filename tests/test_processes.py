@@ -153,17 +153,14 @@ assert made["size"] == [list(picture.size)] * 4
         ({"GOMP_SPINCOUNT": "1000"}, None),
     ],
 )
-def test_threads_of_commands_do_not_spin_unless_the_user_says_so(
-    file, installed, tmp_path, monkeypatch, own, expected
-):
+def test_threads_of_all_commands_do_not_spin_unless_the_user_says_so(monkeypatch, own, expected):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.setenv(name, "")  # to be put back
         monkeypatch.delenv(name)
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    result = CliRunner().invoke(main, ["decode", str(file), "-o", str(tmp_path / "a.png")])
+    assert CliRunner().invoke(main, ["models", "--help"]).exit_code == 0
 
-    assert result.exit_code == 0, result.output
     assert os.environ.get("OMP_WAIT_POLICY") == expected
 
 

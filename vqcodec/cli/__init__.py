@@ -4,6 +4,8 @@ A command plans and reports; the library does the work. Torch is imported inside
 that need it: `--help`, `--version` and `info` start without.
 """
 
+import os
+
 import click
 
 from .. import __version__
@@ -43,6 +45,10 @@ class Commands(click.Group):
 
     def main(self, *args: object, **options: object) -> object:
         """Run a command, as `click.Group.main` does."""
+        # OpenMP reads it when torch is imported: its threads would spin, while they wait, on the
+        # cores that other work needs. Worker processes inherit it; the user's word comes first.
+        if "GOMP_SPINCOUNT" not in os.environ:
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         with streams.complete():
             return super().main(*args, **options)
 

@@ -68,9 +68,6 @@ def _set_threads(ctx: click.Context, param: click.Parameter, count: int | None) 
     """Tell OpenMP, which reads this when torch is first imported: after the options."""
     if count is not None:
         os.environ["OMP_NUM_THREADS"] = str(count)
-    # Threads that wait would spin on the cores that other work needs. The user's word comes first.
-    if "GOMP_SPINCOUNT" not in os.environ:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 threads = click.option(
