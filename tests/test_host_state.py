@@ -213,6 +213,19 @@ def test_another_thread_sees_no_change_while_a_call_is_under_way(two_folder, dat
     assert all(state == before for state in seen)
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_cudnn_is_off_for_exact_sums_and_then_as_it_was(before):
+    """On CUDA alone, where flags are frozen as well; it needs no GPU to be switched."""
+    with setting(torch._C._set_cudnn_enabled, before, True), STATES["frozen flags"]():
+        with runtime.exact_sums(torch.device("cpu")):
+            assert torch._C._get_cudnn_enabled() == before
+        with runtime.exact_sums(torch.device("cuda")):
+            with runtime.exact_sums(torch.device("cuda")):
+                pass
+            assert not torch._C._get_cudnn_enabled()
+        assert torch._C._get_cudnn_enabled() == before
+
+
 def test_draws_of_other_threads_while_a_model_is_made_are_not_drawn_again(codec, monkeypatch):
     make = network.Network
 

@@ -113,7 +113,7 @@ def keep_pages() -> None:
 
 class _CudnnOff:
     """cuDNN, off while any thread computes exactly: it is the process's, so that the last one to
-    leave restores it."""
+    leave restores it. Past `torch.backends`, whose flags a program may have frozen."""
 
     lock, users, before = Lock(), 0, True
 
@@ -121,8 +121,8 @@ class _CudnnOff:
     def enter(cls) -> None:
         with cls.lock:
             if not cls.users:
-                cls.before = torch.backends.cudnn.enabled
-                torch.backends.cudnn.enabled = False
+                cls.before = torch._C._get_cudnn_enabled()
+                torch._C._set_cudnn_enabled(False)
             cls.users += 1
 
     @classmethod
@@ -130,7 +130,7 @@ class _CudnnOff:
         with cls.lock:
             cls.users -= 1
             if not cls.users:
-                torch.backends.cudnn.enabled = cls.before
+                torch._C._set_cudnn_enabled(cls.before)
 
 
 @contextmanager
