@@ -17,7 +17,7 @@ def test_within_a_level_quality_raises_the_scale():
 
     for before, after in itertools.pairwise(settings):
         assert after.level > before.level or after.lambda_scale > before.lambda_scale
-        assert after.level + after.tilt > before.level + before.tilt
+        assert after.level + after.level_offset > before.level + before.level_offset
     assert {item.level for item in settings} == set(range(8))
 
 
