@@ -13,12 +13,12 @@ def test_the_ends_are_the_first_and_last_level():
 
 
 def test_within_a_level_quality_raises_the_scale():
-    settings = [operating_point(quality / 10, 8) for quality in range(1001)]
+    points = [operating_point(quality / 10, 8) for quality in range(1001)]
 
-    for before, after in itertools.pairwise(settings):
+    for before, after in itertools.pairwise(points):
         assert after.level > before.level or after.lambda_scale > before.lambda_scale
         assert after.level + after.level_offset > before.level + before.level_offset
-    assert {item.level for item in settings} == set(range(8))
+    assert {item.level for item in points} == set(range(8))
 
 
 @pytest.mark.parametrize("quality", [-0.1, 101, float("inf"), float("nan")])
