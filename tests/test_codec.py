@@ -268,11 +268,11 @@ def test_an_encoder_refuses_the_tiles_that_its_decoder_would(codec, monkeypatch)
             code(rgb, max_pixels=2**15 - 1)
 
 
-def test_indices_of_a_wrong_shape_or_word_are_refused(codec, picture):
+def test_indices_of_a_wrong_shape_or_range_are_refused(codec, picture):
     indices = codec.encode_indices(picture)
     with pytest.raises(ValueError, match="expected"):
         codec.decode_indices(indices._replace(indices=indices.indices[1:]))
-    with pytest.raises(ValueError, match="word"):
+    with pytest.raises(ValueError, match="index"):
         codec.decode_indices(indices._replace(indices=np.full_like(indices.indices, -5)))
 
 

@@ -1,4 +1,4 @@
-"""The second decoder of a model: the dial, its file, and everything that paints with it."""
+"""The second decoder of a model: the dial, its file, and everything that decodes with it."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ def coded(codec, picture) -> bytes:
     return codec.encode(picture)
 
 
-def painted(codec: Codec, data: bytes, dial: float) -> np.ndarray:
+def decoded(codec: Codec, data: bytes, dial: float) -> np.ndarray:
     return np.asarray(codec.decode(data, realism=dial)).astype(int)
 
 
@@ -168,7 +168,7 @@ def test_the_bytes_of_a_file_do_not_depend_on_the_decoders(codec, two, picture):
 
 def test_realism_0_is_the_network_itself(codec, two, coded):
     assert two.engine.decoders.at(0) is two.engine.network.decoder
-    np.testing.assert_array_equal(painted(two, coded, 0), np.asarray(codec.decode(coded)))
+    np.testing.assert_array_equal(decoded(two, coded, 0), np.asarray(codec.decode(coded)))
 
 
 def test_realism_1_has_the_weights_of_the_second_decoder(two):
@@ -179,8 +179,8 @@ def test_realism_1_has_the_weights_of_the_second_decoder(two):
 
 
 def test_between_the_weights_and_the_picture_are_between(two, coded):
-    fidelity, half, full = (painted(two, coded, dial) for dial in (0, 0.5, 1))
-    near = painted(two, coded, 0.1)
+    fidelity, half, full = (decoded(two, coded, dial) for dial in (0, 0.5, 1))
+    near = decoded(two, coded, 0.1)
 
     middle = two.engine.decoders.at(0.5).head.weight
     ends = (two.engine.decoders.at(dial).head.weight for dial in (0, 1))
@@ -212,11 +212,11 @@ def test_a_model_without_a_second_decoder_says_so(codec, coded):
         codec.decode(coded, realism=0.5)
 
 
-# All that paints
+# All that decodes
 
 
 def test_every_way_of_decoding_has_the_dial(two, coded, two_installed):
-    whole = painted(two, coded, 1)
+    whole = decoded(two, coded, 1)
 
     crop = two.decode(coded, crop=(20, 16, 40, 30), realism=1)
     np.testing.assert_allclose(np.asarray(crop), whole[16:46, 20:60], atol=1)
@@ -230,11 +230,11 @@ def test_every_way_of_decoding_has_the_dial(two, coded, two_installed):
 
 
 def test_windows_have_the_texture_of_the_whole(two, coded, monkeypatch):
-    whole = painted(two, coded, 1)
+    whole = decoded(two, coded, 1)
     monkeypatch.setattr(tiling, "WHOLE", 1)
     monkeypatch.setattr(tiling, "SIDE", 2)
 
-    np.testing.assert_allclose(painted(two, coded, 1), whole, atol=1)
+    np.testing.assert_allclose(decoded(two, coded, 1), whole, atol=1)
 
 
 def test_the_callables_of_ray_data_have_the_dial(two, two_folder, coded):
@@ -243,7 +243,7 @@ def test_the_callables_of_ray_data_have_the_dial(two, two_folder, coded):
     indices = ray.ReadIndices(str(two_folder))(rows)
 
     for found in (ray.Decode(**model())(rows), ray.DecodeIndices(**model())(indices)):
-        np.testing.assert_array_equal(found["image"][0], painted(two, coded, 1))
+        np.testing.assert_array_equal(found["image"][0], decoded(two, coded, 1))
 
 
 @pytest.mark.parametrize("truncated", [False, True])
@@ -252,7 +252,7 @@ def test_an_opened_image_has_the_dial(two, coded, two_installed, monkeypatch, tr
     with Image.open(io.BytesIO(coded)) as image:
         assert isinstance(image, pillow_plugin.VqcImageFile)
         image.realism = 1
-        np.testing.assert_array_equal(np.asarray(image), painted(two, coded, 1))
+        np.testing.assert_array_equal(np.asarray(image), decoded(two, coded, 1))
 
 
 # The command line
@@ -278,9 +278,9 @@ def test_decode_has_the_dial(here, two, coded, two_installed, monkeypatch):
     monkeypatch.setenv("VQCODEC_REALISM", "1")
     assert call("decode", "a.vqc", "-o", "e.png").exit_code == 0
 
-    np.testing.assert_array_equal(Image.open("0.png"), painted(two, coded, 0))
+    np.testing.assert_array_equal(Image.open("0.png"), decoded(two, coded, 0))
     for name in ("1.png", "d.png", "e.png"):
-        np.testing.assert_array_equal(Image.open(name), painted(two, coded, 1))
+        np.testing.assert_array_equal(Image.open(name), decoded(two, coded, 1))
 
 
 @pytest.mark.slow
@@ -288,7 +288,7 @@ def test_decode_has_the_dial_in_worker_processes(here, two, two_folder, coded):
     line = "decode", "a.vqc", "b.vqc", "-j", "2", "--realism", "1", "--model", str(two_folder)
 
     assert call(*line).exit_code == 0
-    np.testing.assert_array_equal(Image.open("b.png"), painted(two, coded, 1))
+    np.testing.assert_array_equal(Image.open("b.png"), decoded(two, coded, 1))
 
 
 @pytest.mark.parametrize("text", ["1.5", "nan", "much"])
@@ -333,7 +333,7 @@ def test_models_compares_the_decoders_with_the_card(two_installed, folder, monke
     assert "realism.safetensors is not there" in call("models").stderr
 
 
-def test_samples_are_painted_with_the_dial(two_installed, two, tmp_path, monkeypatch):
+def test_samples_are_decoded_with_the_dial(two_installed, two, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, dial in (("a.vqc", 0), ("b.png", 0), ("c.png", 1)):
         found = call("sample", "--size", "48x32", "-o", name, "--realism", dial)
@@ -341,5 +341,5 @@ def test_samples_are_painted_with_the_dial(two_installed, two, tmp_path, monkeyp
     data = Path("a.vqc").read_bytes()
     for name, dial in (("b.png", 0), ("c.png", 1)):
         with Image.open(name) as image:
-            assert np.array_equal(np.asarray(image), painted(two, data, dial))
+            assert np.array_equal(np.asarray(image), decoded(two, data, dial))
     assert Path("b.png").read_bytes() != Path("c.png").read_bytes()

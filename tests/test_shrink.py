@@ -117,11 +117,11 @@ def test_a_shrunk_network_is_closer_than_the_larger_ones_first_channels(trained,
     x, levels = crops.sample(8, 64), torch.arange(8)
     with torch.no_grad():
         y = trained.analyse(x, levels)
-        painted = trained.synthesise(y, levels)
+        decoded = trained.synthesise(y, levels)
         errors = [
             [
                 float((n.analyse(x, levels) - y).square().mean()),
-                float((n.synthesise(y, levels) - painted).square().mean()),
+                float((n.synthesise(y, levels) - decoded).square().mean()),
             ]
             for n in (shrunk, cut)
         ]
