@@ -10,6 +10,7 @@ from PIL import Image
 
 import vqcodec.pillow_plugin  # noqa: F401 - registers itself
 from conftest import smooth_picture
+from vqcodec import targets
 from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.config import DISTORTIONS
@@ -21,6 +22,7 @@ from vqcodec.engine.torch.distortion import judge
 from vqcodec.engine.torch.refinement import BENDS, Bends, Refinement
 from vqcodec.engine.torch.tensors import to_array, to_map
 from vqcodec.geometry import Rectangle, pixels_of, widened, within
+from vqcodec.image.pixels import load
 from vqcodec.nn.eye_distance import eye_distance
 from vqcodec.rate_control import operating_point
 
@@ -160,6 +162,18 @@ def test_a_tune_is_what_the_search_keeps_low(codec):
         codec.encode(rgb, tune="ears")
 
 
+def test_targets_of_size_take_a_tune_and_one_of_psnr_is_searched_by_it(codec):
+    picture = load(smooth_picture(48, 64))
+    by_eyes = targets.to_bpp(codec, picture, 0.5, effort=2, tune="eyes")
+
+    assert by_eyes.data != targets.to_bpp(codec, picture, 0.5, effort=2).data
+    assert by_eyes.value <= 0.5
+    config = dataclasses.replace(codec.model.config, distortion="eyes")
+    trained = Codec(codec.model._replace(config=config))
+    found = [targets.to_psnr(each, picture, 20, effort=2).data for each in (codec, trained)]
+    assert found[0] == found[1]
+
+
 def test_efforts_write_smaller_or_closer_files_that_decode(codec):
     rgb = smooth_picture(81, 112)
     files = [codec.encode(rgb, 60, effort=effort) for effort in (1, 2, 4, 6)]
@@ -187,7 +201,7 @@ def test_an_effort_out_of_range_is_refused(codec, picture, effort):
         codec.encode(picture, effort=effort)
 
 
-def test_the_command_line_and_pillow_take_an_effort(
+def test_the_command_line_and_pillow_take_an_effort_and_a_tune(
     codec, model_folder, installed, tmp_path
 ):
     rgb = smooth_picture(48, 64)
@@ -198,4 +212,12 @@ def test_the_command_line_and_pillow_take_an_effort(
     assert target.read_bytes() == codec.encode(rgb, 60, effort=1)
     Image.fromarray(rgb).save(target, quality=60, effort=5)
     assert target.read_bytes() == codec.encode(rgb, 60, effort=5)
+    Image.fromarray(rgb).save(target, quality=60, effort=5, tune="eyes")
+    by_eyes = codec.encode(rgb, 60, effort=5, tune="eyes")
+    assert target.read_bytes() == by_eyes
+    assert CliRunner().invoke(main, [*args, "5", "--tune", "eyes", "-f"]).exit_code == 0
+    assert target.read_bytes() == by_eyes
+    both = CliRunner().invoke(main, [*args, "5", "--tune", "eyes", "--target-psnr", "20"])
+    assert both.exit_code == 2
+    assert "--target-psnr does not go with --tune eyes" in both.output
     assert CliRunner().invoke(main, [*args, "10"]).exit_code == 2

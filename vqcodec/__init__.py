@@ -38,12 +38,13 @@ def encode(
     quality: float = DEFAULT_QUALITY,
     *,
     effort: int | None = None,
+    tune: str | None = None,
     model: "str | Path | None" = None,
     device: str | None = None,
 ) -> bytes:
     """Compress a picture; see `Codec.encode`, and `Codec.load` for model (None: the default) and
     device."""
-    return _codec(None, model, device).encode(image, quality, effort=effort)
+    return _codec(None, model, device).encode(image, quality, effort=effort, tune=tune)
 
 
 def decode(
