@@ -46,6 +46,7 @@ def encode(
     quality: float = DEFAULT_QUALITY,
     *,
     effort: int | None = None,
+    tune: str | None = None,
     model: "str | Path | None" = None,
     device: str | None = None,
     progress: "Progress" = None,
@@ -53,7 +54,7 @@ def encode(
     """Compress a picture, or each of a list; see `Codec.encode`, and `Codec.load` for model (None:
     the default) and device."""
     codec = _codec(None, model, device)
-    return codec.encode(image, quality, effort=effort, progress=progress)
+    return codec.encode(image, quality, effort=effort, tune=tune, progress=progress)
 
 
 def decode(

@@ -20,8 +20,8 @@ from .bitstream.source import FileSource, read_source
 from .engine import downscaled, tiling
 from .engine.base import CodedTile, Engine, check_realism
 from .engine.concealment import conceal, tile_notices
-from .engine.extras import default_effort
 from .engine.scheduling import AT_ONCE
+from .engine.search import Search, search_of
 from .engine.select import LOADING, Engines
 from .entropy.sampler import IndexSampler
 from .errors import CorruptError, UnknownModelError
@@ -38,7 +38,7 @@ from .image.metadata import Metadata, to_info
 from .image.pixels import Source
 from .image.strips import Strips, shrink, shrink_rows, to_image, with_alpha
 from .progress import Progress, followed
-from .rate_control import DEFAULT_QUALITY, EFFORTS, OperatingPoint, operating_point
+from .rate_control import DEFAULT_QUALITY, OperatingPoint, operating_point
 from .tokens import Indices
 from .zoo import shipped, weights
 from .zoo.weights import Model
@@ -123,6 +123,7 @@ class Codec:
         quality: float | OperatingPoint = DEFAULT_QUALITY,
         *,
         effort: int | None = None,
+        tune: str | None = None,
         max_pixels: int = MAX_PIXELS,
         progress: Progress = None,
     ) -> bytes | list[bytes]:
@@ -134,16 +135,20 @@ class Codec:
         quality: 0 (smallest) to 100 (closest), need not be whole; or an operating point.
         effort: 1 (fastest) to 9: how long to search for better indices for this picture; above 1
         takes torch. None: 4, or 1 without torch.
+        tune: what the search keeps low: "psnr", the squared error, or "eyes", half of it and what
+        eyes see beside it. None: what the model was trained for.
         progress: called with the share done, 0..1, after each tile, or each picture of a list;
         True: a bar on stderr.
-        Raises InputError, ImageTooLargeError, MissingExtraError; ValueError for a quality or
-        effort out of range; TypeError for what is no picture.
+        Raises InputError, ImageTooLargeError, MissingExtraError; ValueError for a quality,
+        effort or tune out of range; TypeError for what is no picture.
         """
         if isinstance(image, list):
-            encode = partial(self.encode, quality=quality, effort=effort, max_pixels=max_pixels)
+            how = {"effort": effort, "tune": tune, "max_pixels": max_pixels}
+            encode = partial(self.encode, quality=quality, **how)
             return list(followed(map(encode, image), len(image), progress))
         picture = pixels.load(image, max_pixels)
-        header, tiles = self._encode(picture, quality, effort, max_pixels)
+        search = search_of(self.model.config, effort, tune)
+        header, tiles = self._encode(picture, quality, search, max_pixels)
         tiles = followed(tiles, container.tile_count(header), progress)
         beside = chunks.alpha_chunks(picture.alpha) + chunks.metadata_chunks(picture.metadata)
         return container.pack(header, [tile.segments for tile in tiles], beside)
@@ -154,10 +159,12 @@ class Codec:
         quality: float = DEFAULT_QUALITY,
         *,
         effort: int | None = None,
+        tune: str | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> Indices:
         """The tokens of a picture: those that `encode` would write. Raises as `encode`."""
-        header, tiles = self._encode(image, quality, effort, max_pixels)
+        search = search_of(self.model.config, effort, tune)
+        header, tiles = self._encode(image, quality, search, max_pixels)
         return self._indices(header, tiles)
 
     def decode(
@@ -301,24 +308,19 @@ class Codec:
         self,
         image: Source,
         quality: float | OperatingPoint,
-        effort: int | None,
+        search: Search,
         max_pixels: int,
     ) -> tuple[Header, Iterator[CodedTile]]:
         """The tiles come one by one, while they are asked for."""
         point = quality
         if not isinstance(point, OperatingPoint):
             point = operating_point(point, self.model.config.transform.levels)
-        effort = default_effort() if effort is None else effort
-        if effort not in EFFORTS:
-            raise ValueError(f"effort is {effort}, expected {EFFORTS[0]}..{EFFORTS[-1]}")
-        if self.model.config.task is not None:
-            effort = 1  # search would bring back what a network with a task takes away
         picture = pixels.load(image, max_pixels)
         header = self._header(point.level, *picture.rgb.shape[1::-1], picture.grey)
         container.check_tiles(header, max_pixels)
-        engine = self._engines.pick(header.width * header.height, gradients=effort > 1)
-        encode = partial(tiling.encode_tile, engine, picture.rgb, header, point, effort)
-        most = AT_ONCE if effort == 1 else 1  # a search takes 0.8 GB
+        engine = self._engines.pick(header.width * header.height, gradients=search.effort > 1)
+        encode = partial(tiling.encode_tile, engine, picture.rgb, header, point, search)
+        most = AT_ONCE if search.effort == 1 else 1  # a search takes 0.8 GB
         return header, tiling.each_tile(engine, header, lambda _, tile: encode(tile), most)
 
     def _read(

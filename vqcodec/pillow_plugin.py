@@ -135,16 +135,17 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: BinaryIO, filename: str | bytes) -> None:
     """Encode with the default model.
 
-    Options: `quality`, 0..100, and `effort`, 1..9, ValueError outside; `icc_profile`, by default
-    the image's own; `exif` and `xmp`, by default none, as with Pillow's own formats.
+    Options: `quality`, `effort` and `tune` of `Codec.encode`, ValueError for what is none of
+    theirs; `icc_profile`, by default the image's own; `exif` and `xmp`, by default none, as with
+    Pillow's own formats.
     """
     from .codec import Codec
 
     quality = image.encoderinfo.get("quality", DEFAULT_QUALITY)
-    effort = image.encoderinfo.get("effort")
+    search = {name: image.encoderinfo.get(name) for name in ("effort", "tune")}
     with _os_error():
         picture = _picture(image)
-        data = Codec.shared().encode(picture, quality, effort=effort, max_pixels=MAX_PIXELS)
+        data = Codec.shared().encode(picture, quality, **search, max_pixels=MAX_PIXELS)
     file.write(data)
 
 

@@ -33,12 +33,13 @@ def to_size(
     most: float,
     effort: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    tune: str | None = None,
 ) -> Reached:
     """The best quality in at most `most` bytes, alpha and metadata included.
 
     Raises OutOfReachError if quality 0 takes more.
     """
-    return _largest(codec, _encoder(codec, picture, effort, max_pixels), most, len, "bytes")
+    return _largest(codec, _encoder(codec, picture, effort, max_pixels, tune), most, len, "bytes")
 
 
 def to_bpp(
@@ -47,6 +48,7 @@ def to_bpp(
     most: float,
     effort: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    tune: str | None = None,
 ) -> Reached:
     """The best quality in at most `most` bits per pixel. Raises OutOfReachError."""
     height, width = picture.rgb.shape[:2]
@@ -54,7 +56,7 @@ def to_bpp(
     def measure(data: bytes) -> float:
         return bits_per_pixel(len(data), width, height)
 
-    return _largest(codec, _encoder(codec, picture, effort, max_pixels), most, measure, "bpp")
+    return _largest(codec, _encoder(codec, picture, effort, max_pixels, tune), most, measure, "bpp")
 
 
 def to_psnr(
@@ -64,8 +66,9 @@ def to_psnr(
     effort: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Reached:
-    """The smallest file of at least `least` dB. Raises OutOfReachError if quality 100 is less."""
-    encode = _encoder(codec, picture, effort, max_pixels)
+    """The smallest file of at least `least` dB, searched for a low squared error whatever the
+    model was trained for. Raises OutOfReachError if quality 100 is less."""
+    encode = _encoder(codec, picture, effort, max_pixels, "psnr")
 
     def trial(quality: float) -> Reached:
         data = encode(quality)
@@ -89,10 +92,11 @@ def to_psnr(
 
 
 def _encoder(
-    codec: Codec, picture: Picture, effort: int | None, max_pixels: int
+    codec: Codec, picture: Picture, effort: int | None, max_pixels: int, tune: str | None
 ) -> Callable[[float | OperatingPoint], bytes]:
     """Quality -> file."""
-    return lambda quality: codec.encode(picture, quality, effort=effort, max_pixels=max_pixels)
+    search = {"effort": effort, "tune": tune}
+    return lambda quality: codec.encode(picture, quality, **search, max_pixels=max_pixels)
 
 
 def _largest(

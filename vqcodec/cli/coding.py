@@ -105,6 +105,7 @@ def _facts(
 @options.out
 @options.quality("0 is the smallest file, 100 the closest picture; 62.5 is possible.")
 @options.effort
+@options.tune
 @options.target_size
 @options.target_bpp
 @options.target_psnr
@@ -124,6 +125,7 @@ def encode(
     out: str | None,
     quality: float,
     effort: int,
+    tune: str | None,
     target_size: float | None,
     target_bpp: float | None,
     target_psnr: float | None,
@@ -162,7 +164,7 @@ def encode(
     options.check_model(model)
     work = partial(
         _encode_file,
-        goal=options.Goal.of(quality, effort, target_size, target_bpp, target_psnr),
+        goal=options.Goal.of(quality, effort, tune, target_size, target_bpp, target_psnr),
         keep=options.Keep(strip, alpha),
         max_pixels=max_pixels,
         model=model,

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..bitstream.container import Header
 from ..engine.extras import DEVICES, default_effort, has_torch
+from ..engine.search import TUNES
 from ..geometry import MAX_PIXELS, SCALES, check_crop
 from ..image.metadata import Metadata
 from ..image.pixels import Picture, Source, blend, load
@@ -200,6 +201,13 @@ effort = click.option(
     help="How long to search for a smaller and closer coding: 1 is fast, 9 thorough.",
 )
 
+tune = click.option(
+    "--tune",
+    type=click.Choice(list(TUNES)),
+    help="What the search keeps low: psnr, the squared error, or eyes, what eyes see beside it."
+    "  [default: as the model was trained]",
+)
+
 target_size = click.option(
     "--target-size",
     type=Bytes(),
@@ -215,6 +223,7 @@ class Goal(NamedTuple):
 
     quality: float
     effort: int
+    tune: str | None  # none: as the model was trained
     target: str  # size, bpp or psnr; empty: the quality
     value: float
 
@@ -223,17 +232,20 @@ class Goal(NamedTuple):
         cls,
         quality: float,
         effort: int,
+        tune: str | None = None,
         size: float | None = None,
         bpp: float | None = None,
         psnr: float | None = None,
     ) -> "Goal":
-        """Raises click.UsageError for more than one target."""
+        """Raises click.UsageError for more than one target, and for a PSNR to meet by eyes."""
         values = {"size": size, "bpp": bpp, "psnr": psnr}
         given = [(name, value) for name, value in values.items() if value is not None]
         if len(given) > 1:
             names = " and ".join(f"--target-{name}" for name, _ in given)
             raise click.UsageError(f"{names}: only one target can be met")
-        return cls(quality, effort, *(given[0] if given else ("", 0.0)))
+        if psnr is not None and tune not in (None, "psnr"):
+            raise click.UsageError(f"--target-psnr does not go with --tune {tune}")
+        return cls(quality, effort, tune, *(given[0] if given else ("", 0.0)))
 
     def encode(self, codec: "Codec", picture: Picture, max_pixels: int) -> tuple[bytes, dict]:
         """The .vqc file; its quality, and its PSNR if that is the target.
@@ -241,15 +253,17 @@ class Goal(NamedTuple):
         Raises OutOfReachError.
         """
         if not self.target:
-            given = {"effort": self.effort, "max_pixels": max_pixels}
+            given = {"effort": self.effort, "tune": self.tune, "max_pixels": max_pixels}
             return codec.encode(picture, self.quality, **given), {"quality": self.quality}
         from .. import targets
 
-        search = {"size": targets.to_size, "bpp": targets.to_bpp, "psnr": targets.to_psnr}
-        data, quality, value = search[self.target](
-            codec, picture, self.value, self.effort, max_pixels
-        )
-        return data, {"quality": quality} | ({"psnr": value} if self.target == "psnr" else {})
+        given = codec, picture, self.value, self.effort, max_pixels
+        if self.target == "psnr":
+            data, quality, value = targets.to_psnr(*given)
+            return data, {"quality": quality, "psnr": value}
+        search = {"size": targets.to_size, "bpp": targets.to_bpp}[self.target]
+        data, quality, _ = search(*given, self.tune)
+        return data, {"quality": quality}
 
     def said(self, reached: dict) -> str:
         """What the report has of what `encode` reached."""

@@ -16,6 +16,7 @@ from ..errors import NoDecoderError
 from ..geometry import Rectangle, within
 from ..rate_control import OperatingPoint
 from ..zoo.weights import Model
+from .search import Search
 
 REFINEMENT_HALO = 4  # latents around a tile that refinement decodes: as the encoder has them
 
@@ -46,6 +47,14 @@ class PassColumns(NamedTuple):
     channels: slice
 
 
+class Target(NamedTuple):
+    """What to assign the indices of a tile to. latents: float32 [h, w, C], in steps. lambda_scale:
+    float32 [C], of each channel, see `OperatingPoint`."""
+
+    latents: np.ndarray
+    lambda_scale: np.ndarray
+
+
 class CodedTile(NamedTuple):
     """A tile in its three forms. latents: float32 [h, w, C], in steps of the quantiser."""
 
@@ -74,8 +83,9 @@ class TileCoder(Protocol):
     """One tile's latents <-> indices <-> payload, by walking the prior's passes: FORMAT.md,
     "Prior". The indices of a payload are the same with every engine."""
 
-    def encode(self, y: np.ndarray, level: int, lambda_scale: float) -> CodedTile:
-        """Code latents y, float32 [h, w, C] in steps; lambda_scale: see `OperatingPoint`."""
+    def encode(self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray) -> CodedTile:
+        """Code latents y, float32 [h, w, C] in steps; lambda_scale: see `OperatingPoint`, or
+        float32 [C] of a `Target`."""
 
     def decode(self, segments: Segments, height: int, width: int, level: int) -> CodedTile:
         """Decode a tile of height x width latents. Raises CorruptError if the payload is not
@@ -148,12 +158,13 @@ class Engine(Protocol):
         latent to its 16 x 16 pixels."""
 
     def refine(
-        self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, effort: int
-    ) -> np.ndarray:
-        """Latents float32 [h, w, C] of a tile that cost less than the encoder's.
+        self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
+    ) -> Target:
+        """What costs less than the encoder's latents of a tile.
 
         rgb: its pixels, uint8 [H, W, 3], without padding. around: the encoder's latents of the
-        tile and a halo. effort: 2 to 9. Raises MissingExtraError if the backend has no gradients.
+        tile and a halo. search: of effort 2 to 9. Raises MissingExtraError if the backend has no
+        gradients.
         """
 
     def ahead(self, most: int) -> Calls:

@@ -17,6 +17,7 @@ from ..image.pixels import pad
 from ..rate_control import OperatingPoint
 from .base import REFINEMENT_HALO, CodedTile, Engine, Maps
 from .scheduling import AT_ONCE
+from .search import Search
 
 SIDE = 64  # latents of a window. On CPUs smaller ones lose to their halo, larger ones to the caches
 WHOLE = 2**13  # latents, 2 megapixels: what is not more is synthesised in one window
@@ -51,17 +52,17 @@ def encode_tile(
     rgb: np.ndarray,
     header: Header,
     point: OperatingPoint,
-    effort: int,
+    search: Search,
     tile: Rectangle,
 ) -> CodedTile:
     """Code one tile, in latents, of a picture uint8 [H, W, 3]."""
     whole = grid_of(header.width, header.height)
-    region = widened(tile, REFINEMENT_HALO if effort > 1 else 0, whole)
+    region = widened(tile, REFINEMENT_HALO if search.effort > 1 else 0, whole)
     y = Maps(analyse(engine, rgb, header.level, region), region)
-    if effort == 1:
+    if search.effort == 1:
         return engine.tiles.encode(y.cut(tile), header.level, point.lambda_scale)
-    refined = engine.refine(rgb[within(pixels_of(tile))], y, tile, point, effort)
-    return engine.tiles.encode(refined, header.level, point.lambda_scale)
+    best = engine.refine(rgb[within(pixels_of(tile))], y, tile, point, search)
+    return engine.tiles.encode(best.latents, header.level, best.lambda_scale)
 
 
 def read_tile(engine: Engine, file: Unpacked, number: int, region: Rectangle) -> CodedTile:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# The distortion "eyes": weights of the squared error in 255 units and of `eye_distance`.
+EYES_MSE, EYES_UNLIKE = 0.5, 1000.0
 SCALE_WEIGHTS = 0.10, 0.28, 0.28, 0.22, 0.12  # full size first, each next one half of it
 PLANE_WEIGHTS = 0.2, 0.6, 0.2  # of X, Y and B
 WINDOW, STRIDE = 7, 2  # pixels

@@ -110,10 +110,11 @@ class Network(nn.Module):
         """The channels that any of these levels codes: transforms leave out the others."""
         return self.config.coded_channels(int(levels.max()))
 
-    def kappa(self, levels: Tensor, lambda_scale: float) -> Tensor:
+    def kappa(self, levels: Tensor, lambda_scale: float | Tensor) -> Tensor:
         """Bits that a squared error of one step is worth, [B, C, 1, 1].
 
-        lambda_scale 1 is the plain optimum of bits + lambda * squared error; more is finer.
+        lambda_scale: a number, or one of each channel [C]. 1 is the plain optimum of bits +
+        lambda * squared error; more is finer.
         """
         energy = self.gains.step_energy()[levels].detach()
         return as_map(lambda_scale * self.lambdas[levels][:, None] / 3 * energy)
@@ -162,12 +163,12 @@ class Network(nn.Module):
             yield PassResult(step, chosen, latents)
 
     def quantise(
-        self, y: Tensor, levels: Tensor, lambda_scale: float, checkpointing: bool = False
+        self, y: Tensor, levels: Tensor, lambda_scale: float | Tensor, checkpointing: bool = False
     ) -> Iterator[PassResult]:
         """Walk the passes, choosing codewords for the latents y [B, C, h, w] in steps.
 
         The decoded latents are exactly mean + codeword, with a straight-through gradient to y
-        and the codewords' gradient. checkpointing: as of `passes`.
+        and the codewords' gradient. lambda_scale: as of `kappa`; checkpointing: as of `passes`.
         """
         kappa = self.kappa(levels, lambda_scale)
 

@@ -4,9 +4,6 @@ from dataclasses import dataclass, field, replace
 
 from ..config import ModelConfig, PassConfig, PriorConfig, QuantizerConfig, TransformConfig, lattice
 
-# The distortion "eyes": weights of the squared error in 255 units and of `eye_distance`.
-EYES_MSE, EYES_UNLIKE = 0.5, 1000.0
-
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -7,8 +7,9 @@ from ...errors import MissingExtraError
 from ...geometry import Rectangle
 from ...rate_control import OperatingPoint
 from ...zoo.weights import Model
-from ..base import Maps, blended, check_realism
+from ..base import Maps, Target, blended, check_realism
 from ..scheduling import Ahead
+from ..search import Search
 from . import networks
 from .codebooks import Codebooks
 from .grain import grain
@@ -65,11 +66,12 @@ class OnnxEngine:
         return graph(latents=latents, level=level)[0]
 
     def refine(
-        self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, effort: int
-    ) -> np.ndarray:
+        self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
+    ) -> Target:
         """Raises MissingExtraError: graphs have no gradients."""
+        what = f"search (effort {search.effort})"
         raise MissingExtraError(
-            f"search (effort {effort}) takes torch: pip install 'vqcodec[torch]', or take effort 1"
+            f"{what} takes torch: pip install 'vqcodec[torch]', or take effort 1"
         )
 
     def ahead(self, most: int) -> Ahead:

@@ -13,8 +13,9 @@ from ...geometry import Rectangle
 from ...nn.prior import LevelTables
 from ...rate_control import LAMBDA_SCALE, OperatingPoint
 from ...zoo.weights import Model
-from ..base import Maps
+from ..base import Maps, Target
 from ..scheduling import Ahead
+from ..search import Search
 from . import runtime
 from .decoder_blend import DecoderBlend
 from .network import build
@@ -115,10 +116,10 @@ class TorchEngine:
             return to_array(self.network.synthesise(y, self._levels(level), affine=True))
 
     def refine(
-        self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, effort: int
-    ) -> np.ndarray:
+        self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
+    ) -> Target:
         """See `Engine.refine`."""
-        return refine(self.tiles, self._searched(), rgb, around, tile, point, effort)
+        return refine(self.tiles, self._searched(), rgb, around, tile, point, search)
 
     def ahead(self, most: int) -> Ahead:
         """See `Engine.ahead`."""

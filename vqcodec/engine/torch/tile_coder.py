@@ -32,11 +32,12 @@ class TileCoder:
         self.coarse = network.config.prior.coarse_passes
         self.device = network.lambdas.device
 
-    def encode(self, y: np.ndarray, level: int, lambda_scale: float) -> CodedTile:
-        """Code latents y, float32 [h, w, C] in steps."""
+    def encode(self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray) -> CodedTile:
+        """Code latents y, float32 [h, w, C] in steps: see `engine.base.TileCoder`."""
         with isolated(), exact_sums(self.device):
             latents, levels = self._map(y), torch.tensor([level], device=self.device)
-            return self._coded(self.network.quantise(latents, levels, lambda_scale))
+            scale = torch.as_tensor(lambda_scale, dtype=torch.float32, device=self.device)
+            return self._coded(self.network.quantise(latents, levels, scale))
 
     def decode(self, segments: Segments, height: int, width: int, level: int) -> CodedTile:
         """Decode a tile of height x width latents. Raises CorruptError if the payload is not
