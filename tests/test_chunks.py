@@ -68,11 +68,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_damaged_chunks_are_refused(name):
-    datas, reason = REFUSED[name]
-    with pytest.raises(CorruptError, match=reason):
-        read_metadata([Chunk(b"exif", data) for data in datas])
+def test_damaged_chunks_are_refused():
+    for name in REFUSED:
+        datas, reason = REFUSED[name]
+        with pytest.raises(CorruptError, match=reason):
+            read_metadata([Chunk(b"exif", data) for data in datas])
 
 
 def test_a_bomb_is_refused_before_it_is_inflated():
@@ -149,11 +149,11 @@ REFUSED_ALPHA = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED_ALPHA)
-def test_damaged_alpha_is_refused(name):
-    datas, reason = REFUSED_ALPHA[name]
-    with pytest.raises(CorruptError, match=reason):
-        read_alpha([Chunk(b"ALPH", data) for data in datas], 7, 5)
+def test_damaged_alpha_is_refused():
+    for name in REFUSED_ALPHA:
+        datas, reason = REFUSED_ALPHA[name]
+        with pytest.raises(CorruptError, match=reason):
+            read_alpha([Chunk(b"ALPH", data) for data in datas], 7, 5)
 
 
 def test_the_size_of_alpha_is_checked_before_it_is_decoded():

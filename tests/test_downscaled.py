@@ -53,12 +53,12 @@ def in_tiles(codec) -> bytes:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 30), (64, 33), (80, 112)])
-@pytest.mark.parametrize("scale", SCALES)
-def test_a_side_is_rounded_up(codec, shape, scale):
-    height, width = shape
-    image = codec.decode(codec.encode(smooth_picture(*shape), effort=1), scale=scale)
+def test_a_side_is_rounded_up(codec, shape):
+    for scale in SCALES:
+        height, width = shape
+        image = codec.decode(codec.encode(smooth_picture(*shape), effort=1), scale=scale)
 
-    assert image.size == (-(-width // scale), -(-height // scale))
+        assert image.size == (-(-width // scale), -(-height // scale))
 
 
 def test_half_the_size_is_the_mean_of_the_picture(codec, in_tiles):

@@ -253,7 +253,7 @@ def test_tiles_at_once_give_the_same_bytes(codec, small, workers, effort, monkey
     assert max(found) == (workers if effort == 1 else 1)
 
 
-@pytest.mark.parametrize("crop", [None, *CROPS])
+@pytest.mark.parametrize("crop", [None, CROPS[-2], CROPS[-1]])
 def test_tiles_at_once_give_the_same_pixels(codec, tiled, small, workers, crop, monkeypatch):
     torch.set_num_threads(1)
     expected = codec.decode(tiled, crop=crop)
