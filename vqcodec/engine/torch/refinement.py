@@ -34,11 +34,14 @@ from .tile_coder import TileCoder
 ROUNDS = (None, 1, 3, 5, 7, 11, 16, 22, 31)  # of efforts 1 to 9; 1 takes the encoder's latents
 SIDE = 64  # latents of a window that gradients are computed in: memory grows with it
 # Found on crops of held-out training pictures, for both distortions.
-STEP = 0.12  # of Newton's; 0.5 diverges
+STEP = 0.1  # of Newton's; 0.5 diverges
 MOMENTUM = 0.5
 DECAY = 0.94  # of the step, each round
 CONTEXT = 0.5  # weight of the gradient of the context's bits; at 1 it is no better
-BENDS = 0.85, 8.0  # least and most; lower ones are worth more to eyes, and less at low rates
+BENDS = (
+    1.0,
+    8.0,
+)  # least and most; with less detail goes that SSIMULACRA2 sees
 MEMORY = 0.5  # of the bends, each round
 
 
