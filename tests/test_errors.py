@@ -2,8 +2,6 @@
 
 import pickle
 
-import pytest
-
 from vqcodec import errors
 from vqcodec.errors import CorruptError, FormatError, OutputError, VqcodecError
 
