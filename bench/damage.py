@@ -13,6 +13,7 @@ from vqcodec.bitstream.container import Header
 from vqcodec.codec import Codec
 from vqcodec.engine.base import CodedTile, Maps
 from vqcodec.engine.concealment import fill
+from vqcodec.engine.search import Search
 from vqcodec.engine.tiling import synthesise
 from vqcodec.geometry import MAX_PIXELS, STRIDE, Rectangle, grid_of, pixels_of, within
 from vqcodec.image.pull_push import extend
@@ -79,7 +80,7 @@ def trials(
     """One for each of the tiles."""
     rgb, tile_log2 = crop(rgb)
     with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
-        header, coded = codec._encode(rgb, quality, 1, MAX_PIXELS)
+        header, coded = codec._encode(rgb, quality, Search(1, "mse"), MAX_PIXELS)
         tiles = list(coded)
     whole = _synthesise(codec, header, _join(header, tiles))
     places = list(container.tile_grid(header))

@@ -9,6 +9,7 @@ import numpy as np
 
 from vqcodec.bitstream import container
 from vqcodec.codec import Codec
+from vqcodec.engine.search import Search
 from vqcodec.entropy import symbols
 from vqcodec.entropy.freqs import bits
 from vqcodec.geometry import MAX_PIXELS
@@ -55,7 +56,7 @@ def _costs(codec: Codec, path: Path, quality: float) -> Costs:
 
     with mock.patch.object(symbols, "write", listen):
         # Public calls hide the bits.
-        header, coded_tiles = codec._encode(path, quality, 1, MAX_PIXELS)
+        header, coded_tiles = codec._encode(path, quality, Search(1, "mse"), MAX_PIXELS)
         tiles = list(coded_tiles)
     data = container.pack(header, [tile.segments for tile in tiles])
     others = container.overhead(data)

@@ -12,6 +12,7 @@ import vqcodec
 from conftest import smooth_picture
 from vqcodec.bitstream import container
 from vqcodec.codec import Codec
+from vqcodec.engine.search import Search
 from vqcodec.engine.torch import runtime
 from vqcodec.errors import (
     CorruptError,
@@ -307,7 +308,7 @@ def test_engines_threads_and_backends_decode_the_same_indices(codec, quality):
 
 def test_payload_is_as_short_as_the_prior_says(codec):
     rgb = smooth_picture(512, 512)
-    tile = next(codec._encode(rgb, 60, 1, 10**9)[1])
+    tile = next(codec._encode(rgb, 60, Search(1, "mse"), 10**9)[1])
     spent = 8 * sum(len(part) for part in tile.segments)
 
     assert spent <= 1.01 * codec.engine.tiles.bits(tile) + 128
