@@ -1,7 +1,8 @@
 """Exponential moving averages of the weights: they code better than the last ones."""
 
-import torch
 from torch import Tensor, nn
+
+from ..engine.torch.runtime import lerp_all
 
 
 def start_averages(module: nn.Module) -> dict[str, Tensor]:
@@ -16,4 +17,4 @@ def update_averages(
     first steps, whose weights are far from where training ends."""
     decay = min(decay, (step + 1) / (step + 10))
     values = [p.detach() for p in module.parameters()]
-    torch._foreach_lerp_(list(averages.values()), values, 1 - decay)
+    lerp_all(list(averages.values()), values, 1 - decay)

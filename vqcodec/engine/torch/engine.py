@@ -129,7 +129,7 @@ class TorchEngine:
             runtime.take_threads(threads // count)
 
         def started() -> None:
-            torch.set_num_threads(threads)  # what a thread sets, later ones start with
+            runtime.restore_threads(threads)
 
         return Ahead(count, begin, started)
 

@@ -101,6 +101,12 @@ def take_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def restore_threads(count: int) -> None:
+    """Have threads that begin later, and the calling one, compute with so many threads again: what
+    one sets, later ones start with."""
+    torch.set_num_threads(count)
+
+
 def keep_pages() -> None:
     """Have glibc keep the memory of a picture's maps for the next one: it gives back what is more
     than twice the largest block that was ever freed, of at most 32 MB (mallopt(3), "dynamic mmap
@@ -234,3 +240,9 @@ def _fused_is_right(dtype: torch.dtype) -> bool:
             )
         except (AttributeError, RuntimeError, TypeError):
             return False
+
+
+def lerp_all(averages: list[Tensor], values: list[Tensor], weight: float) -> None:
+    """Move each average towards its value, in place: one call for all, which torch's optimisers
+    have and its users have not; else a kernel is launched for each."""
+    torch._foreach_lerp_(averages, values, weight)
