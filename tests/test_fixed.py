@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from vqcodec.entropy.fixed_point import EXACT_SUM
 from vqcodec.nn.fixed import (
-    EXACT_SUM,
     RELU_MAX,
     STATE_MAX,
     WEIGHT_SUM,

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..engine.torch.runtime import point_conv
-from ..entropy.fixed_point import ACT_BITS, RELU_MAX, STATE_MAX, SUM_BITS, WEIGHT_BITS
+from ..entropy.fixed_point import ACT_BITS, BIAS_MAX, RELU_MAX, STATE_MAX, SUM_BITS, WEIGHT_BITS
 from .blocks import LevelEmbedding, as_map
 
-EXACT_SUM = 2**24  # float32 holds every integer up to here
 WEIGHT_SUM = 3 * 2**22  # bound of sum |weight| * max |input|, in sum units
-BIAS_MAX = 2**20  # bound of each of the up to three biases, in sum units
 
 
 class RoundTo(torch.autograd.Function):

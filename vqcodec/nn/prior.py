@@ -16,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from ..config import ALL_POSITIONS, ModelConfig, PassConfig
 from ..entropy.fixed_point import (
     ACT_BITS,
+    BIAS_MAX,
+    EXACT_SUM,
     LATENT_BITS,
     MEAN_BITS,
     MEAN_MAX,
@@ -25,7 +27,7 @@ from ..entropy.fixed_point import (
     UNITS_MAX,
 )
 from .blocks import LevelEmbedding, as_map
-from .fixed import BIAS_MAX, EXACT_SUM, FixedBlock, FixedConv, activation, bias_grid, round_to
+from .fixed import FixedBlock, FixedConv, activation, bias_grid, round_to
 
 
 class Expectation(NamedTuple):

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
 from ..config import PRECISION, ModelConfig
-from ..entropy.fixed_point import CODEWORD_BITS, table_sizes
+from ..entropy.fixed_point import BIAS_MAX, CODEWORD_BITS, EXACT_SUM, table_sizes
 from ..errors import ModelError
 from . import shipped
 from .files import PARTS, REALISM, model_id, read_files
@@ -26,8 +26,6 @@ from .shapes import INPUT_MAX, LEVEL_TABLES, UNITS, decoder_shapes, part_of, sha
 
 CODEWORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
 TABLE_MAX = 2**8  # of an entry of the level tables
-EXACT_SUM = 2**24  # float32 holds every integer up to here
-BIAS_MAX = 2**20  # bound of each of the up to three biases of a sum, in sum units
 Tensors = Mapping[str, np.ndarray]
 
 
