@@ -4,14 +4,13 @@ The networks' sums come from float graphs, whose every sum is an integer below 2
 what follows them is integer work in numpy. Positions are [M], those of a pass in raster order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ...bitstream.container import Segments
 from ...config import ModelConfig, PassConfig
-from ...entropy import symbols
 from ...entropy.fixed_point import (
     ACT_BITS,
     LATENT_BITS,
@@ -21,10 +20,11 @@ from ...entropy.fixed_point import (
     TABLE_BITS,
     UNITS_MAX,
 )
-from ...entropy.rans import Reader, Tables
+from ...entropy.rans import Tables
 from ...entropy.sampler import IndexSampler
 from ...zoo.weights import Tensors
 from ..base import CodedTile, PassColumns
+from ..walk import PassWalk
 from .codebooks import STEP, Codebooks
 
 # (pass, state [1, W, h, w], context [h, w, c + 1], level) -> (state, sums [h, w, 2 n])
@@ -51,7 +51,7 @@ class Chosen(NamedTuple):
 Choose = Callable[[Step], Chosen]
 
 
-class TileCoder:
+class TileCoder(PassWalk[Step, Chosen]):
     """See `engine.base.TileCoder`; with the prior whose passes `run` computes."""
 
     def __init__(
@@ -64,10 +64,8 @@ class TileCoder:
         run: RunPass,
     ):
         """kappa: level -> float32 [C], bits that a squared error of one step is worth."""
-        self.config, self.codebooks, self.tables = config, codebooks, tables
-        self.kappa, self.run = kappa, run
-        self.coarse = config.prior.coarse_passes
-        self.pair_row = config.quantizer.classes
+        super().__init__(config, tables)
+        self.codebooks, self.kappa, self.run = codebooks, kappa, run
         names = ("to_steps", "to_units", "log_steps")
         self.to_steps, self.to_units, self.log_steps = (tensors[n].astype(np.int64) for n in names)
         self.first = tensors["prior.passes.0.level.knots"].astype(np.int64)  # [L, 2 n]
@@ -82,36 +80,6 @@ class TileCoder:
 
         return self._walk(choose, *y.shape[:2], level)
 
-    def decode(self, segments: Segments, height: int, width: int, level: int) -> CodedTile:
-        """Decode a tile of height x width latents. Raises CorruptError if the payload is not
-        what an encoder writes."""
-        readers = [Reader(payload, self.tables) for payload in segments]
-        coded = self._walk(self._reading(readers), height, width, level, segments)
-        for reader in readers:
-            reader.finish()
-        return coded
-
-    def decode_start(
-        self, segments: Segments, height: int, width: int, level: int, count: int
-    ) -> np.ndarray:
-        """The latents of the first passes: see `engine.base.TileCoder`."""
-        readers = [Reader(payload, self.tables) for payload in segments]
-        choose = self._reading(readers)
-        coded = self._walk(choose, height, width, level, segments, count)
-        readers[0].finish()
-        return coded.latents
-
-    def decode_coarse(self, payload: bytes, height: int, width: int, level: int) -> CodedTile:
-        """Decode the coarse segment alone: see `engine.base.TileCoder`."""
-        reader = Reader(payload, self.tables)
-
-        def choose(step: Step) -> Chosen:
-            return _nothing(step) if step.index >= self.coarse else self._pull(reader, step)
-
-        coded = self._walk(choose, height, width, level, Segments(payload, b""))
-        reader.finish()
-        return coded
-
     def complete(
         self,
         given: np.ndarray,
@@ -123,10 +91,10 @@ class TileCoder:
         units = np.floor(given * STEP + 0.5).astype(np.int64)
 
         def choose(step: Step) -> Chosen:
-            none, residuals = _nothing(step), units[step.here, step.channels] - step.means
+            none, residuals = self._nothing(step), units[step.here, step.channels] - step.means
             if step.index < self.coarse:
                 return none._replace(residuals=residuals)
-            guess = none if sampler is None else self._found(sampler.draw(step.rows), step)
+            guess = none if sampler is None else self._draw(sampler, step)
             there = known[step.here][:, None]
             return Chosen(
                 np.where(there, none.indices, guess.indices),
@@ -135,35 +103,14 @@ class TileCoder:
 
         return self._walk(choose, *known.shape, level, Segments(b"", b""))
 
-    def replay(self, indices: np.ndarray, level: int) -> CodedTile:
-        """Code given indices, int32 [h, w, C]. Raises ValueError for ones that do not fit."""
-        return self._walk(lambda step: self._given(indices, step), *indices.shape[:2], level)
+    def _rows(self, step: Step) -> np.ndarray:
+        return step.rows
 
-    def resample(
-        self, indices: np.ndarray, level: int, keep: int, sampler: IndexSampler
-    ) -> CodedTile:
-        """Keep the indices of the first `keep` passes and draw all others anew."""
+    def _mask(self, step: Step) -> np.ndarray:
+        return step.here
 
-        def choose(step: Step) -> Chosen:
-            if step.index < keep:
-                return self._given(indices, step)
-            return self._found(sampler.draw(step.rows), step)
-
-        return self._walk(choose, *indices.shape[:2], level)
-
-    def _reading(self, readers: Sequence[Reader]) -> Choose:
-        """Indices out of the coarse and the fine payload."""
-        return lambda step: self._pull(readers[step.index >= self.coarse], step)
-
-    def _pull(self, reader: Reader, step: Step) -> Chosen:
-        """The indices of a pass out of a payload."""
-        return self._found(symbols.read(reader, step.rows, self.tables.sizes, self.pair_row), step)
-
-    def _given(self, indices: np.ndarray, step: Step) -> Chosen:
-        """The indices of a pass out of an array. Raises ValueError if they do not fit."""
-        found = indices[step.here, step.channels].astype(np.int64)
-        symbols.check(found, step.rows, self.tables.sizes, self.pair_row)
-        return self._found(found, step)
+    def _nothing(self, step: Step) -> Chosen:
+        return Chosen(np.full_like(step.rows, -1), np.zeros_like(step.means))
 
     def _found(self, indices: np.ndarray, step: Step) -> Chosen:
         return Chosen(indices, self.codebooks.lookup(indices, step.rows))
@@ -177,8 +124,6 @@ class TileCoder:
         segments: Segments | None = None,
         count: int | None = None,
     ) -> CodedTile:
-        """What the first `count` passes choose, None: all; it is coded unless there are segments
-        of it already."""
         prior = self.config.prior
         latents = np.zeros((height, width, self.config.transform.latents), np.int64)
         state = np.zeros((1, prior.width, height, width), np.float32)
@@ -196,22 +141,11 @@ class TileCoder:
         segments = self._segments(passes) if segments is None else segments
         return CodedTile(np.float32(latents) / STEP, segments, tuple(passes))
 
-    def _segments(self, passes: list[PassColumns]) -> Segments:
-        payloads = []
-        for part in (passes[: self.coarse], passes[self.coarse :]):
-            coded = []
-            for item in part:
-                coded += symbols.to_passes(
-                    item.indices, item.rows, self.tables.sizes, self.pair_row
-                )
-            payloads.append(symbols.write(coded, self.tables))
-        return Segments(*payloads)
-
     def _context(self, index: int, latents: np.ndarray, level: int) -> np.ndarray:
         """What a pass reads: the channels of the pass before it, and where they are known."""
         passes = self.config.prior.passes
         channels = slice(passes[index - 1].start, passes[index - 1].stop)
-        known = [_mask(p, latents.shape) for p in passes[:index] if p.start == channels.start]
+        known = [_lattice(p, latents.shape) for p in passes[:index] if p.start == channels.start]
         context = np.empty((*latents.shape[:2], channels.stop - channels.start + 1), np.float32)
         shift = LATENT_BITS + TABLE_BITS - ACT_BITS
         units = _rounded_shift(latents[..., channels] * self.to_units[level, channels], shift)
@@ -221,7 +155,7 @@ class TileCoder:
 
     def _step(self, index: int, sums: np.ndarray, level: int) -> Step:
         item, quantizer = self.config.prior.passes[index], self.config.quantizer
-        channels, here = slice(item.start, item.stop), _mask(item, sums.shape)
+        channels, here = slice(item.start, item.stop), _lattice(item, sums.shape)
         means, scales = np.split(sums[here].astype(np.int64), 2, axis=1)
         means = np.clip(_rounded_shift(means, SUM_BITS - MEAN_BITS), -MEAN_MAX, MEAN_MAX)
         means *= self.to_steps[level, channels]
@@ -233,12 +167,7 @@ class TileCoder:
         return Step(index, channels, here, means, rows)
 
 
-def _nothing(step: Step) -> Chosen:
-    """Nothing coded: the latents of the pass are its means."""
-    return Chosen(np.full_like(step.rows, -1), np.zeros_like(step.means))
-
-
-def _mask(item: PassConfig, shape: tuple[int, ...]) -> np.ndarray:
+def _lattice(item: PassConfig, shape: tuple[int, ...]) -> np.ndarray:
     """bool [h, w]: where a pass codes."""
     positions = np.arange(shape[0])[:, None] % 4 * 4 + np.arange(shape[1]) % 4
     return (item.lattice >> positions & 1).astype(bool)
