@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqcodec.engine.extras import default_effort
+from vqcodec.rate_control import DEFAULT_EFFORT
 
 from . import crops, curves, kid, machine, ours, peers, plots, report, results, worst
 from .curves import Curve, Intervals
@@ -53,8 +53,7 @@ class Options:
         default effort, if it is among them, at realism 0."""
         if ours.CODEC not in self.codecs:
             return []
-        default = default_effort()
-        efforts = sorted(set(self.efforts), key=lambda effort: (effort != default, effort))
+        efforts = sorted(set(self.efforts), key=lambda own: (own != DEFAULT_EFFORT, own))
         found = [Encoder(self.model, effort) for effort in efforts or (0,)]
         more = sorted({realism for realism in self.realisms if realism})
         return found[:1] + [found[0]._replace(realism=own) for own in more] + found[1:]

@@ -434,7 +434,7 @@ def test_published_curves_are_curves_with_sources():
 
 
 def test_the_default_effort_is_the_one_that_is_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(rd, "default_effort", lambda: 4)
+    monkeypatch.setattr(rd, "DEFAULT_EFFORT", 4)
     options = rd.Options((tmp_path,), tmp_path, efforts=(1, 4, 9))
 
     assert [encoder.name for encoder in options.encoders] == ["vqc-e4", "vqc-e1", "vqc-e9"]

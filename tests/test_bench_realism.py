@@ -80,7 +80,7 @@ def test_kid_of_files_is_kept(folder, tmp_path, lpips_weights, model_folder, mon
 
 
 def test_each_realism_is_a_curve_of_the_same_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(rd, "default_effort", lambda: 4)
+    monkeypatch.setattr(rd, "DEFAULT_EFFORT", 4)
     options = rd.Options((tmp_path,), tmp_path, efforts=(1, 4), realisms=(1, 0, 0.5))
     first, half, full, other = options.encoders
 

@@ -19,7 +19,7 @@ from vqcodec.bitstream import container
 from vqcodec.bitstream.chunks import metadata_chunks
 from vqcodec.bitstream.container import Segments, unpack
 from vqcodec.codec import Codec
-from vqcodec.engine import extras, select
+from vqcodec.engine import select
 from vqcodec.engine.base import CodedTile
 from vqcodec.engine.tiling import read_tile
 from vqcodec.entropy.sampler import IndexSampler
@@ -29,6 +29,7 @@ from vqcodec.geometry import reach
 from vqcodec.image.metadata import Metadata
 from vqcodec.image.pixels import Picture
 from vqcodec.image.strips import join, to_image
+from vqcodec.rate_control import DEFAULT_EFFORT
 
 LIMIT = 10**8  # pixels
 HEIGHT, WIDTH = 350, 500
@@ -321,10 +322,10 @@ def test_search_without_torch_names_the_extra(onnx, picture, monkeypatch):
         Codec(onnx.model, "cuda").encode(picture, effort=1)
 
 
-def test_without_torch_the_default_effort_is_one(codec, onnx, picture, monkeypatch):
-    monkeypatch.setattr(extras, "has_torch", lambda: False)
+def test_the_default_effort_takes_no_torch(onnx, picture, monkeypatch):
+    monkeypatch.setattr(select, "has_torch", lambda: False)
 
-    assert onnx.encode(picture) == onnx.encode(picture, effort=1)
+    assert onnx.encode(picture) == onnx.encode(picture, effort=DEFAULT_EFFORT)
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,8 @@ class Codec:
         image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
         may be encoded as well, to take them away from.
         quality: 0 (smallest) to 100 (closest), need not be whole; or an operating point.
-        effort: 1 (fastest) to 9: how long to search for better indices for this picture; above 1
-        takes torch. None: 4, or 1 without torch.
+        effort: 1 (none) to 9: how long to search for better indices for this picture; above 1
+        takes torch. None: `rate_control.DEFAULT_EFFORT`.
         tune: what the search keeps low: "psnr", the squared error, or "eyes", half of it and what
         eyes see beside it. None: what the model was trained for.
         progress: called with the share done, 0..1, after each tile, or each picture of a list;

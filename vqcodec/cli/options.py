@@ -12,7 +12,7 @@ import click
 from PIL import Image
 
 from ..bitstream.container import Header
-from ..engine.extras import DEVICES, default_effort, has_torch
+from ..engine.extras import DEVICES, has_torch
 from ..engine.search import TUNES
 from ..geometry import MAX_PIXELS, SCALES, check_crop
 from ..image.metadata import Metadata
@@ -196,9 +196,10 @@ def _target(name: str, metavar: str, text: str):
 effort = click.option(
     "--effort",
     type=click.IntRange(EFFORTS[0], EFFORTS[-1]),
-    default=default_effort,
-    show_default=f"{DEFAULT_EFFORT}, without torch 1",
-    help="How long to search for a smaller and closer coding: 1 is fast, 9 thorough.",
+    default=DEFAULT_EFFORT,
+    show_default=True,
+    help="How long to search for a smaller and closer coding: 1 is none, 9 thorough. Above 1 takes"
+    " torch.",
 )
 
 tune = click.option(

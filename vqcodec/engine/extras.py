@@ -3,8 +3,6 @@
 import sys
 from importlib.util import find_spec
 
-from ..rate_control import DEFAULT_EFFORT
-
 DEVICES = "auto", "cpu", "cuda", "mps", "onnx"
 
 
@@ -13,8 +11,3 @@ def has_torch() -> bool:
     if "torch" in sys.modules:  # None there keeps it from being imported
         return sys.modules["torch"] is not None
     return find_spec("torch") is not None
-
-
-def default_effort() -> int:
-    """The effort of an encoder that was told none: 1 without torch, which search takes."""
-    return DEFAULT_EFFORT if has_torch() else 1

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 from ..config import ModelConfig
-from ..rate_control import EFFORTS
-from .extras import default_effort
+from ..rate_control import DEFAULT_EFFORT, EFFORTS
 
 TUNES = {"psnr": "mse", "eyes": "eyes"}  # names of `config.DISTORTIONS` for users
 
@@ -19,7 +18,7 @@ class Search(NamedTuple):
 def search_of(config: ModelConfig, effort: int | None, tune: str | None) -> Search:
     """The search for a model. effort: None is the default one. tune: of TUNES; None is what the
     model was trained for. Raises ValueError for others."""
-    effort = default_effort() if effort is None else effort
+    effort = DEFAULT_EFFORT if effort is None else effort
     if effort not in EFFORTS:
         raise ValueError(f"effort is {effort}, expected {EFFORTS[0]}..{EFFORTS[-1]}")
     if tune not in (None, *TUNES):
