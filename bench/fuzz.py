@@ -73,7 +73,7 @@ def _raw(rng: random.Random, data: bytes) -> bytes:
 
 
 def _words(rng: random.Random, data: bytes) -> bytes:
-    header, tiles, beside = container.unpack(data)
+    header, tiles, beside, _ = container.unpack(data)
     changed = [list(tile) for tile in tiles]
     part = rng.choice(changed)
     number = rng.randrange(2)
@@ -83,7 +83,7 @@ def _words(rng: random.Random, data: bytes) -> bytes:
 
 
 def _header(rng: random.Random, data: bytes) -> bytes:
-    header, tiles, beside = container.unpack(data)
+    header, tiles, beside, _ = container.unpack(data)
     sides = [rng.choice((1, 15, 16, 17, 600, 4096, rng.randrange(1, 700))) for _ in range(2)]
     level = rng.choice((header.level, rng.randrange(64)))
     tile_log2 = rng.choice((None, header.tile_log2, rng.randrange(2, 9)))
@@ -95,7 +95,7 @@ def _header(rng: random.Random, data: bytes) -> bytes:
 
 
 def _chunks(rng: random.Random, data: bytes) -> bytes:
-    header, tiles, beside = container.unpack(data)
+    header, tiles, beside, _ = container.unpack(data)
     changed = [Chunk(kind, scribble(rng, found)) for kind, found in beside] or [
         Chunk(rng.choice((b"ALPH", b"iccp", b"exif", b"xmpp", b"abCD")), rng.randbytes(30))
     ]

@@ -365,7 +365,7 @@ def test_a_failure_is_one_line_and_its_exit_code_and_changes_nothing(folder, cod
 
 
 def test_too_large_a_picture_is_refused(folder, coding, coded):
-    header, _, _ = unpack(coded)
+    header = unpack(coded).header
     Path("huge.vqc").write_bytes(_huge_header(header))
     result = coding("decode", "huge.vqc")
 
@@ -563,7 +563,7 @@ def test_info_describes_a_file(folder, nothing_installed, coded):
 
 
 def test_info_as_json_adds_up(folder, installed, coded):
-    header, tiles, _ = unpack(coded)
+    header, tiles, *_ = unpack(coded)
     Path("chunk.vqc").write_bytes(pack(header, tiles, [Chunk(b"note", b"hello")]))
     lines = call("info", "good.vqc", "chunk.vqc", "--json").stdout.splitlines()
     first, second = map(json.loads, lines)

@@ -182,7 +182,7 @@ def test_every_mode_with_transparency_keeps_it(codec, picture, mode):
 
 def test_alpha_of_another_size_is_refused(codec, picture):
     small = container.unpack(codec.encode(with_alpha(picture[:40])))
-    header, tiles, _ = container.unpack(codec.encode(picture))
+    header, tiles, *_ = container.unpack(codec.encode(picture))
 
     with pytest.raises(CorruptError, match="112x80"):
         codec.decode(container.pack(header, tiles, small.chunks))
@@ -232,7 +232,7 @@ def test_every_truncation_is_an_error_of_our_tree(codec):
 
 def test_words_of_another_picture_are_found_out_behind_valid_checksums(codec):
     """rANS decodes anything: only the empty coder at the end tells."""
-    header, tiles, _ = container.unpack(codec.encode(smooth_picture(64, 64), 50))
+    header, tiles, *_ = container.unpack(codec.encode(smooth_picture(64, 64), 50))
     other = container.unpack(codec.encode(smooth_picture(64, 64, 5), 50)).tiles[0]
     mixed = container.pack(header, [container.Segments(tiles[0].coarse, other.fine)])
 
@@ -241,7 +241,7 @@ def test_words_of_another_picture_are_found_out_behind_valid_checksums(codec):
 
 
 def test_a_file_of_another_model_is_refused(codec, picture):
-    header, tiles, _ = container.unpack(codec.encode(picture))
+    header, tiles, *_ = container.unpack(codec.encode(picture))
     foreign = replace(header, model_id=b"\1" * 8)
 
     with pytest.raises(UnknownModelError, match="0101010101010101"):

@@ -32,7 +32,7 @@ def in_tiles(codec: Codec) -> SimpleNamespace:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(container, "choose_tile_log2", lambda width, height: 2)
         data = codec.encode(rgb, 60, effort=1)
-    header, tiles, _ = unpack(data)
+    header, tiles, *_ = unpack(data)
     empty = [Segments(b"", b"")] * TILES
     starts = [len(pack(header, [*tiles[:n], *empty[n:]])) - 8 * (TILES - n) for n in range(TILES)]
     return SimpleNamespace(
@@ -149,7 +149,7 @@ def test_a_file_cut_behind_its_coarse_part_is_a_picture(codec):
 
 
 def test_wrong_words_behind_right_checksums_are_concealed_too(codec):
-    header, (tile,), _ = unpack(codec.encode(smooth_picture(64, 64), 50))
+    header, (tile,), *_ = unpack(codec.encode(smooth_picture(64, 64), 50))
     other = unpack(codec.encode(smooth_picture(64, 64, 5), 50)).tiles[0]
     fine = codec.decode_damaged(pack(header, [Segments(tile.coarse, other.fine)]))
 
@@ -165,7 +165,7 @@ def test_nothing_left_is_an_error(codec):
 
 
 def test_a_damaged_file_of_another_model_is_refused(codec):
-    header, tiles, _ = unpack(codec.encode(smooth_picture(20, 20)))
+    header, tiles, *_ = unpack(codec.encode(smooth_picture(20, 20)))
     foreign = pack(container.Header(b"\1" * 8, 0, 20, 20), tiles)
     assert header.model_id != b"\1" * 8
     with pytest.raises(UnknownModelError):
@@ -198,7 +198,7 @@ def test_damaged_alpha_is_left_out_and_named(codec):
 
 
 def test_sound_chunks_with_wrong_contents_are_left_out_and_named(codec):
-    header, tiles, _ = unpack(codec.encode(smooth_picture(30, 40)))
+    header, tiles, *_ = unpack(codec.encode(smooth_picture(30, 40)))
     chunks = [container.Chunk(b"ALPH", b"no PNG"), container.Chunk(b"xmpp", b"\7")]
     notices = codec.decode_damaged(pack(header, tiles, chunks)).notices
 

@@ -14,6 +14,7 @@ from vqcodec.bitstream import container
 from vqcodec.bitstream.container import (
     HEADER_BYTES_MAX,
     Chunk,
+    Exact,
     Header,
     Segments,
     Unpacked,
@@ -25,6 +26,8 @@ from vqcodec.bitstream.container import (
     tile_grid,
     unpack,
 )
+from vqcodec.bitstream.exact_part import stream_start
+from vqcodec.bitstream.header import NO_MODEL
 from vqcodec.errors import (
     CorruptError,
     FormatError,
@@ -52,6 +55,25 @@ CHUNKED = Unpacked(
     (Chunk(b"note", b"hello"), Chunk(b"exIF", b"")),
 )
 CASES = {"one tile": ONE_TILE, "tiled": TILED, "chunked": CHUNKED}
+# Version 2. 40x20 pixels are 3x2 blocks of 16; those of the second row and the last of the first
+# are exact: 001 against nothing above, and 110 against 001.
+PIXELS = bytes.fromhex("2f 27 c0 04 00") + b"pixels"
+BESIDE = Unpacked(
+    Header(MODEL_ID, 5, 40, 20, exact=True),
+    (Segments(WORDS[:4], b""),),
+    (Chunk(b"note", b"x"),),
+    (Exact(PIXELS, 4, (2, 3, 1)),),
+)
+SOME = Unpacked(
+    replace(TILED.header, exact=True, cicp=(9, 16, 0, 1)),
+    TILED.tiles,
+    (),
+    (None, Exact(stream_start(128, 90), 8, (0, 1)), None),
+)
+BARE = Unpacked(Header(NO_MODEL, 0, 40, 20, exact=True, learned=False), (), (), (Exact(PIXELS),))
+DEEP = Unpacked(replace(CHUNKED.header, depth=10, cicp=(1, 13, 0, 1)), *CHUNKED[1:])
+CASES_2 = {"exact beside": BESIDE, "exact in some": SOME, "bare": BARE, "deep": DEEP}
+CASES |= CASES_2
 GOLDEN = {
     "one tile": (
         "89 56 51 43 10 11 10 11 12 13 14 15 16 17 80 06 80 04 41 ce 02 03 c9 ff "
@@ -66,6 +88,26 @@ GOLDEN = {
         "89 56 51 43 12 3f 10 11 12 13 14 15 16 17 01 01 f5 bc 00 01 d8 49 01 02 "
         "03 04 e7 c6 9d 1c 6e 6f 74 65 05 68 65 6c 6c 6f c0 2e 15 fe 65 78 49 46 "
         "00 9f d9 13 e0 56 45 4e 44 00 b2 4f aa 33 "
+    ),
+    "exact beside": (
+        "89 56 51 43 22 05 10 11 12 13 14 15 16 17 28 14 01 c9 18 01 00 6c 4b 01 "
+        "02 03 04 79 c9 58 7c 01 04 02 03 01 0b 2f 27 c0 04 00 70 69 78 65 6c 73 "
+        "89 46 d6 e2 6e 6f 74 65 01 78 5a d9 da 75 56 45 4e 44 00 b2 4f aa 33 "
+    ),
+    "exact in some": (
+        "89 56 51 43 21 00 10 11 12 13 14 15 16 17 ac 02 5a 03 09 09 10 00 01 a7 "
+        "07 01 00 72 af 01 02 03 04 04 1c e1 1c 00 7d 0d d1 39 00 00 46 06 9d 43 "
+        "1e d5 01 08 00 01 05 2f 7f 40 16 00 36 f9 41 71 01 02 02 2e 05 06 07 08 "
+        "09 0a 0b 0c 0d 0e 0f 10 0f a6 16 e6 00 1d 5e 11 43 "
+    ),
+    "bare": (
+        "89 56 51 43 20 00 00 00 00 00 00 00 00 00 28 14 03 37 5e 01 0b 2f 27 c0 "
+        "04 00 70 69 78 65 6c 73 ba c3 c4 49 "
+    ),
+    "deep": (
+        "89 56 51 43 22 3f 10 11 12 13 14 15 16 17 01 01 0c 0a 01 0d 00 01 e7 82 "
+        "00 01 9a 1f 01 02 03 04 e3 7c 78 df 6e 6f 74 65 05 68 65 6c 6c 6f c0 2e "
+        "15 fe 65 78 49 46 00 9f d9 13 e0 56 45 4e 44 00 b2 4f aa 33 "
     ),
 }
 PARTS = pytest.mark.parametrize("parts", CASES.values(), ids=CASES.keys())
@@ -94,9 +136,10 @@ def with_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_files_of_version_1_are_exactly_these_bytes(name):
+def test_files_are_exactly_these_bytes(name):
     data = bytes.fromhex(GOLDEN[name])
 
+    assert data[4] >> 4 == 1 + (name in CASES_2)
     assert pack(*CASES[name]).hex(" ") == data.hex(" ")
     assert unpack(data) == CASES[name]
 
@@ -156,8 +199,26 @@ def test_other_files_are_told_apart_by_their_first_bytes():
 
 
 def test_another_format_version_is_unsupported_whatever_follows():
-    with pytest.raises(UnsupportedVersionError, match="format version 2, expected 1"):
-        read_header(container.MAGIC + b"\x20")
+    with pytest.raises(UnsupportedVersionError, match="format version 3, expected 1 or 2"):
+        read_header(container.MAGIC + b"\x30")
+
+
+@pytest.mark.parametrize("bit", [4, 5, 6, 7])
+def test_another_feature_is_unsupported_whatever_follows(bit):
+    start = container.MAGIC + b"\x20\0" + MODEL_ID + b"\1\1"
+    with pytest.raises(UnsupportedVersionError, match="expected only bits 0 to 3"):
+        read_header(start + bytes([1 | 1 << bit]))
+
+
+def test_a_file_that_needs_nothing_of_version_2_is_of_version_1():
+    plain = Header(MODEL_ID, 1, 40, 20)
+    needing = [{"exact": True}, {"depth": 12}, {"cicp": (1, 1, 0, 0)}]
+
+    assert plain.version == 1
+    assert [replace(plain, **fields).version for fields in needing] == [2, 2, 2]
+    for rest in (b"\0", b"\4\x08"):  # no feature; a depth of 8
+        with pytest.raises(CorruptError, match="features that say nothing"):
+            read_header(header_bytes(version=2, rest=rest))
 
 
 def test_grey_is_one_bit_of_a_byte_that_is_there_anyway():
@@ -187,6 +248,11 @@ def test_reserved_flags_are_unsupported(flags):
         (header_bytes(flags=1, width=b"\xc8\1", rest=b"\x09"), "tile_log2 is 9"),
         (header_bytes(flags=1, width=b"\xc8\1", rest=b"\x04"), "grid of one tile"),
         (header_bytes(flags=1, width=b"\xc8\1", rest=b"\x03")[:-1] + b"\0", "checksum"),
+        (header_bytes(version=2, rest=b"\2"), "neither learned streams nor exact parts"),
+        (header_bytes(version=2, rest=b"\3"), "expected zeros"),
+        (header_bytes(version=2, rest=b"\4\7"), "depth is 7"),
+        (header_bytes(version=2, rest=b"\4\x11"), "depth is 17"),
+        (header_bytes(version=2, rest=b"\x08\1\1\0\2"), "expected three of 0..255"),
     ],
 )
 def test_a_header_with_a_value_out_of_range_is_corrupt(data, reason):
@@ -263,6 +329,68 @@ def test_more_words_than_a_tile_can_need_are_corrupt():
         unpack(head + b"\0\x81\x10" + bytes(9000))
 
 
+# Exact parts
+
+
+def exact_part(body: bytes, learned: bool = True, depth: int = 8) -> bytes:
+    """A file of 40x20 pixels with an exact part of these bytes and a right checksum."""
+    features = (b"\1" if learned else b"\3") if depth == 8 else bytes([5, depth])
+    model_id = MODEL_ID if learned else NO_MODEL
+    head = with_header_crc(container.MAGIC + b"\x20\0" + model_id + b"\x28\x14" + features)
+    tile = b""
+    if learned:
+        tile = b"\0\0" + crc_hqx(head + bytes(4) + b"\0\0", 0xFFFF).to_bytes(2, "little")
+        tile += crc32(head + bytes(4) + tile).to_bytes(4, "little")
+    found = crc32(head + (2**31).to_bytes(4, "little") + body)
+    return head + tile + body + found.to_bytes(4, "little")
+
+
+SIZED = bytes([len(PIXELS)]) + PIXELS
+
+
+def test_the_checksum_of_an_exact_part_is_the_one_the_format_names():
+    assert unpack(exact_part(b"\1\4\2\3\1" + SIZED)).exact == BESIDE.exact
+    assert unpack(exact_part(b"\1" + SIZED, learned=False)).exact == BARE.exact
+    assert unpack(exact_part(b"\0")).exact == (None,)
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "reason"),
+    [
+        (b"\2", UnsupportedVersionError, "coder of exact blocks is 2"),
+        (b"\1\3\0\6" + SIZED, CorruptError, "size of exact blocks is 3"),
+        (b"\1\x09\0\1" + SIZED, CorruptError, "size of exact blocks is 9"),
+        (b"\1\4\6" + SIZED, CorruptError, "no block is exact"),
+        (b"\1\4\2\5" + SIZED, CorruptError, "run of blocks is 5, expected 1..4"),
+        (b"\1\4\2\0\4" + SIZED, CorruptError, "run of blocks is 0, expected 1..4"),
+        (b"\1\4\0\6\x81\x39" + bytes(9000), CorruptError, "7297 bytes, expected at most 7296"),
+        (b"\1\4\0\6\0", CorruptError, "exact pixels start with , expected 2f 27 c0 04 00"),
+        (b"\1\4\0\6\5" + stream_start(41, 20), CorruptError, "start with 2f 28 c0 04 00"),
+        (b"\1\4\0\6\5\x2f\x27\xc0\x04\x10", CorruptError, "start with 2f 27 c0 04 10"),
+    ],
+)
+def test_an_exact_part_that_breaks_the_format_is_refused(body, error, reason):
+    with pytest.raises(error, match=reason):
+        unpack(exact_part(body))
+
+
+def test_exact_parts_are_where_the_header_says_so():
+    with pytest.raises(CorruptError, match="neither words nor exact pixels"):
+        unpack(exact_part(b"\0", learned=False))
+    with pytest.raises(UnsupportedVersionError, match="in a picture of 10 bits, it has 8"):
+        unpack(exact_part(b"\1\4\0\6" + SIZED, depth=10))
+    for header, tiles, exact, reason in [
+        (BESIDE.header, BESIDE.tiles, (), "0 exact parts, the header has 1"),
+        (ONE_TILE.header, ONE_TILE.tiles, BESIDE.exact, "1 exact parts, the header has 0"),
+        (BARE.header, BESIDE.tiles, BARE.exact, "1 tiles, the header has 0"),
+        (BARE.header, (), BESIDE.exact, "no reader accepts this exact part"),
+        (BARE.header, (), (None,), "neither words nor exact pixels"),
+        (BESIDE.header, BESIDE.tiles, (Exact(PIXELS, 4, (6,)),), "no block is exact"),
+    ]:
+        with pytest.raises(ValueError, match=reason):
+            pack(header, tiles, (), exact)
+
+
 # Chunks
 
 
@@ -302,6 +430,11 @@ def test_chunks_that_break_the_format_are_refused(chunks, error, reason):
         ({"height": 2**18 + 1}, "height"),
         ({"tile_log2": 1}, "tile_log2"),
         ({"tile_log2": 6}, "one tile"),
+        ({"learned": False}, "neither learned"),
+        ({"learned": False, "exact": True}, "expected zeros"),
+        ({"depth": 7}, "depth"),
+        ({"cicp": (1, 1, 0)}, "cicp"),
+        ({"cicp": (256, 1, 0, 1)}, "cicp"),
     ],
 )
 def test_a_header_that_no_reader_accepts_is_refused(fields, reason):
@@ -331,8 +464,10 @@ def test_parts_that_no_reader_accepts_are_refused(tiles, chunks, reason):
 
 
 def test_the_header_is_read_from_the_first_bytes_alone():
-    header = Header(MODEL_ID, 63, 2**18, 2**14, tile_log2=8)
-    data = pack(header, [Segments(b"", b"")] * tile_count(header))
+    longest = {"exact": True, "depth": 16, "cicp": (255, 255, 255, 1)}
+    header = Header(MODEL_ID, 63, 2**18, 2**14, tile_log2=8, **longest)
+    count = tile_count(header)
+    data = pack(header, [Segments(b"", b"")] * count, (), [None] * count)
 
     assert read_header(data[:HEADER_BYTES_MAX], max_pixels=2**32) == header
     with pytest.raises(TruncatedError):
@@ -384,6 +519,7 @@ def test_the_largest_one_tile_files_have_an_overhead_of_32_bytes_at_most(size):
 def test_overhead_is_what_is_not_coder_words():
     assert overhead(pack(*ONE_TILE)) == 28
     assert overhead(pack(*CHUNKED)) == len(pack(*CHUNKED)) - 4
+    assert overhead(pack(*BARE)) == len(pack(*BARE)) - len(PIXELS)
 
 
 @given(
@@ -406,6 +542,6 @@ def test_any_parts_round_trip(width, height, level, tile_log2, grey, draw):
     chunks = draw.draw(st.lists(st.builds(Chunk, kinds, st.binary(max_size=200)), max_size=3))
     data = pack(header, tiles, chunks)
 
-    assert unpack(data) == (header, tuple(tiles), tuple(chunks))
+    assert unpack(data) == (header, tuple(tiles), tuple(chunks), ())
     with pytest.raises(FormatError):
         unpack(data[:-1])

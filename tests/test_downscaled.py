@@ -157,7 +157,7 @@ def test_strips_come_before_the_last_tile_is_decoded(codec, in_tiles, monkeypatc
 
 
 def test_wrong_words_behind_right_checksums_are_an_error(codec):
-    header, (tile,), _ = container.unpack(codec.encode(smooth_picture(64, 64), 50, effort=1))
+    header, (tile,), *_ = container.unpack(codec.encode(smooth_picture(64, 64), 50, effort=1))
     data = container.pack(header, [container.Segments(tile.fine, tile.fine)])
     with pytest.raises(CorruptError):
         codec.decode(data, scale=8)

@@ -208,7 +208,7 @@ def test_a_crop_of_one_tile_paints_no_more_than_its_halo(strong, picture, monkey
 
 def with_damage(data: bytes, *numbers: int) -> bytes:
     """A file whose checksums are right, but some of whose tiles no encoder writes."""
-    header, tiles, parts = unpack(data, LIMIT)
+    header, tiles, parts, _ = unpack(data, LIMIT)
     bad = list(tiles)
     for number in numbers:
         bad[number] = bad[number]._replace(fine=bytes(4 * number) + bad[number].fine)

@@ -123,7 +123,7 @@ def test_the_mode_is_known_on_opening_and_stays(picture, mode):
 
 
 def test_damaged_alpha_is_an_os_error_on_loading(codec, coded):
-    header, tiles, _ = container.unpack(coded)
+    header, tiles, *_ = container.unpack(coded)
     image = opened(container.pack(header, tiles, [container.Chunk(container.ALPHA, b"text")]))
 
     with pytest.raises(OSError, match="ALPH"):
@@ -270,7 +270,7 @@ def test_a_damaged_header_is_an_os_error_on_opening(coded):
 
 
 def test_an_unknown_model_is_an_os_error_on_loading(coded):
-    header, tiles, _ = container.unpack(coded)
+    header, tiles, *_ = container.unpack(coded)
     foreign = container.pack(replace(header, model_id=b"\1" * 8), tiles)
     image = opened(foreign)
 

@@ -117,7 +117,7 @@ def test_the_example_of_the_format_is_a_real_file():
     data = bytes.fromhex(" ".join(rows))
 
     assert data == (ROOT / "tests" / "golden" / "valid" / name).read_bytes()
-    header, tiles, _ = container.unpack(data)
+    header, tiles, *_ = container.unpack(data)
     assert (header.width, header.height) == (16, 16)
     assert len(tiles) == 1
 

@@ -1,12 +1,15 @@
 """What is sound of a damaged file is found, wherever the damage is."""
 
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
 from test_container import CASES, CHUNKED, ONE_TILE, PARTS, TILED, WORDS, header_bytes, with_chunks
 from vqcodec.bitstream import salvage as module
-from vqcodec.bitstream.container import Header, Segments, pack, tile_count
+from vqcodec.bitstream.container import Exact, Header, Segments, pack, tile_count
+from vqcodec.bitstream.exact_part import stream_start
+from vqcodec.bitstream.header import NO_MODEL, pack_header
 from vqcodec.bitstream.salvage import Salvaged, TileState, salvage
 from vqcodec.errors import FormatError, ImageTooLargeError, TruncatedError, UnsupportedVersionError
 
@@ -30,12 +33,13 @@ def start_of(number: int) -> int:
 
 @PARTS
 def test_an_intact_file_is_salvaged_whole(parts):
-    expected = Salvaged(*parts[:2], (WHOLE,) * len(parts.tiles), parts.chunks, True)
+    states = (WHOLE,) * tile_count(parts.header)
+    expected = Salvaged(*parts[:2], states, parts.chunks, True, parts.exact)
 
     assert salvage(pack(*parts)) == expected
 
 
-@PARTS
+@pytest.mark.parametrize("parts", [ONE_TILE, TILED, CHUNKED])
 def test_a_truncated_file_gives_the_segments_before_the_cut(parts):
     data = pack(*parts)
     head = len(pack(parts.header, [EMPTY] * len(parts.tiles))) - 8 * len(parts.tiles)
@@ -82,6 +86,29 @@ def test_every_single_bit_flip_behind_the_header_loses_only_its_part():
         assert found.ended or hurt == [15]
 
 
+@pytest.mark.parametrize("learned", [True, False])
+def test_damage_to_words_leaves_exact_pixels_and_the_other_way_round(learned):
+    header, tiles = many_tiles()
+    start = stream_start(128, 128)
+    if learned:
+        header = replace(header, exact=True)
+        exact = [Exact(start + bytes(n), 4, (n, 64 - n)) if n % 3 else None for n in range(16)]
+    else:
+        header, tiles = replace(header, model_id=NO_MODEL, level=0, exact=True, learned=False), []
+        exact = [Exact(start + bytes(n)) for n in range(16)]
+    data = pack(header, tiles, (), exact)
+    for bit in range(8 * len(pack_header(header, False)), 8 * len(data), 5):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        found = salvage(bytes(damaged))
+        hurt = [number for number, state in enumerate(found.states) if state is not WHOLE]
+        lost = list(found.exact_lost)
+        assert len({*hurt, *lost}) == 1
+        assert (hurt == lost) != learned
+        assert all(part == exact[n] for n, part in enumerate(found.exact) if n not in lost)
+        assert all(part == tiles[n] for n, part in enumerate(found.tiles) if n not in hurt)
+
+
 @pytest.mark.parametrize("change", [lambda part: part[:5] + part[6:], lambda part: b"x" + part])
 def test_bytes_that_are_missing_or_too_many_lose_only_their_tile(change):
     header, tiles = many_tiles()
@@ -111,8 +138,8 @@ def test_chunks_are_found_behind_damage_to_sizes_and_to_other_chunks():
     note = data.index(b"hello")
     hurt_chunk = data[:note] + b"jello" + data[note + 5 :]
 
-    assert salvage(hurt_sizes)[2:] == ((LOST,), CHUNKED.chunks, False)
-    assert salvage(hurt_chunk)[2:] == ((WHOLE,), CHUNKED.chunks[1:], False)
+    assert salvage(hurt_sizes)[2:5] == ((LOST,), CHUNKED.chunks, False)
+    assert salvage(hurt_chunk)[2:5] == ((WHOLE,), CHUNKED.chunks[1:], False)
 
 
 def test_an_unknown_critical_chunk_is_refused_here_too():

@@ -140,7 +140,7 @@ def test_windows_give_what_the_whole_picture_would(strong, small, tile_log2):
 def test_tiles_are_coded_as_cut_from_the_latents_of_the_whole(codec, small):
     rgb = smooth_picture(200, 300)
     data = codec.encode(rgb, 60, effort=1)
-    header, tiles, _ = container.unpack(data)
+    header, tiles, *_ = container.unpack(data)
     y = codec.engine.analyse(pixels.pad(rgb), header.level)
     scale = operating_point(60, codec.model.config.transform.levels).lambda_scale
     expected = [
@@ -275,7 +275,7 @@ def test_tiles_at_once_give_the_same_tokens(codec, tiled, small, workers):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_first_bad_tile_is_told_behind_the_strips_before_it(codec, tiled, small, count):
-    header, tiles, parts = container.unpack(tiled)
+    header, tiles, parts, _ = container.unpack(tiled)
     bad = list(tiles)
     bad[11] = bad[11]._replace(fine=bad[11].fine + b"1234")
     bad[12] = bad[12]._replace(fine=bad[12].fine + b"12345678")

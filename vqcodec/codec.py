@@ -24,7 +24,7 @@ from .engine.scheduling import AT_ONCE
 from .engine.search import Search, search_of
 from .engine.select import LOADING, Engines
 from .entropy.sampler import IndexSampler
-from .errors import CorruptError, UnknownModelError
+from .errors import CorruptError, UnknownModelError, UnsupportedVersionError
 from .geometry import (
     MAX_PIXELS,
     Rectangle,
@@ -212,6 +212,8 @@ class Codec:
         file = container.unpack(read_source(data), max_pixels)
         header = file.header
         self._check(header.model_id, header.level)
+        if header.exact:
+            raise UnsupportedVersionError("exact parts are not decoded yet")
         region = region_of(crop, scale, header.width, header.height)
         check_realism(realism, self.model)
         metadata = chunks.read_metadata(file.chunks).upright()

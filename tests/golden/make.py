@@ -102,7 +102,7 @@ def write_invalid(name: str) -> None:
     data, chunked = (
         (HERE / "valid" / f"{name}-{key}.vqc").read_bytes() for key in ("waves", "dressed")
     )
-    header, (tile,), _ = container.unpack(data)
+    header, (tile,), *_ = container.unpack(data)
     foreign = replace(header, model_id=b"unknown!")
     rest = struct.pack("<4s", b"aBcD") + b"\x00"
     optional = rest + struct.pack("<I", crc32(rest))

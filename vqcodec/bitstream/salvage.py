@@ -1,7 +1,8 @@
 """Recovery of a damaged or truncated .vqc file: its header, and the tiles whose checksums hold.
 
 The header must be sound. A tile's checksums cover its number, so that a sound tile is recognised
-wherever it is: behind damage it is searched for, and damage to one tile loses only that one.
+wherever it is: behind damage it is searched for, and damage to one tile loses only that one. The
+same holds for its exact part.
 Standard library only, as container.py.
 """
 
@@ -14,21 +15,18 @@ from ..errors import FormatError, UnsupportedVersionError
 from ..geometry import MAX_PIXELS, Rectangle
 from .byte_reader import Cursor
 from .container import (
-    CRC16_BYTES,
-    CRC32_BYTES,
     END,
     WORD_BYTES,
     Chunk,
-    Header,
     Segments,
     read_chunk,
     read_coarse,
     read_fine,
     read_sizes,
-    read_start,
     tile_context,
-    tile_grid,
 )
+from .exact_part import CRC32_BYTES, Exact, part_context, read_body, read_exact
+from .header import CRC16_BYTES, Header, read_start, tile_grid, tile_pixels
 
 # What the search may cost in a file: bytes under CRC-32, about a second of them.
 SEARCH_BYTES = 2**30
@@ -45,14 +43,18 @@ class TileState(enum.Enum):
 
 
 class Salvaged(NamedTuple):
-    """What can be used of a file. tiles: lost segments are empty, `states` says which.
-    chunks: the sound ones. ended: every byte from the last tile to the end is sound."""
+    """What can be used of a file. tiles: lost segments are empty, `states` says which; a file
+    without learned streams has none, but states of its exact parts.
+    chunks: the sound ones. ended: every byte from the last tile to the end is sound.
+    exact: as `Unpacked` has them, None for lost ones; exact_lost: the numbers of those."""
 
     header: Header
     tiles: tuple[Segments, ...]
     states: tuple[TileState, ...]
     chunks: tuple[Chunk, ...]
     ended: bool
+    exact: tuple[Exact | None, ...] = ()
+    exact_lost: tuple[int, ...] = ()
 
 
 def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Salvaged:
@@ -64,63 +66,129 @@ def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Salvaged:
     cursor = Cursor(data)
     header, chunked = read_start(cursor, max_pixels)
     head, search = cursor.since(0), _Search(cursor)
-    sound, is_sure = cursor.offset, True  # the end of the last sound tile; is this the next one?
-    tiles, states = [], []
+    tiles, exact = [], []
     for number, rectangle in enumerate(tile_grid(header)):
-        context = tile_context(head, number)
-        start = cursor.offset
-        tile, state = _read_tile(cursor, context, rectangle)
-        if state is TileState.LOST and not is_sure and search.tile(context, rectangle, sound):
-            start = cursor.offset
-            tile, state = _read_tile(cursor, context, rectangle)
-        is_sure = state is TileState.WHOLE
-        if is_sure:
-            sound = cursor.offset
-        else:
-            cursor.offset = _end_by_sizes(cursor, start, rectangle)
-        tiles.append(tile)
-        states.append(state)
-    chunks, ended = _read_chunks(cursor, search, sound) if chunked else ((), not cursor.left)
-    return Salvaged(header, tuple(tiles), tuple(states), chunks, ended)
+        if header.learned:
+            tiles.append(search.next(_Words(cursor, tile_context(head, number), rectangle)))
+        if header.exact:
+            context, pixels = part_context(head, number), tile_pixels(header, rectangle)
+            exact.append(search.next(_Pixels(cursor, context, pixels, header)))
+    chunks, ended = _read_chunks(cursor, search) if chunked else ((), not cursor.left)
+    words, states = zip(*tiles, strict=True) if tiles else ((), tuple(s for _, s in exact))
+    lost = tuple(n for n, (_, state) in enumerate(exact) if state is TileState.LOST)
+    return Salvaged(header, words, states, chunks, ended, tuple(part for part, _ in exact), lost)
+
+
+class _Words(NamedTuple):
+    """The words of a tile, in latents."""
+
+    cursor: Cursor
+    context: bytes
+    tile: Rectangle
+
+    def read(self) -> tuple[Segments, TileState]:
+        """What is sound of it at the cursor; only a whole one moves it to its end."""
+        cursor, start = self.cursor, self.cursor.offset
+        found = Segments(b"", b""), TileState.LOST
+        try:
+            coarse, fine_count = read_coarse(cursor, self.context, self.tile)
+            found = Segments(coarse, b""), TileState.COARSE
+            fine = read_fine(cursor, self.context, start, fine_count)
+            found = Segments(coarse, fine), TileState.WHOLE
+        except FormatError:
+            cursor.offset = start
+        return found
+
+    def skip(self) -> None:
+        """Move to where it ends by the sizes that it states. Raises FormatError."""
+        words = sum(read_sizes(self.cursor, self.tile))
+        self.cursor.take(CRC16_BYTES + words * WORD_BYTES + CRC32_BYTES, "words")
+
+    def is_here(self) -> bool:
+        """Whether it begins at the cursor. CRC-32 alone: CRC-16 is 20 times slower and no more
+        certain."""
+        cursor, start = self.cursor, self.cursor.offset
+        try:
+            self.skip()
+        except FormatError:
+            return False
+        found = crc32(cursor.data[start : cursor.offset - CRC32_BYTES], crc32(self.context))
+        return found.to_bytes(CRC32_BYTES, "little") == cursor.since(cursor.offset - CRC32_BYTES)
+
+
+class _Pixels(NamedTuple):
+    """The exact part of a tile, in pixels."""
+
+    cursor: Cursor
+    context: bytes
+    tile: Rectangle
+    header: Header
+
+    def read(self) -> tuple[Exact | None, TileState]:
+        """As `_Words.read`."""
+        start = self.cursor.offset
+        try:
+            return read_exact(self.cursor, self.context, self.tile, self.header), TileState.WHOLE
+        except FormatError:
+            self.cursor.offset = start
+            return None, TileState.LOST
+
+    def skip(self) -> None:
+        """As `_Words.skip`."""
+        read_body(self.cursor, self.tile, self.header)
+        self.cursor.take(CRC32_BYTES, "exact checksum")
+
+    def is_here(self) -> bool:
+        """As `_Words.is_here`."""
+        return self.read()[1] is TileState.WHOLE
 
 
 class _Search:
-    """Looks for sound parts behind damage, up to a total cost."""
+    """Reads part after part, and looks for sound ones behind damage, up to a total cost."""
 
     def __init__(self, cursor: Cursor):
         self.cursor, self.left = cursor, SEARCH_BYTES
+        self.sound = cursor.offset  # the end of the last sound part
+        self.is_sure = True  # is this the next one?
 
-    def tile(self, context: bytes, rectangle: Rectangle, start: int) -> bool:
-        """Put the cursor at the whole tile of this context that begins at `start` or later;
-        leave it if there is none."""
+    def next(self, part: _Words | _Pixels) -> tuple[Segments | Exact | None, TileState]:
+        """What is sound of the part at the cursor, or behind it, and move to its end."""
+        start = self.cursor.offset
+        found, state = part.read()
+        if state is TileState.LOST and not self.is_sure and self._find(part):
+            start = self.cursor.offset
+            found, state = part.read()
+        self.is_sure = state is TileState.WHOLE
+        if self.is_sure:
+            self.sound = self.cursor.offset
+        else:
+            self._skip(part, start)
+        return found, state
+
+    def _skip(self, part: _Words | _Pixels, start: int) -> None:
+        """Move to where the part at `start` ends by its sizes, or to the end of the file."""
+        self.cursor.offset = start
+        try:
+            part.skip()
+        except FormatError:
+            self.cursor.offset = len(self.cursor.data)
+
+    def _find(self, part: _Words | _Pixels) -> bool:
+        """Put the cursor at the part, whole, behind the last sound one; leave it if there is
+        none."""
         cursor = self.cursor
         before = cursor.offset
-        for offset in range(start, len(cursor.data)):
+        for offset in range(self.sound, len(cursor.data)):
             if self.left < 0:
                 break
             cursor.offset = offset
-            if self._is_tile(context, rectangle):
-                cursor.offset = offset
+            is_here = part.is_here()
+            self.left -= STEP_BYTES + cursor.offset - offset
+            cursor.offset = offset
+            if is_here:
                 return True
         cursor.offset = before
         return False
-
-    def _is_tile(self, context: bytes, rectangle: Rectangle) -> bool:
-        """Tell whether a whole tile begins at the cursor. CRC-32 alone: CRC-16 is 20 times slower
-        and no more certain."""
-        cursor, start = self.cursor, self.cursor.offset
-        self.left -= STEP_BYTES
-        try:
-            words = sum(read_sizes(cursor, rectangle))
-        except FormatError:
-            return False
-        size = CRC16_BYTES + words * WORD_BYTES
-        if size + CRC32_BYTES > cursor.left:
-            return False
-        self.left -= size
-        cursor.take(size, "words")
-        found = crc32(cursor.since(start), crc32(context))
-        return found == cursor.number(CRC32_BYTES, "tile checksum")
 
     def chunk(self, start: int) -> Chunk | None:
         """Return the first sound chunk that begins at `start` or later, and move behind it."""
@@ -137,35 +205,9 @@ class _Search:
         return None
 
 
-def _read_tile(cursor: Cursor, context: bytes, rectangle: Rectangle) -> tuple[Segments, TileState]:
-    """Return what is sound of the tile at the cursor; only a whole one moves it to its end."""
-    start = cursor.offset
-    found = Segments(b"", b""), TileState.LOST
-    try:
-        coarse, fine_count = read_coarse(cursor, context, rectangle)
-        found = Segments(coarse, b""), TileState.COARSE
-        fine = read_fine(cursor, context, start, fine_count)
-        found = Segments(coarse, fine), TileState.WHOLE
-    except FormatError:
-        cursor.offset = start
-    return found
-
-
-def _end_by_sizes(cursor: Cursor, start: int, rectangle: Rectangle) -> int:
-    """Return where the tile at `start` ends by the sizes that it states, or the end of the file."""
-    cursor.offset = start
-    try:
-        words = sum(read_sizes(cursor, rectangle))
-    except FormatError:
-        return len(cursor.data)
-    return min(len(cursor.data), cursor.offset + CRC16_BYTES + words * WORD_BYTES + CRC32_BYTES)
-
-
-def _read_chunks(cursor: Cursor, search: _Search, sound: int) -> tuple[tuple[Chunk, ...], bool]:
-    """Return the sound chunks, and whether all bytes up to the end of the file are.
-
-    sound: the end of the last sound tile; the cursor is where chunks begin if sizes are right.
-    """
+def _read_chunks(cursor: Cursor, search: _Search) -> tuple[tuple[Chunk, ...], bool]:
+    """Return the sound chunks, and whether all bytes up to the end of the file are; the cursor is
+    where chunks begin if sizes are right."""
     found, ended, start = [], True, cursor.offset
     while True:
         try:
@@ -174,7 +216,7 @@ def _read_chunks(cursor: Cursor, search: _Search, sound: int) -> tuple[tuple[Chu
             raise
         except FormatError:
             ended = False
-            chunk = search.chunk(start if found else sound)
+            chunk = search.chunk(start if found else search.sound)
         if chunk is None or chunk.kind == END:
             return tuple(found), ended and not cursor.left
         found.append(chunk)

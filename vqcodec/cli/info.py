@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import click
 
-from ..bitstream.container import ALPHA, VERSION, tile_count, unpack
+from ..bitstream.container import ALPHA, tile_count, unpack
 from ..compare.captions import ratio, spaced
 from ..errors import UnknownModelError
 from ..geometry import MAX_DIMENSION, STRIDE
@@ -39,7 +39,7 @@ class Facts(NamedTuple):
 
 def facts(data: bytes) -> Facts:
     """Check and describe a whole file, of any size: no index is decoded. Raises FormatError."""
-    header, tiles, chunks = unpack(data, MAX_DIMENSION**2)
+    header, tiles, chunks, _ = unpack(data, MAX_DIMENSION**2)
     coarse = sum(len(tile.coarse) for tile in tiles)
     fine = sum(len(tile.fine) for tile in tiles)
     mode = "L" if header.grey else "RGB"
@@ -55,7 +55,7 @@ def facts(data: bytes) -> Facts:
         height=header.height,
         mode=mode,
         bits_per_pixel=8 * len(data) / (header.width * header.height),
-        format_version=VERSION,
+        format_version=header.version,
         model_id=header.model_id.hex(),
         model=name,
         decoders=decoders,
