@@ -380,14 +380,16 @@ def test_an_interval_has_two_ends_in_order(folder):
     assert call("--images", folder, "--rates", 1, 1).exit_code == 2
 
 
-def test_the_commands_that_the_readme_shows_are_understood(folder):
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    lines = re.findall(r"^python -m bench ([^#\n]+)", readme, re.MULTILINE)
-    lines += re.findall(r"`python -m bench ([^`]+)`", readme)
+def test_the_commands_that_the_docs_show_are_understood(folder):
+    root = Path(__file__).parents[1]
+    texts = [path.read_text("utf-8") for path in (root / "README.md", *root.glob("docs/*.md"))]
+    text = "\n".join(texts)
+    lines = re.findall(r"^python -m bench ([^#\n]+)", text, re.MULTILINE)
+    lines += re.findall(r"`python -m bench ([^`]+)`", text)
     places = {"KODAK_FOLDER": folder, "PICTURE": folder / "0.png", "FILE": folder / "0.png"}
     places["runs/kodak/results.json"] = folder / "notes.txt"
 
-    assert len(lines) >= 6
+    assert len(lines) >= 20
     for line in lines:
         name, *arguments = [str(places.get(word, word)) for word in line.split()]
         main.commands[name].make_context(name, arguments)

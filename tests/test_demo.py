@@ -9,6 +9,7 @@ from PIL import Image
 
 from vqcodec.cli import main
 from vqcodec.compare.contact_sheet import Cell, busiest_box, draw_sheet
+from vqcodec.compare.peers import PEERS
 
 
 def call(*args):
@@ -23,9 +24,15 @@ def test_the_demo_writes_a_sheet_and_prints_the_table(tmp_path, model_folder, pi
     lines = result.stdout.splitlines()
     assert result.exit_code == 0, result.output
     assert lines[0].split() == ["bytes", "bpp", "PSNR"]
-    assert [line.split()[0] for line in lines[1:6:2]] == ["low", "middle", "high"]
-    assert all(line.endswith(" dB") for line in lines[1:7])
-    assert lines[7] == f"{source} 112x80 -> {sheet}"
+    beside = ["AVIF"] * PEERS["avif"].is_available + ["JPEG"]
+    words = [word for line in lines[1:-1] for word in line.split() if word.isalpha()]
+    each = ["vqcodec", *(word for name in beside for word in (name, "quality"))]
+    names = [word for word in words if word not in ("dB", "its", "smallest", "largest")]
+    assert names == ["low", *each, "middle", *each, "high", *each]
+    assert lines[-1] == f"{source} 112x80 -> {sheet}"
+    one = call(source, "-q", 30, "-f", "-o", sheet, "--model", model_folder).stdout.splitlines()
+    assert len(one) == 2 + len(beside) + 1
+    assert "vqcodec -q 30" in one[1]
     with Image.open(sheet) as opened:
         assert opened.format == "PNG"
 

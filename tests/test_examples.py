@@ -104,7 +104,7 @@ def test_batch_folder(tmp_path):
 
 
 def test_data_loader(codec, tmp_path, installed):
-    """Its own loop is run by test_readme.py."""
+    """Its own loop is run by test_docs.py."""
     for number, shape in enumerate([(64, 96), (80, 70), (64, 64)]):
         (tmp_path / f"{number}.vqc").write_bytes(codec.encode(smooth_picture(*shape)))
     crops = runpy.run_path(str(FOLDER / "data_loader.py"))["Crops"](tmp_path, 64)

@@ -4,7 +4,6 @@ import copy
 import io
 import os
 import pickle
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -210,17 +209,6 @@ def test_a_quality_out_of_range_is_a_value_error_and_leaves_no_file(picture, tmp
     with pytest.raises(ValueError, match=r"expected 0\.\.100"):
         Image.fromarray(picture).save(path, quality=quality)
     assert not path.exists()
-
-
-def test_the_lines_of_the_readme_run(picture, tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = next(b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "pillow_plugin" in b)
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(picture).save("photo.jpg")
-    exec(lines, {})
-
-    with Image.open("photo.png") as image:
-        assert image.size == (112, 80)
 
 
 def test_save_without_a_model_is_an_os_error(picture, monkeypatch):

@@ -2,7 +2,8 @@
 
 Copies its files to models/NAME, with realism.safetensors if it is there, appends it to
 models/index.json, as the default unless it is to be one beside it, and writes its golden files.
-Then write models/NAME/CARD.md and the figures of README. Nothing that shipped earlier is changed.
+Then write models/NAME/CARD.md and the figures of README and docs/. Nothing that shipped earlier
+is changed.
 """
 
 import shutil

@@ -1,14 +1,15 @@
-"""`vqcodec demo`: one picture at three qualities, beside JPEG files of the same size."""
+"""`vqcodec demo`: one picture at three qualities, beside AVIF and JPEG files of the same size."""
 
 from functools import partial
 
 import click
 import numpy as np
 
+from ..codec import Codec
 from ..compare import comparison
 from ..compare.captions import spaced
 from ..compare.comparison import CodedPicture
-from ..compare.contact_sheet import draw_sheet
+from ..compare.contact_sheet import draw_row, draw_sheet
 from ..compare.peers import PEERS
 from ..errors import VqcodecError
 from ..image import pixels
@@ -19,6 +20,7 @@ from .paths import Job, check_target, read
 from .streams import say
 
 QUALITIES = {"low": 10, "middle": 40, "high": 75}
+BESIDE = "avif", "jpeg"
 
 
 def _astronaut() -> np.ndarray:
@@ -30,55 +32,63 @@ def _astronaut() -> np.ndarray:
     return astronaut()
 
 
-def _coded(
-    rgb: np.ndarray, model: str | None, device: str
-) -> list[tuple[CodedPicture, CodedPicture]]:
-    """Ours and the JPEG at each quality."""
-    codec = options.load_codec(model, device)
-    pairs = []
-    for quality in QUALITIES.values():
+def _coded(codec: Codec, rgb: np.ndarray, qualities: list[float]) -> list[list[CodedPicture]]:
+    """Ours at each quality, and the others that Pillow can write at its size."""
+    peers = [PEERS[name] for name in BESIDE if PEERS[name].is_available]
+    rows = []
+    for quality in qualities:
         ours = comparison.ours(codec, rgb, quality)
-        pairs.append((ours, comparison.of_size(PEERS["jpeg"], rgb, ours.size)))
-    return pairs
+        rows.append([ours, *(comparison.of_size(peer, rgb, ours.size) for peer in peers)])
+    return rows
 
 
-def _make(image: str | None, job: Job, model: str | None, device: str, force: bool) -> None:
+def _make(image: str | None, job: Job, quality: float | None, force: bool, **which: str) -> None:
+    """which: model and device."""
     check_target(job, force)
     check_format(job)
     rgb = _astronaut() if image is None else options.load_picture(read(image)).rgb
-    pairs = _coded(rgb, model, device)
+    qualities = QUALITIES if quality is None else {"": quality}
+    rows = _coded(options.load_codec(**which), rgb, list(qualities.values()))
     height, width = rgb.shape[:2]
-    rows = [[comparison.original(rgb), *(coded.cell for coded in pair)] for pair in pairs]
-    pixels.save(draw_sheet(rows), job.target, overwrite=force)
+    cells = [[comparison.original(rgb), *(coded.cell for coded in row)] for row in rows]
+    sheet = draw_sheet(cells) if quality is None else draw_row(cells[0])
+    pixels.save(sheet, job.target, overwrite=force)
     say(f"{'':8}{'':30}{'bytes':>10}{'bpp':>8}{'PSNR':>9}")
-    for quality, pair in zip(QUALITIES, pairs, strict=True):
-        for coded in pair:
+    for name, row in zip(qualities, rows, strict=True):
+        for coded in row:
             say(
-                f"{quality:8}{coded.name:30}{spaced(coded.size):>10}{coded.bpp:>8.3f}"
+                f"{name:8}{coded.name:30}{spaced(coded.size):>10}{coded.bpp:>8.3f}"
                 f"{coded.psnr:>6.2f} dB"
             )
-            quality = ""
+            name = ""
     say(f"{job.name} {width}x{height} -> {job.target_name}")
 
 
 @click.command()
 @click.argument("image", required=False)
 @click.option("-o", "--out", metavar="OUT", default="demo.png", show_default=True)
+@click.option(
+    "-q",
+    "--quality",
+    type=click.FloatRange(0, 100),
+    callback=options.finite,
+    help="One quality instead of three, in larger pictures.",
+)
 @options.force
 @options.model
 @options.device
-def demo(image: str | None, out: str, force: bool, model: str | None, device: str) -> None:
+def demo(image: str | None, out: str, quality: float | None, force: bool, **which: str) -> None:
     """Show what the codec does: a sheet of pictures to look at.
 
     Codes IMAGE, or a photograph that comes with scikit-image, at three qualities and draws the
-    result beside the original and the JPEG of nearly the same size: whole, and a detail
+    result beside the original and the AVIF and JPEG of nearly the same size: whole, and a detail
     at twice its size. Prints the sizes and PSNRs.
 
     \b
     Examples:
       vqcodec demo
-      vqcodec demo photo.jpg -o sheet.png
+      vqcodec demo photo.jpg -q 30 -o sheet.png
     """
-    options.check_model(model)
+    options.check_model(which["model"])
     job = Job(image or "astronaut", out)
-    run([(job.source, partial(_make, image, job, model, device, force))], Report())
+    run([(job.source, partial(_make, image, job, quality, force, **which))], Report())

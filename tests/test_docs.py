@@ -1,7 +1,8 @@
-"""What README and FORMAT.md show is what happens."""
+"""What README, docs/ and FORMAT.md show is what happens."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +23,20 @@ from vqcodec.zoo import shipped
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FORMAT = (ROOT / "vqcodec" / "FORMAT.md").read_text(encoding="utf-8")
+DOCS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
+REPOSITORY = "https://github.com/vqcodec/vqcodec"  # the one place of the tests
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, *texts: str) -> list[str]:
+    """The code of a language in these texts; without any, in all, README and tutorial first."""
+    texts = texts or (README, DOCS["tutorial"], *DOCS.values())
+    found = re.findall(rf"```{language}\n(.*?)```", "\n".join(texts), re.DOTALL)
+    return list(dict.fromkeys(found))
+
+
+def commands(block: str) -> list[str]:
+    """The lines of a block without their comments."""
+    return [text for line in block.splitlines() if (text := line.split(" #")[0].strip())]
 
 
 @pytest.fixture
@@ -40,9 +51,11 @@ def folder_with_a_photo(tmp_path, monkeypatch):
 
 
 def test_the_shell_lines_run(folder_with_a_photo):
-    (block,) = [block for block in blocks("shell") if "vqcodec encode photo.jpg  " in block]
+    """Those of the tutorial, which has README's."""
+    own, block = [b for b in blocks("shell") if "vqcodec encode photo.jpg  " in b]
     lines = block.strip().splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 5
+    assert set(commands(own)) < set(commands(block))
     for line in lines:
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=300
@@ -89,7 +102,9 @@ def test_the_lines_that_generate_and_repair_run(folder_with_a_photo, monkeypatch
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_python_lines_run(folder_with_a_photo):
     names: dict = {}
-    for block in blocks("python"):
+    first, *others = blocks("python")
+    assert set(commands(first)) < set(commands(others[0]))  # README's are the tutorial's
+    for block in others:
         exec(block, names)
 
     assert names["image"].size == (96, 64)
@@ -97,8 +112,8 @@ def test_the_python_lines_run(folder_with_a_photo):
     assert Image.open("photo.png").size == (96, 64)
 
 
-def test_ci_runs_the_set_up_command_of_the_tests_step_by_step_and_ruff_before_them():
-    command = next(block for block in blocks("shell") if "pytest" in block).strip()
+def test_ci_runs_the_set_up_command_of_the_tests_step_by_step_and_other_checks_before_them():
+    command = next(block for block in blocks("shell", README) if "pytest" in block).strip()
     *set_up, tests = command.split(" && ")
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
 
@@ -106,6 +121,8 @@ def test_ci_runs_the_set_up_command_of_the_tests_step_by_step_and_ruff_before_th
         *set_up,
         "ruff check .",
         "ruff format --check .",
+        "pip install -q -c constraints.txt -e '.[docs]'",
+        "mkdocs build -q --strict",
         tests,
     ]
 
@@ -131,7 +148,7 @@ def test_every_shipped_model_has_a_card_and_loads_with_its_hashes():
 
 def table_of_options() -> dict[str, str]:
     """Our column of the table beside other codecs, by the names of its rows."""
-    table = README.split("## Beside other codecs")[1].split("\n\n")[2]
+    table = DOCS["cli"].split("## Beside other codecs")[1].split("\n\n")[2]
     rows = [row.split("|")[1:3] for row in table.splitlines()[2:]]
     return {name.strip(): ours.strip() for name, ours in rows}
 
@@ -169,7 +186,7 @@ def test_the_figures_of_the_tokens_are_those_of_the_default_model():
     sizes = [size - 1 for size in table_sizes(config.quantizer)]  # without the escape
     scalars, pairs = sizes[: config.quantizer.classes], sizes[config.quantizer.classes :]
     passes = config.prior.passes
-    text = README.split("## Tokens")[1]
+    text = DOCS["tokens"]
 
     assert f"int32 [h, w, {config.transform.latents}]" in text
     assert f"{len(scalars)} scalar codebooks of {min(scalars)} to {max(scalars)} codewords" in text
@@ -182,22 +199,27 @@ def test_the_figures_of_the_tokens_are_those_of_the_default_model():
     assert [(p.start, p.stop) for p in passes].count((0, 8)) == 4
 
 
-def test_the_examples_in_the_text_exist():
-    names = re.findall(r"\(examples/(\w+\.py)\)", README)
+def test_links_to_files_of_the_repository_are_right():
+    """README's are absolute, for the package index shows it as well."""
+    ours = re.compile(rf"{REPOSITORY}/(?:blob|tree|raw)/main/")
+    links = []
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")):
+        found = re.findall(r"\]\(([^)#]+)[)#]", path.read_text("utf-8"))
+        assert path.name != "README.md" or all(map(ours.match, found))
+        links += [ROOT / ours.sub("", x) if ours.match(x) else path.parent / x for x in found]
 
-    assert len(names) >= 6
-    assert all((ROOT / "examples" / name).is_file() for name in names)
+    assert len(links) >= 60
+    assert [link for link in links if "://" not in str(link) and not link.exists()] == []
 
 
-def test_the_commands_of_restoration_are_understood():
-    (block,) = [block for block in blocks("shell") if "--task" in block]
-    lines = [line.split("#")[0].split() for line in block.splitlines()]
-    ours = [words[1:] for words in lines if words[0] == "vqcodec"]
+def test_the_commands_of_the_docs_are_understood():
+    lines = [line for block in blocks("shell") for line in commands(block)]
+    pieces = [shlex.split(piece) for line in lines for piece in line.split(" | ")]
+    ours = [words[1:] for words in pieces if words[0] == "vqcodec"]
 
-    assert {words[0] for words in ours} == {"train", "restore"}
+    assert len(ours) >= 20
     for command, *options in ours:
-        context = main.commands[command].make_context(command, options)
-        assert context.params["task" if command == "train" else "model"]
+        main.commands[command].make_context(command, options)
 
 
 def test_the_figures_of_models_md_are_those_of_the_cards():
@@ -213,8 +235,9 @@ def test_the_figures_of_models_md_are_those_of_the_cards():
 
 def test_the_modules_and_links_of_models_md_exist():
     text = (ROOT / "models" / "MODELS.md").read_text(encoding="utf-8")
-    modules, links = re.findall(r"\[(\S+\.py)\](?!\()", text), re.findall(r"\]\(([^)]+)\)", text)
+    modules = re.findall(r"\[(\S+\.py)\](?!\()", text)
+    links = re.findall(r"\]\(([^)]+)\)", text)
 
     assert len(modules) >= 6
     assert all((ROOT / "vqcodec" / name).is_file() for name in modules)
-    assert all((ROOT / "models" / link).is_file() for link in links)
+    assert all((ROOT / "models" / link).exists() for link in links)
