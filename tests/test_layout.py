@@ -27,7 +27,7 @@ LAYERS = [
     {"engine.onnx", "engine.torch"},
     {"engine.select"},
     {"codec"},
-    {"compare", "generative", "integrations", "pillow_plugin", "targets", "train"},
+    {"compare", "generative", "integrations", "pillow_plugin", "targets", "train", "web"},
     {"moved"},
     {"cli"},
     {"__init__", "__main__"},
@@ -52,6 +52,7 @@ ALLOWED = {
     "progress": {"tqdm"},
     "tokens": {"numpy"},
     "train": {"numpy", "torch", "PIL", "safetensors", "tqdm", "matplotlib"},
+    "web": {"numpy", "safetensors"},
     "zoo": {"numpy", "safetensors"},
     "__init__": {"PIL"},  # for annotations
 }

@@ -1,0 +1,37 @@
+// Networks by ONNX Runtime Web: the runtime that model.js asks for.
+//
+// The prior's networks always run in WebAssembly, where float32 sums are exact; those that make
+// pixels on the GPU, where there is one.
+
+// ort: the module of onnxruntime-web. gpu: whether it has one to use.
+export function runtimeOf(ort, gpu = false) {
+  return {
+    async open(bytes, isExact) {
+      if (isExact || !gpu) return networkOf(ort, await start(ort, bytes, ['wasm']));
+      try {
+        return networkOf(ort, await start(ort, bytes, ['webgpu']));
+      } catch {
+        return networkOf(ort, await start(ort, bytes, ['wasm'])); // a GPU that lacks something
+      }
+    },
+  };
+}
+
+function start(ort, bytes, executionProviders) {
+  return ort.InferenceSession.create(bytes, {executionProviders, logSeverityLevel: 3});
+}
+
+function networkOf(ort, session) {
+  return async (inputs) => {
+    const feeds = {};
+    for (const [name, value] of Object.entries(inputs)) feeds[name] = tensorOf(ort, value);
+    const outputs = await session.run(feeds);
+    return session.outputNames.map((name) => ({data: outputs[name].data, dims: outputs[name].dims}));
+  };
+}
+
+// Whole numbers are int64 [1].
+function tensorOf(ort, value) {
+  if (typeof value === 'number') return new ort.Tensor('int64', BigInt64Array.of(BigInt(value)), [1]);
+  return new ort.Tensor('float32', value.data, value.dims);
+}
