@@ -592,13 +592,14 @@ def start(*args: object, **options) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, **pipes)
 
 
-def test_help_version_info_and_early_failures_do_not_import_torch(folder, model_folder):
+def test_help_version_info_thumbnails_and_early_failures_do_not_import_torch(folder, model_folder):
     code = """if True:
         import sys
         from vqcodec.cli import main
         for args in (["--help"], ["--version"], ["encode", "-h"], ["train", "-h"],
                      ["info", "good.vqc"], ["encode", "none.png", "--model", sys.argv[1]],
-                     ["decode", "cut.vqc"]):
+                     ["decode", "cut.vqc"], ["help", "train"], ["version"],
+                     ["thumbnail", "good.vqc", "t.png", "--model", sys.argv[1]]):
             main(args, standalone_mode=False)
             assert "torch" not in sys.modules, args
         print("done")

@@ -9,6 +9,7 @@ ours and damaged, or needs a model that is not installed, raises OSError; with
 `draft`, which `thumbnail` calls, has small pictures decoded in a fraction of the time.
 """
 
+import mimetypes
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -121,11 +122,13 @@ class VqcImageFile(ImageFile.ImageFile):
 
 
 def register() -> None:
-    """Make Pillow open and save .vqc files. Importing this module has done so already."""
+    """Make Pillow open and save .vqc files, and `mimetypes`, which web servers ask, know their
+    type. Importing this module has done so already."""
     Image.register_open(FORMAT, VqcImageFile, _accept)
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, EXTENSION)
     Image.register_mime(FORMAT, MIME)
+    mimetypes.add_type(MIME, EXTENSION)
 
 
 def _accept(prefix: bytes) -> bool:

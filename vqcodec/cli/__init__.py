@@ -10,14 +10,17 @@ import click
 
 from .. import __version__
 from . import streams
+from .about import show_help, version
 from .coding import decode, encode
 from .compare import compare
 from .console import Failures
 from .demo import demo
+from .desktop import desktop
 from .generate import inpaint, sample
 from .info import info
 from .models import models
 from .restore import restore
+from .thumbnail import thumbnail
 from .tokens import tokens
 from .train import train
 from .verify import verify
@@ -93,5 +96,9 @@ for _command in (
     models,
     sample,
     inpaint,
+    thumbnail,
+    desktop,
+    show_help,
+    version,
 ):
     main.add_command(_command)
