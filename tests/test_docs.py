@@ -164,7 +164,7 @@ def test_our_options_in_the_table_exist_and_have_its_ranges():
     assert len(rows) >= 22
     for cell in rows.values():
         for text, ends in re.findall(r"`([^`]+)`(?: (\d+\.\.\d+))?", cell):
-            if text in ("-", "VQCODEC_ENCODE_QUALITY", "_VQCODEC_COMPLETE"):
+            if text in ("-", "VQCODEC_ENCODE_QUALITY"):
                 continue  # tested in test_cli.py and test_cli_info.py
             name = f"encode {text}" if text.startswith("--") else text.removesuffix(" FOLDER")
             assert name in options or name in main.commands
