@@ -11,6 +11,7 @@ import click
 import pytest
 from PIL import Image
 
+import vqcodec
 from conftest import smooth_picture
 from vqcodec import errors
 from vqcodec.bitstream import container
@@ -102,6 +103,8 @@ def test_the_lines_that_generate_and_repair_run(folder_with_a_photo, monkeypatch
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_python_lines_run(folder_with_a_photo):
     names: dict = {}
+    Path("coded").mkdir()
+    Path("coded/photo.vqc").write_bytes(vqcodec.encode("photo.jpg"))
     first, *others = blocks("python")
     assert set(commands(first)) < set(commands(others[0]))  # README's are the tutorial's
     for block in others:
@@ -109,6 +112,7 @@ def test_the_python_lines_run(folder_with_a_photo):
 
     assert names["image"].size == (96, 64)
     assert names["tokens"].shape == (4, 6, 640)
+    assert [names[n][0].shape for n in ("crops", "small")] == [(3, 64, 64), (3, 8, 12)]
     assert Image.open("photo.png").size == (96, 64)
 
 

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch.utils.data import DataLoader
 
 from conftest import smooth_picture
 from vqcodec.codec import Codec
@@ -101,18 +99,6 @@ def test_batch_folder(tmp_path):
     assert first.startswith("in/b.png: ")
     assert second == f"in/deep/a.png: {size} bytes"
     assert len(list((tmp_path / "out").rglob("*.vqc"))) == 1
-
-
-def test_data_loader(codec, tmp_path, installed):
-    """Its own loop is run by test_docs.py."""
-    for number, shape in enumerate([(64, 96), (80, 70), (64, 64)]):
-        (tmp_path / f"{number}.vqc").write_bytes(codec.encode(smooth_picture(*shape)))
-    crops = runpy.run_path(str(FOLDER / "data_loader.py"))["Crops"](tmp_path, 64)
-    (batch,) = DataLoader(crops, 3)
-
-    assert (batch.shape, batch.dtype) == ((3, 3, 64, 64), torch.uint8)
-    whole = np.asarray(codec.decode((tmp_path / "2.vqc").read_bytes()))
-    np.testing.assert_array_equal(batch[2].permute(1, 2, 0).numpy(), whole)
 
 
 def test_token_neighbours(run, codec):

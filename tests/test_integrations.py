@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 import vqcodec
 from conftest import smooth_picture
@@ -28,6 +30,7 @@ from vqcodec.integrations.ray import (
     ReadIndices,
     WriteIndices,
 )
+from vqcodec.integrations.torch import VqcFolder
 
 ROOT = Path(__file__).parents[1]
 SIZES = (48, 64), (48, 64), (33, 50)  # height, width
@@ -69,6 +72,19 @@ def test_pictures_become_the_files_of_the_codec(model_folder, pictures, coded, n
     assert found.keys() == {"label", "vqc"}
     assert list(found["vqc"]) == coded
     assert found["label"].tolist() == [0, 1, 2]
+
+
+def test_effort_and_quality_are_those_of_the_codec(model_folder, codec, pictures):
+    batch = {"image": column(pictures[:1])}
+    encode = Encode(quality=70, effort=3, model=str(model_folder))
+    expected = codec.encode(pictures[0], 70, effort=3)
+
+    assert list(encode(batch)["vqc"]) == [expected]
+    assert expected != codec.encode(pictures[0], 70, effort=1)
+    words = EncodeIndices(quality=70, effort=3, model=str(model_folder))(batch)["words"][0]
+    assert np.array_equal(words, codec.read_indices(expected).indices)
+    with pytest.raises(ValueError, match="effort"):
+        Encode(effort=10, model=str(model_folder))(batch)
 
 
 def test_a_batch_of_pictures_of_one_size_may_be_one_array(model_folder, pictures, coded):
@@ -172,6 +188,16 @@ def test_the_decoder_refuses_a_damaged_file(installed, coded):
         webdataset.decoder(".vqc", coded[0][:-1] + bytes([coded[0][-1] ^ 1]))
 
 
+def test_the_tensor_decoder_gives_rgb_as_torch_has_it(installed, codec, picture):
+    rgba = np.dstack([picture, picture[..., 0]])
+    found = webdataset.tensor(".vqc", codec.encode(rgba))
+
+    assert (found.dtype, found.shape, found.is_contiguous()) == (torch.uint8, (3, 80, 112), True)
+    expected = np.asarray(codec.decode(codec.encode(picture)))
+    assert np.array_equal(found.permute(1, 2, 0).numpy(), expected)
+    assert webdataset.tensor(".png", b"") is None
+
+
 @pytest.mark.filterwarnings("ignore")  # theirs
 def test_a_shard_is_decoded(installed, tmp_path, codec, coded):
     wds = pytest.importorskip("webdataset")
@@ -183,9 +209,104 @@ def test_a_shard_is_decoded(installed, tmp_path, codec, coded):
 
     dataset = wds.WebDataset(str(tmp_path / "shard.tar"), shardshuffle=False)
     (sample,) = dataset.decode(webdataset.decoder)
+    (batch,) = dataset.decode(webdataset.tensor).to_tuple("vqc", "cls").batched(1)
 
     assert np.array_equal(np.asarray(sample["vqc"]), np.asarray(codec.decode(coded[0])))
     assert sample["cls"] == 7
+    assert (batch[0].shape, batch[1].tolist()) == ((1, 3, 48, 64), [7])
+
+
+# A folder as a Dataset of torch
+
+
+@pytest.fixture
+def folder(tmp_path, codec) -> Path:
+    for number, size in enumerate([(64, 96), (80, 70), (64, 64)]):
+        path = tmp_path / f"deep{number % 2}" / f"{number}.vqc"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(codec.encode(smooth_picture(*size, number), effort=1))
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_a_folder_gives_the_pictures_in_the_order_of_their_paths(folder, codec, model_folder):
+    pictures = VqcFolder(folder, model=model_folder)
+
+    assert [path.name for path in pictures.paths] == ["0.vqc", "2.vqc", "1.vqc"]
+    assert len(pictures) == 3
+    for path, tensor in zip(pictures.paths, pictures, strict=True):
+        assert (tensor.dtype, tensor.shape[0]) == (torch.uint8, 3)
+        expected = np.asarray(codec.decode(path))
+        assert np.array_equal(tensor.permute(1, 2, 0).numpy(), expected)
+    tokens = VqcFolder(folder, indices=True, model=model_folder)[1]
+    assert tokens.dtype == torch.int32
+    assert np.array_equal(tokens.numpy(), codec.read_indices(pictures.paths[1]).indices)
+
+
+def test_crops_are_random_by_torchs_generator_or_in_the_middle(folder, codec, model_folder):
+    middle = VqcFolder(folder, crop=(32, 48), random=False, model=model_folder)
+    whole = np.asarray(codec.decode(middle.paths[0]))
+
+    assert np.array_equal(middle[0].permute(1, 2, 0).numpy(), whole[16:48, 24:72])
+    anywhere = VqcFolder(folder, crop=16, model=model_folder)
+    torch.manual_seed(1)
+    first, other = anywhere[0], anywhere[0]
+    torch.manual_seed(1)
+    assert torch.equal(anywhere[0], first)
+    assert not torch.equal(other, first)
+    small = VqcFolder(folder, crop=64, scale=4, model=model_folder)
+    assert [tensor.shape for tensor in small] == [(3, 16, 16)] * 3
+
+
+def test_a_file_that_cannot_be_read_is_named(folder, model_folder):
+    path = folder / "deep0" / "0.vqc"
+    path.write_bytes(path.read_bytes()[:-5])
+    pictures = VqcFolder(folder, model=model_folder)
+
+    with pytest.raises(InputError, match=r"0\.vqc: .*file ends"):
+        pictures[0]
+    with pytest.raises(InputError, match=r"2\.vqc: the picture is 64x64, smaller .* of 65x65"):
+        VqcFolder(folder, crop=65, model=model_folder)[1]
+    with pytest.raises(InputError, match=r"below .* ends in \.vqc"):
+        VqcFolder(folder / "none")
+
+
+def test_options_that_mean_nothing_together_are_refused(folder):
+    for options in ({"indices": True, "crop": 8}, {"indices": True, "scale": 2}, {"scale": 3},
+                    {"crop": 0}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"scale|crop"):
+            VqcFolder(folder, **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_workers_give_what_the_process_itself_gives(folder, model_folder):
+    """After work of its own, whose threads a forked worker does not have."""
+    pictures = VqcFolder(folder, crop=64, random=False, model=str(model_folder))
+    expected = list(pictures)
+    data = pickle.dumps(pictures)  # as workers get it that are spawned
+    loader = DataLoader(pictures, None, num_workers=1, multiprocessing_context="fork")
+
+    assert len(data) < 2000
+    assert all(map(torch.equal, pickle.loads(data), expected))
+    assert all(map(torch.equal, loader, expected))
+
+
+# Hugging Face datasets
+
+
+def test_imagefolder_takes_files_by_their_extension(folder, codec, installed, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # read when they are imported, as is the next
+    monkeypatch.setenv("HF_HOME", str(folder / ".cache"))
+    datasets = pytest.importorskip("datasets")
+    import vqcodec.integrations.datasets  # noqa: F401
+
+    shutil.copy(folder / "deep1" / "1.vqc", folder / "deep1" / "3.VQC")
+    for arguments in ({"path": "imagefolder", "data_dir": str(folder)}, {"path": str(folder)}):
+        rows = datasets.load_dataset(**arguments, split="train", drop_labels=False)
+        assert [row["label"] for row in rows] == [0, 0, 1, 1]
+        assert rows.features["label"].names == ["deep0", "deep1"]
+        found = np.asarray(rows[2]["image"])
+        assert np.array_equal(found, np.asarray(codec.decode(folder / "deep1" / "1.vqc")))
 
 
 # Ray Data

@@ -1,1 +1,1 @@
-"""Adapters for data set frameworks. Nothing here imports the framework it is for."""
+"""Adapters for data set frameworks. Those of Ray and WebDataset import neither, nor torch."""

@@ -3,7 +3,7 @@
 Each class is one method of `Codec` on every row of a batch {column: array of N rows}; Ray is not
 imported. Give an instance, for tasks on all cores, or the class, for a set number of actors:
 
-    dataset.map_batches(Encode(quality=40))
+    dataset.map_batches(Encode(quality=40, effort=4))
     dataset.map_batches(Encode, fn_constructor_kwargs={"quality": 40}, concurrency=8)
 
 Either way a process loads its model once, and Ray gives it as many threads as the `num_cpus`
@@ -88,11 +88,12 @@ class _FromPicture(_Map):
         quality: float = DEFAULT_QUALITY,
         model: str | Path | None = None,
         drop_bad: bool = False,
+        effort: int | None = None,
     ):
         """column: where the pictures are; Ray's `read_binary_files` calls it "bytes".
-        quality: 0 to 100. The others as for every class here."""
+        quality, effort: as of `Codec.encode`. The others as for every class here."""
         super().__init__(model, drop_bad)
-        self.takes, self.quality = (column,), quality
+        self.takes, self.quality, self.effort = (column,), quality, effort
 
 
 class Encode(_FromPicture):
@@ -101,7 +102,7 @@ class Encode(_FromPicture):
     gives = ("vqc",)
 
     def row(self, picture: "bytes | np.ndarray") -> tuple[bytes]:
-        return (self.codec().encode(picture, self.quality),)
+        return (self.codec().encode(picture, self.quality, effort=self.effort),)
 
 
 class EncodeIndices(_FromPicture):
@@ -110,7 +111,7 @@ class EncodeIndices(_FromPicture):
     gives = INDICES
 
     def row(self, picture: "bytes | np.ndarray") -> "Indices":
-        return self.codec().encode_indices(picture, self.quality)
+        return self.codec().encode_indices(picture, self.quality, effort=self.effort)
 
 
 class _ToPicture(_Map):
