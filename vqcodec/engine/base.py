@@ -95,7 +95,8 @@ class TileCoder(Protocol):
         self, segments: Segments, height: int, width: int, level: int, count: int
     ) -> np.ndarray:
         """Decode the first `count` passes, the coarse ones or more: their latents float32
-        [h, w, C], zero in the channels of the others. Raises CorruptError as `decode`."""
+        [h, w, c], of the channels that they code, or of all C with zeros. Raises CorruptError as
+        `decode`."""
 
     def decode_coarse(self, payload: bytes, height: int, width: int, level: int) -> CodedTile:
         """Decode the coarse segment of a tile whose fine one is lost: the other passes take the

@@ -125,7 +125,10 @@ class TileCoder(PassWalk[Step, Chosen]):
         count: int | None = None,
     ) -> CodedTile:
         prior = self.config.prior
-        latents = np.zeros((height, width, self.config.transform.latents), np.int64)
+        channels = self.config.transform.latents
+        if count is not None:  # zeros for the others would take longer than the passes
+            channels = max(item.stop for item in prior.passes[:count])
+        latents = np.zeros((height, width, channels), np.int64)
         state = np.zeros((1, prior.width, height, width), np.float32)
         sums = np.broadcast_to(self.first[level], (height, width, self.first.shape[1]))
         passes = []
