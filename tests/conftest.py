@@ -18,8 +18,28 @@ from vqcodec.train.export import export, export_realism
 from vqcodec.train.presets import tiny
 from vqcodec.zoo import shipped, weights
 
+ROOT = Path(__file__).parents[1]
+GOLDEN = {shipped.OWN: ROOT / "tests" / "golden", "vqcodec_archive": ROOT / "archive" / "golden"}
+
 # Child processes compute on one thread as well: small pictures lose time with more.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def golden_models() -> list[str]:
+    """The installed models whose golden files are here: without the archive, or in a source
+    distribution, these are the models of the package itself."""
+    here = {package for package, folder in GOLDEN.items() if folder.is_dir()}
+    return [entry.name for entry in shipped.entries() if entry.package in here]
+
+
+def golden(model: str, kind: str = "valid") -> Path:
+    """The folder of a model's golden files."""
+    return GOLDEN[shipped.find(model).package] / kind
+
+
+def fast_model() -> str:
+    """The smallest of the models of the package itself."""
+    return next(entry.name for entry in shipped.own() if entry.name.startswith("fast-"))
 
 
 def cosines(count: int) -> torch.Tensor:
@@ -140,13 +160,18 @@ def lpips_weights(tmp_path_factory) -> Path:
 @pytest.fixture
 def installed(monkeypatch, model_folder, codec):
     """The tests' model as the only and default one that is installed."""
-    entry = shipped.Entry("random", codec.model.id, {})
-    monkeypatch.setattr(shipped, "entries", lambda: (entry,))
+    pretend_installed(monkeypatch, shipped.Entry("random", codec.model.id, {}))
     monkeypatch.setattr(shipped, "default_name", lambda: "random")
     monkeypatch.setattr(shipped, "folder_of", lambda name: model_folder)
     forget_models()
     yield
     forget_models()
+
+
+def pretend_installed(monkeypatch, *entries: shipped.Entry) -> None:
+    """These models, and no others, are installed."""
+    monkeypatch.setattr(shipped, "own", lambda: entries)
+    monkeypatch.setattr(shipped, "entries", lambda: entries)
 
 
 def forget_models() -> None:

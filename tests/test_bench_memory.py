@@ -8,6 +8,7 @@ from PIL import Image
 
 from bench import memory
 from bench.__main__ import main
+from conftest import fast_model
 
 
 def test_pictures_have_the_size_asked_for(tmp_path):
@@ -27,7 +28,7 @@ def test_a_table_with_a_row_for_each_work(monkeypatch):
     monkeypatch.setattr(memory, "CROP", 64)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("VQCODEC_DEVICE")
-    result = CliRunner().invoke(main, ["memory", "--sizes", "0.02", "--model", "fast-1"])
+    result = CliRunner().invoke(main, ["memory", "--sizes", "0.02", "--model", fast_model()])
     _head, *rows = (line.split() for line in result.stdout.splitlines())
 
     assert result.exit_code == 0, result.output

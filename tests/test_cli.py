@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageCms
 
+from conftest import pretend_installed
 from vqcodec.bitstream.container import Chunk, pack, unpack
 from vqcodec.cli import console, main
 from vqcodec.codec import Codec
@@ -52,7 +53,7 @@ def folder(tmp_path, monkeypatch, coded, picture) -> Path:
 
 @pytest.fixture
 def nothing_installed(monkeypatch):
-    monkeypatch.setattr(shipped, "entries", lambda: ())
+    pretend_installed(monkeypatch)
 
 
 def call(*args: object, data: bytes | None = None) -> Result:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from conftest import smooth_picture
+from conftest import fast_model, smooth_picture
 from vqcodec import pillow_plugin
 from vqcodec.bitstream import container
 from vqcodec.bitstream.container import Segments, pack, unpack
@@ -127,7 +127,7 @@ def test_lost_tiles_are_filled_from_known_ones_near_and_far(codec):
 
 def test_a_lost_tile_costs_the_other_tiles_little():
     """Their indices are the same, but not the latents beside them."""
-    codec = Codec.load("base-2", "cpu")
+    codec = Codec.load(fast_model(), "cpu")
     tiled = in_tiles(codec)
     others = np.ones((256, 256), bool)
     others[64:128, 64:128] = False

@@ -16,7 +16,6 @@ from conftest import smooth_picture
 from vqcodec import errors
 from vqcodec.bitstream import container
 from vqcodec.cli import main
-from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig
 from vqcodec.nn.quantizer import table_sizes
 from vqcodec.zoo import shipped
@@ -137,17 +136,17 @@ def test_the_example_of_the_format_is_a_real_file():
     rows = re.findall(r"^    ((?:[0-9a-f]{2} )*[0-9a-f]{2})\b", FORMAT, re.MULTILINE)
     data = bytes.fromhex(" ".join(rows))
 
-    assert data == (ROOT / "tests" / "golden" / "valid" / name).read_bytes()
+    path = ROOT / "archive" / "golden" / "valid" / name
+    assert not path.parent.is_dir() or data == path.read_bytes()  # no part of an sdist
     header, tiles, *_ = container.unpack(data)
     assert (header.width, header.height) == (16, 16)
     assert len(tiles) == 1
 
 
-def test_every_shipped_model_has_a_card_and_loads_with_its_hashes():
+def test_every_shipped_model_has_a_card():
     assert shipped.entries()
     for entry in shipped.entries():
         assert (shipped.folder_of(entry.name) / "CARD.md").is_file()
-        assert Codec.load(entry.name, "cpu").model.id == entry.id
 
 
 def table_of_options() -> dict[str, str]:
@@ -227,9 +226,11 @@ def test_the_commands_of_the_docs_are_understood():
 
 
 def test_the_figures_of_models_md_are_those_of_the_cards():
-    folder = ROOT / "models"
-    cards = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*/CARD.md"))
-    text = (folder / "MODELS.md").read_text(encoding="utf-8")
+    if not (ROOT / "archive").is_dir():
+        pytest.skip("a source distribution is without the archive's cards")
+    paths = [*ROOT.glob("models/*/CARD.md"), *ROOT.glob("archive/*/*/CARD.md")]
+    cards = "".join(path.read_text(encoding="utf-8") for path in paths)
+    text = (ROOT / "models" / "MODELS.md").read_text(encoding="utf-8")
     measured = [part for part in text.split("\n\n") if "Measured" in part]
     figures = re.findall(r"[\d.]+ %|0\.\d{3}", "".join(measured))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from conftest import smooth_picture
+from conftest import fast_model, smooth_picture
 from vqcodec.codec import Codec
 
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / "examples"
 
 @pytest.fixture
 def fast() -> Codec:
-    return Codec.load("fast-1", "cpu")
+    return Codec.load(fast_model(), "cpu")
 
 
 @pytest.fixture

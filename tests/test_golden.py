@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import GOLDEN, golden, golden_models
 from vqcodec import errors, read_header
 from vqcodec.codec import Codec
 from vqcodec.engine.torch import runtime
 from vqcodec.zoo import shipped
 
-GOLDEN = Path(__file__).parent / "golden"
-VALID = json.loads((GOLDEN / "valid" / "index.json").read_text())
-INVALID = sorted((GOLDEN / "invalid").glob("*.vqc"))
-MODELS = [entry.name for entry in shipped.entries()]
+MODELS = golden_models()
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -31,7 +30,17 @@ def codec_of(data: bytes) -> Codec:
 
 
 def read(model: str, kind: str) -> bytes:
-    return (GOLDEN / "valid" / f"{model}-{kind}.vqc").read_bytes()
+    return (golden(model) / f"{model}-{kind}.vqc").read_bytes()
+
+
+@lru_cache
+def hashes(folder: Path) -> dict[str, dict]:
+    """The index of a folder: files, and what must be decoded from them."""
+    return json.loads((folder / "index.json").read_text())
+
+
+def expected_of(model: str) -> dict[str, dict]:
+    return {f: row for f, row in hashes(golden(model)).items() if f.startswith(f"{model}-")}
 
 
 def digest(words: np.ndarray) -> str:
@@ -48,19 +57,23 @@ def error_of(path: Path) -> errors.VqcodecError | None:
 
 
 def test_there_are_golden_files_of_every_shipped_model_and_of_no_other():
-    for found, least in ((list(VALID), 10), ([path.name for path in INVALID], 12)):
-        counts = [sum(file.startswith(f"{name}-") for file in found) for name in MODELS]
+    for package, folder in GOLDEN.items():
+        names = [name for name in MODELS if shipped.find(name).package == package]
+        if not names:
+            continue  # the archive, where it is not installed
+        invalid = [path.name for path in (folder / "invalid").glob("*.vqc")]
+        for found, least in ((list(hashes(folder / "valid")), 10), (invalid, 12)):
+            counts = [sum(file.startswith(f"{name}-") for file in found) for name in names]
 
-        assert min(counts) >= least
-        assert sum(counts) == len(found)
+            assert min(counts) >= least
+            assert sum(counts) == len(found)
 
 
 def test_indices_are_the_ones_of_the_release_that_wrote_the_file(model):
-    expected, found = {}, {}
-    for file in [file for file in VALID if file.startswith(f"{model}-")]:
-        data = (GOLDEN / "valid" / file).read_bytes()
+    expected, found = expected_of(model), {}
+    for file in expected:
+        data = (golden(model) / file).read_bytes()
         indices = codec_of(data).read_indices(data)
-        expected[file] = VALID[file]
         found[file] = {"size": [indices.width, indices.height], "words": digest(indices.indices)}
 
     assert found == expected
@@ -74,19 +87,19 @@ def test_float64_reads_the_same_indices(model, monkeypatch):
     for kind in ("fine", "dots", "tiles"):
         indices = codec.read_indices(read(model, kind)).indices
 
-        assert digest(indices) == VALID[f"{model}-{kind}.vqc"]["words"], kind
+        assert digest(indices) == expected_of(model)[f"{model}-{kind}.vqc"]["words"], kind
 
 
 def test_onnx_runtime_reads_the_same_indices(model):
     codec = Codec.load(model, "onnx")
-    files = [file for file in VALID if file.startswith(f"{model}-")]
-    found = {f: codec.read_indices((GOLDEN / "valid" / f).read_bytes()).indices for f in files}
+    expected = {file: row["words"] for file, row in expected_of(model).items()}
+    found = {f: codec.read_indices((golden(model) / f).read_bytes()).indices for f in expected}
 
-    assert {f: digest(x) for f, x in found.items()} == {f: VALID[f]["words"] for f in files}
+    assert {f: digest(x) for f, x in found.items()} == expected
 
 
 def test_pixels_conform_within_one_level(model):
-    paths = sorted((GOLDEN / "valid").glob(f"{model}-*.png"))
+    paths = sorted(golden(model).glob(f"{model}-*.png"))
     assert len(paths) == 2
     for path in paths:
         data = path.with_suffix(".vqc").read_bytes()
@@ -99,7 +112,7 @@ def test_pixels_conform_within_one_level(model):
 
 
 def test_invalid_files_raise_the_error_of_their_name(model):
-    paths = [path for path in INVALID if path.name.startswith(f"{model}-")]
+    paths = list(golden(model, "invalid").glob(f"{model}-*.vqc"))
     expected = {path.name: path.stem.rsplit(".", 1)[1] for path in paths}
     found = {path.name: error_of(path) for path in paths}
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
+from conftest import GOLDEN
 from vqcodec import pillow_plugin
 from vqcodec.bitstream import container
 from vqcodec.zoo import shipped
@@ -60,7 +61,7 @@ def test_open_reads_the_header_only(coded):
 
 
 def test_neither_open_nor_load_import_torch():
-    path = ROOT / "tests" / "golden" / "valid" / "base-1-dressed.vqc"
+    path = next(GOLDEN[shipped.OWN].glob("valid/base-*-dressed.vqc"))
     code = """if True:
         import sys
         from PIL import Image

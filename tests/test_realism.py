@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 from safetensors.torch import load_file, save_file
 
 import vqcodec
-from conftest import forget_models
+from conftest import forget_models, pretend_installed
 from vqcodec import pillow_plugin
 from vqcodec.cli import main
 from vqcodec.codec import Codec
@@ -39,7 +39,7 @@ def two_installed(monkeypatch, two_folder, two):
     """That model as the only and default one that is installed."""
     digest = hashlib.sha256((two_folder / "realism.safetensors").read_bytes()).hexdigest()
     entry = shipped.Entry("two", two.model.id, {"realism": digest})
-    monkeypatch.setattr(shipped, "entries", lambda: (entry,))
+    pretend_installed(monkeypatch, entry)
     monkeypatch.setattr(shipped, "default_name", lambda: "two")
     monkeypatch.setattr(shipped, "folder_of", lambda name: two_folder)
     forget_models()
@@ -135,19 +135,51 @@ def test_the_index_has_the_hash_of_each_decoder(two_folder, two, model_folder, c
     assert index_entry(model_folder, codec.model)["sha256"].keys() == set(weights.PARTS)
 
 
-def test_ship_takes_the_second_decoder_along(folder, tmp_path, monkeypatch):
+def test_ship_takes_the_second_decoder_along_and_retire_moves_a_model_to_the_archive(
+    folder, tmp_path, monkeypatch
+):
     monkeypatch.syspath_prepend(ROOT / "tools")
     import ship
 
-    monkeypatch.setattr(ship, "ROOT", tmp_path)
-    monkeypatch.setattr(ship.subprocess, "run", lambda *args, **options: None)
-    (tmp_path / "models").mkdir()
-    ship.ship(folder, "new")
+    def read(path: str) -> dict:
+        return json.loads((tmp_path / path).read_text())
 
-    index = json.loads((tmp_path / "models" / "index.json").read_text())
+    def make_golden(command, **options):
+        name, home = command[-2:]
+        for kind in ("valid", "invalid"):
+            (Path(home) / kind).mkdir(parents=True, exist_ok=True)
+            (Path(home) / kind / f"{name}-pixel.vqc").write_text(name)
+        index = Path(home) / "valid" / "index.json"
+        rows = json.loads(index.read_text()) if index.exists() else {}
+        index.write_text(json.dumps(rows | {f"{name}-pixel.vqc": 1}))
+
+    monkeypatch.setattr(ship, "ROOT", tmp_path)
+    monkeypatch.setattr(ship.subprocess, "run", make_golden)
+    for home in ship.GOLDEN:
+        (tmp_path / home).mkdir(parents=True)
+    ship.ship(folder, "old")
+    ship.ship(folder, "psnr", ship.ARCHIVE)
+    ship.ship(folder, "new")
+    ship.retire("old")
+
+    index, archive = read("models/index.json"), read("archive/vqcodec_archive/index.json")
     (entry,) = index["models"]
     assert weights.load_folder(tmp_path / "models" / "new", entry["sha256"]).realism is not None
-    assert index["default"] == "new"
+    assert (index["default"], entry["name"]) == ("new", "new")
+    assert [row["name"] for row in archive["models"]] == ["psnr", "old"]
+    assert [row["name"] for row in index["elsewhere"]] == ["psnr", "old"]
+    assert weights.load_folder(tmp_path / ship.ARCHIVE / "old", archive["models"][1]["sha256"])
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*-pixel.vqc")}
+    assert found == {
+        f"{home}/{kind}/{name}-pixel.vqc"
+        for home, names in (("tests/golden", ["new"]), ("archive/golden", ["psnr", "old"]))
+        for kind in ("valid", "invalid")
+        for name in names
+    }
+    assert read("tests/golden/valid/index.json") == {"new-pixel.vqc": 1}
+    assert read("archive/golden/valid/index.json") == {"psnr-pixel.vqc": 1, "old-pixel.vqc": 1}
+    with pytest.raises(SystemExit, match="new is the default"):
+        ship.retire("new")
 
 
 def test_a_model_can_be_shipped_beside_the_default(tmp_path):
@@ -310,9 +342,9 @@ def test_info_names_the_decoders_of_the_model(here, two_installed, monkeypatch):
     found = json.loads(call("info", "a.vqc", "--json").stdout)
     assert found["decoders"] == ["fidelity", "realism"]
 
-    monkeypatch.setattr(shipped, "entries", lambda: (two_installed._replace(sha256={}),))
+    pretend_installed(monkeypatch, two_installed._replace(sha256={}))
     assert "decoders  fidelity\n" in call("info", "a.vqc").stdout
-    monkeypatch.setattr(shipped, "entries", lambda: ())
+    pretend_installed(monkeypatch)
     assert "decoders  unknown\n" in call("info", "a.vqc").stdout
     with pytest.raises(UnknownModelError):
         shipped.entry_of(b"\0" * 8)

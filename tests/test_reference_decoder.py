@@ -4,27 +4,30 @@ import binascii
 import hashlib
 import json
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from conftest import fast_model, golden, golden_models
 from reference_decoder import Reader, decode_indices, read_header, read_tile
+from vqcodec.zoo import shipped
 
-ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = ROOT / "tests" / "golden" / "valid"
-INDEX = json.loads((GOLDEN / "index.json").read_text())
-SMALLEST = min(INDEX, key=lambda name: (GOLDEN / name).stat().st_size)
-MODELS = json.loads((ROOT / "models" / "index.json").read_text())["models"]
+MODELS = golden_models()
+FILES = {path.name: path for name in MODELS for path in golden(name).glob(f"{name}-*.vqc")}
+INDEX = {
+    file: row
+    for folder in {golden(name) for name in MODELS}
+    for file, row in json.loads((folder / "index.json").read_text()).items()
+}
+SMALLEST = min(FILES, key=lambda name: FILES[name].stat().st_size)
 # Large tiles take long and say the same of every model: those of the fastest one are read.
-LARGE = "fast-1-tiled.vqc"
+LARGE = f"{fast_model()}-tiled.vqc"
 # One tile, several tiles, and chunks behind the tile: what is refused depends on no model.
-REFUSED = ["base-6-waves.vqc", "fast-1-tiles.vqc", "base-1-dressed.vqc"]
+REFUSED = [f"{fast_model()}-{kind}.vqc" for kind in ("waves", "tiles", "dressed")]
 
 
 def decode(data: bytes, model_id: bytes) -> np.ndarray:
-    (name,) = [model["name"] for model in MODELS if model["id"] == model_id.hex()]
-    return decode_indices(data, ROOT / "models" / name)
+    return decode_indices(data, shipped.folder_of(shipped.name_of(model_id)))
 
 
 def chunk(kind: bytes, data: bytes = b"") -> bytes:
@@ -52,14 +55,14 @@ def altered(data: bytes, *, edit=lambda words: None, chunks: bytes = b"") -> byt
 
 def digest(name: str) -> str:
     """SHA-256 of the indices that the reference decoder finds in a golden file."""
-    data = (GOLDEN / name).read_bytes()
+    data = FILES[name].read_bytes()
     indices = decode(data, data[6:14])
     width, height = INDEX[name]["size"]
     assert indices.shape[:2] == (-(-height // 16), -(-width // 16)), name
     return hashlib.sha256(indices.astype("<i4").tobytes()).hexdigest()
 
 
-@pytest.mark.parametrize("model", [model["name"] for model in MODELS])
+@pytest.mark.parametrize("model", MODELS)
 def test_the_reference_decoder_finds_the_indices_of_the_golden_files(model):
     names = [name for name in INDEX if name.startswith(f"{model}-") and "tiled" not in name]
     expected = {name: INDEX[name]["words"] for name in names}
@@ -75,7 +78,7 @@ def test_the_reference_decoder_finds_the_indices_of_a_large_picture():
 
 def test_the_golden_files_are_of_all_kinds():
     """Grey needs nothing but its flag taken: its indices are coded like those of colours."""
-    flags = {name: (GOLDEN / name).read_bytes()[4] & 15 for name in INDEX}
+    flags = {name: FILES[name].read_bytes()[4] & 15 for name in INDEX}
 
     assert [flags[name] for name in REFUSED] == [0, 1, 2]
     assert flags[LARGE] == 1
@@ -85,7 +88,7 @@ def test_the_golden_files_are_of_all_kinds():
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_reference_decoder_refuses_a_file_with_a_flipped_bit(name):
     for part in ["magic", "level", "middle", "last word", "tile check"]:
-        data = bytearray((GOLDEN / name).read_bytes())
+        data = bytearray(FILES[name].read_bytes())
         places = {
             "magic": 0,
             "level": 5,
@@ -101,7 +104,7 @@ def test_the_reference_decoder_refuses_a_file_with_a_flipped_bit(name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_reference_decoder_refuses_a_truncated_file(name):
     for part in ["nothing", "header", "half", "all but a byte"]:
-        data = (GOLDEN / name).read_bytes()
+        data = FILES[name].read_bytes()
         sizes = {
             "nothing": 0,
             "header": 15,
@@ -114,13 +117,13 @@ def test_the_reference_decoder_refuses_a_truncated_file(name):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_reference_decoder_refuses_a_file_with_a_byte_behind_its_end(name):
-    data = (GOLDEN / name).read_bytes()
+    data = FILES[name].read_bytes()
     with pytest.raises(ValueError, match="bytes follow"):
         decode(data + b"\0", data[6:14])
 
 
 def test_the_reference_decoder_refuses_words_that_do_not_end_in_state_0():
-    data = (GOLDEN / SMALLEST).read_bytes()
+    data = FILES[SMALLEST].read_bytes()
     assert altered(data) == data
 
     def flip(segments):
@@ -137,7 +140,7 @@ def test_the_reference_decoder_refuses_words_that_do_not_end_in_state_0():
 
 
 def test_the_reference_decoder_skips_optional_chunks_only():
-    data = (GOLDEN / SMALLEST).read_bytes()
+    data = FILES[SMALLEST].read_bytes()
     with_chunk = altered(data, chunks=chunk(b"noTE", b"text") + chunk(b"VEND"))
     assert (decode(with_chunk, data[6:14]) == decode(data, data[6:14])).all()
     with pytest.raises(ValueError, match="critical"):

@@ -2,11 +2,12 @@
 
 import json
 import os
+from importlib import metadata
 from pathlib import Path, PurePath
 
 import pytest
 
-from vqcodec.errors import UnknownModelError
+from vqcodec.errors import ModelError, UnknownModelError
 from vqcodec.zoo import shipped
 
 ROWS = [
@@ -15,19 +16,43 @@ ROWS = [
 ]
 
 
+ELSEWHERE = [{"name": "older", "id": "02" * 8, "distribution": "vqcodec-archive"}]
+
+
 @pytest.fixture(autouse=True)
 def fresh_cache():
-    shipped.entries.cache_clear()
+    forget()
     yield
+    forget()
+
+
+def forget() -> None:
+    shipped.own.cache_clear()
     shipped.entries.cache_clear()
 
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """A folder of models with an index of two."""
+    """A folder of models with an index of two, and no other distribution."""
     monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
-    (tmp_path / "index.json").write_text(json.dumps({"default": "new", "models": ROWS}))
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [])
+    found = {"default": "new", "models": ROWS, "elsewhere": ELSEWHERE}
+    (tmp_path / "index.json").write_text(json.dumps(found))
     return tmp_path
+
+
+@pytest.fixture
+def other(index, tmp_path, monkeypatch):
+    """Another distribution, with the older model and one that takes the name and id of ours."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    rows = [{"name": "older", "id": "02" * 8, "sha256": {}}, ROWS[0] | {"sha256": {"prior": "x"}}]
+    (folder / "index.json").write_text(json.dumps({"models": rows}))
+    point = metadata.EntryPoint("archive", "some_package", "vqcodec.models")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point] * (group == point.group))
+    folders = {"vqcodec.models": index, "some_package": folder}
+    monkeypatch.setattr(shipped.resources, "files", folders.__getitem__)
+    return folder
 
 
 def test_models_are_found_by_name_and_by_id(index):
@@ -39,6 +64,34 @@ def test_models_are_found_by_name_and_by_id(index):
 
 def test_an_unknown_name_is_told_with_the_known_ones(index):
     with pytest.raises(UnknownModelError, match="'mine'; installed: old, new"):
+        shipped.find("mine")
+
+
+def test_models_of_another_distribution_are_found_behind_ours(other):
+    assert shipped.folder_of("older") == other / "older"
+    assert shipped.name_of(b"\2" * 8) == "older"
+    assert shipped.find("old").sha256 == {"prior": "aa"}
+    assert shipped.entry_of(bytes(8)).package == shipped.OWN
+    assert [entry.name for entry in shipped.entries()] == ["old", "new", "older"]
+
+
+def test_a_model_of_the_archive_is_told_with_the_command_that_installs_it(index):
+    with pytest.raises(UnknownModelError, match="model older is not installed: pip install"):
+        shipped.find("older")
+    with pytest.raises(UnknownModelError, match=r"needs model older, .*: pip install -U vqcodec-a"):
+        shipped.entry_of(b"\2" * 8)
+
+
+def test_our_models_are_found_without_a_look_at_other_distributions(other, monkeypatch):
+    monkeypatch.setattr(metadata, "entry_points", None)
+
+    assert shipped.find("new").name == shipped.name_of(b"\1" * 8) == "new"
+
+
+def test_an_index_that_cannot_be_read_is_told(other):
+    (other / "index.json").write_text("{")
+
+    with pytest.raises(ModelError, match="of the models of some_package: "):
         shipped.find("mine")
 
 

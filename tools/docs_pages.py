@@ -13,15 +13,16 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["CONTRIBUTING.md", "vqcodec/FORMAT.md"]
-FOLDERS = ["models"]
+PAGES = ["CONTRIBUTING.md", "models/MODELS.md", "vqcodec/FORMAT.md"]
+FOLDERS = ["models", "archive"]
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 
 
 def outside() -> dict[str, str]:
     """Pages and pictures outside docs/: the path in the repository, and that in the site."""
-    found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.[mp][dn]*")]
-    names = [path.relative_to(ROOT).as_posix() for path in sorted(found)]
+    found = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*"))]
+    found = [path for path in found if path.name == "CARD.md" or path.suffix == ".png"]
+    names = [path.relative_to(ROOT).as_posix() for path in found if "golden" not in path.parts]
     return {"README.md": "index.md", **{name: name for name in [*PAGES, *names]}}
 
 

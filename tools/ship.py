@@ -1,11 +1,16 @@
-"""Ship a trained model: `python tools/ship.py RUN/model NAME [--beside]`.
+"""Ship a trained model: `python tools/ship.py RUN/model NAME [--beside | --archive]`.
 
 Copies its files to models/NAME, with realism.safetensors if it is there, appends it to
 models/index.json, as the default unless it is to be one beside it, and writes its golden files.
-Then write models/NAME/CARD.md and the figures of README and docs/. Nothing that shipped earlier
-is changed.
+With --archive it goes to archive/vqcodec_archive instead, the second distribution, and into the
+list of models/index.json that tells users where it is. Then write CARD.md in its folder, and the
+figures of README and docs/. Nothing that shipped earlier is changed.
+
+`python tools/ship.py --retire NAME` moves a model of models/ to the archive, golden files and all.
+The archive is to be installed: `pip install -e archive`.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,19 +20,64 @@ from vqcodec.train.export import append_to_index, index_entry
 from vqcodec.zoo.weights import PARTS, REALISM, load_folder
 
 ROOT = Path(__file__).parents[1]
+MODELS, ARCHIVE = "models", "archive/vqcodec_archive"  # the homes of models
+GOLDEN = {MODELS: "tests/golden", ARCHIVE: "archive/golden"}
 
 
-def ship(source: Path, name: str, default: bool = True) -> None:
-    folder = ROOT / "models" / name
+def ship(source: Path, name: str, home: str = MODELS, default: bool = True) -> None:
+    folder = ROOT / home / name
     folder.mkdir()
     parts = PARTS if load_folder(source).realism is None else (*PARTS, REALISM)
     for file in ("config.json", *(f"{part}.safetensors" for part in parts)):
         shutil.copyfile(source / file, folder / file)
     entry = index_entry(folder, load_folder(folder))
-    append_to_index(ROOT / "models" / "index.json", entry, default)
+    append_to_index(ROOT / home / "index.json", entry, default and home == MODELS)
+    if home == ARCHIVE:
+        _tell_where(entry)
     make = ROOT / "tests" / "golden" / "make.py"
-    subprocess.run([sys.executable, str(make), name], check=True)
+    subprocess.run([sys.executable, str(make), name, str(ROOT / GOLDEN[home])], check=True)
+
+
+def retire(name: str) -> None:
+    """Move a model that is not the default from models/ to the archive."""
+    index = _read(f"{MODELS}/index.json")
+    if name == index["default"]:
+        sys.exit(f"{name} is the default model: ship the next one first")
+    (entry,) = (row for row in index["models"] if row["name"] == name)
+    index["models"].remove(entry)
+    _write(f"{MODELS}/index.json", index)
+    append_to_index(ROOT / ARCHIVE / "index.json", entry, default=False)
+    _tell_where(entry)
+    (ROOT / MODELS / name).rename(ROOT / ARCHIVE / name)
+    for kind in ("valid", "invalid"):
+        for path in (ROOT / GOLDEN[MODELS] / kind).glob(f"{name}-*"):
+            path.rename(ROOT / GOLDEN[ARCHIVE] / kind / path.name)
+    old, new = (f"{GOLDEN[home]}/valid/index.json" for home in (MODELS, ARCHIVE))
+    rows = _read(old)
+    moved = {file: row for file, row in rows.items() if file.startswith(f"{name}-")}
+    _write(new, _read(new) | moved)
+    _write(old, {file: row for file, row in rows.items() if file not in moved})
+
+
+def _tell_where(entry: dict) -> None:
+    index = _read(f"{MODELS}/index.json")
+    row = {"name": entry["name"], "id": entry["id"], "distribution": "vqcodec-archive"}
+    index.setdefault("elsewhere", []).append(row)
+    _write(f"{MODELS}/index.json", index)
+
+
+def _read(path: str) -> dict:
+    return json.loads((ROOT / path).read_text("utf-8"))
+
+
+def _write(path: str, content: dict) -> None:
+    (ROOT / path).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    ship(Path(sys.argv[1]), sys.argv[2], default="--beside" not in sys.argv[3:])
+    if sys.argv[1] == "--retire":
+        retire(sys.argv[2])
+    else:
+        options = sys.argv[3:]
+        home = ARCHIVE if "--archive" in options else MODELS
+        ship(Path(sys.argv[1]), sys.argv[2], home, default="--beside" not in options)

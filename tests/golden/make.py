@@ -1,4 +1,6 @@
-"""Write the golden files of a shipped model: `python tests/golden/make.py MODEL`.
+"""Write the golden files of a shipped model: `python tests/golden/make.py MODEL [FOLDER]`.
+
+FOLDER: where they go, this one if none is given; archive/golden for models of the archive.
 
 Run when a model ships, or when a kind of file is new: files that are there are never changed.
 `valid` holds files with the SHA-256 of their indices, and two decoded pictures; `invalid` files
@@ -58,9 +60,9 @@ def in_tiles(codec: Codec, rgb: np.ndarray, quality: float) -> bytes:
         return codec.encode(rgb, quality)
 
 
-def write_valid(name: str) -> None:
+def write_valid(name: str, home: Path) -> None:
     codec = Codec.load(name, "cpu")
-    folder = HERE / "valid"
+    folder = home / "valid"
     folder.mkdir(exist_ok=True)
     index = folder / "index.json"
     rows = json.loads(index.read_text()) if index.exists() else {}
@@ -98,9 +100,9 @@ def _pictures() -> dict[str, tuple[np.ndarray | Picture, float]]:
     }
 
 
-def write_invalid(name: str) -> None:
+def write_invalid(name: str, home: Path) -> None:
     data, chunked = (
-        (HERE / "valid" / f"{name}-{key}.vqc").read_bytes() for key in ("waves", "dressed")
+        (home / "valid" / f"{name}-{key}.vqc").read_bytes() for key in ("waves", "dressed")
     )
     header, (tile,), *_ = container.unpack(data)
     foreign = replace(header, model_id=b"unknown!")
@@ -121,7 +123,7 @@ def write_invalid(name: str) -> None:
         "flipped-chunk.CorruptError": chunked[:-30] + bytes([chunked[-30] ^ 1]) + chunked[-29:],
         "swapped-segments.CorruptError": container.pack(header, [swapped]),
     }
-    folder = HERE / "invalid"
+    folder = home / "invalid"
     folder.mkdir(exist_ok=True)
     for case, content in cases.items():
         path = folder / f"{name}-{case}.vqc"
@@ -130,5 +132,6 @@ def write_invalid(name: str) -> None:
 
 
 if __name__ == "__main__":
-    write_valid(sys.argv[1])
-    write_invalid(sys.argv[1])
+    model, folder = sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else HERE)
+    write_valid(model, folder)
+    write_invalid(model, folder)

@@ -106,13 +106,13 @@ def train(
     \b
     Examples:
       vqcodec train --data photos/ --out runs/a --preset tiny
-      vqcodec train --data photos/ --out runs/b --init base-6 --minutes 60
+      vqcodec train --data photos/ --out runs/b --init base-7 --minutes 60
       vqcodec train --data photos/ --out runs/b --resume --minutes 60
-      vqcodec train --data photos/ --out runs/e --init base-6 --preset fast --resize
-      vqcodec train --data photos/ --out runs/f --init base-6 --distortion eyes --minutes 60
+      vqcodec train --data photos/ --out runs/e --init base-7 --preset fast --resize
+      vqcodec train --data photos/ --out runs/f --distortion eyes --minutes 60
       vqcodec train --data photos/ --out runs/d --preset small --task denoise --sigma 25
       torchrun --nproc-per-node 2 -m vqcodec train --data photos/ --out runs/c
-      vqcodec train --data photos/ --out runs/f --stage realism --init base-6 --perceptual lpips.pth
+      vqcodec train --data photos/ --out runs/f --stage realism --init base-7 --perceptual lpips.pth
     """
     _check_usage(stage, init, preset, resize, resume, perceptual)
     if init is not None:

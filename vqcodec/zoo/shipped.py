@@ -1,5 +1,7 @@
-"""The index of shipped models, by name and by id, without loading one: models/index.json.
+"""The index of shipped models, by name and by id, without loading one.
 
+It is models/index.json, and the like of each other distribution that brings models: its entry
+point of the group `vqcodec.models` names a package of data with an index.json and a folder a model.
 No torch here: `vqcodec info` names a file's model with this module alone.
 """
 
@@ -11,18 +13,20 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UnknownModelError
+from ..errors import ModelError, UnknownModelError
 
+OWN = "vqcodec.models"  # our package of data, and the group of the entry points of others
 REALISM = "realism"  # the part of a model that is its second decoder
 _CARD_ROW = re.compile(r"^\| ([a-z][a-z ]*) \| ([^|]*) \|$", re.MULTILINE)
 
 
 class Entry(NamedTuple):
-    """A row of the index. sha256: of each part's file, in hex."""
+    """A row of an index. sha256: of each part's file, in hex. package: of data, that has it."""
 
     name: str
     id: bytes
     sha256: dict[str, str]
+    package: str = OWN
 
     @property
     def decoders(self) -> tuple[str, ...]:
@@ -31,11 +35,23 @@ class Entry(NamedTuple):
 
 
 @lru_cache(maxsize=1)
+def own() -> tuple[Entry, ...]:
+    """The models of this package, in the order of shipping."""
+    return _read(OWN)
+
+
+@lru_cache(maxsize=1)
 def entries() -> tuple[Entry, ...]:
-    """Every shipped model, in the order of shipping."""
-    return tuple(
-        Entry(row["name"], bytes.fromhex(row["id"]), row["sha256"]) for row in _index()["models"]
-    )
+    """Every installed model: ours, then those of other distributions.
+
+    Raises ModelError if one of these cannot be read.
+    """
+    from importlib.metadata import entry_points  # 30 ms, that files of our own models save
+
+    packages = sorted({point.value for point in entry_points(group=OWN)})
+    others = (entry for package in packages for entry in _read(package))
+    ours = {entry.id for entry in own()}
+    return own() + tuple(entry for entry in others if entry.id not in ours)
 
 
 def is_path(model: str | os.PathLike) -> bool:
@@ -50,16 +66,17 @@ def is_path(model: str | os.PathLike) -> bool:
 
 def default_name() -> str:
     """The name of the default model. Raises UnknownModelError if none is installed."""
-    if not entries():
+    if not own():
         raise UnknownModelError("no model is installed; give the folder of one")
-    return _index()["default"]
+    return _index(OWN)["default"]
 
 
 def find(name: str) -> Entry:
     """The shipped model of this name. Raises UnknownModelError."""
-    for entry in entries():
-        if entry.name == name:
-            return entry
+    if entry := _first("name", name):
+        return entry
+    if row := _elsewhere("name", name):
+        raise UnknownModelError(f"model {row['name']} is not installed: {_how(row)}")
     known = ", ".join(entry.name for entry in entries()) or "none"
     beside = f"; a folder is given as ./{name}" if Path(name).is_dir() else ""
     raise UnknownModelError(f"no model or model folder named {name!r}; installed: {known}{beside}")
@@ -72,9 +89,12 @@ def name_of(identity: bytes) -> str:
 
 def entry_of(identity: bytes) -> Entry:
     """The shipped model with this id. Raises UnknownModelError."""
-    for entry in entries():
-        if entry.id == identity:
-            return entry
+    if entry := _first("id", identity):
+        return entry
+    if row := _elsewhere("id", identity.hex()):
+        raise UnknownModelError(
+            f"the file needs model {row['name']}, which is not installed: {_how(row)}"
+        )
     raise UnknownModelError(
         f"the file needs model {identity.hex()}, which is not installed: give the folder of it"
         " (--model DIR, or Codec.load), or install a vqcodec that has it (vqcodec models)"
@@ -82,8 +102,8 @@ def entry_of(identity: bytes) -> Entry:
 
 
 def folder_of(name: str) -> Path:
-    """Where the files of a shipped model are."""
-    return Path(str(resources.files("vqcodec.models").joinpath(name)))
+    """Where the files of a shipped model are. Raises UnknownModelError."""
+    return Path(str(resources.files(find(name).package).joinpath(name)))
 
 
 def card(name: str) -> dict[str, str]:
@@ -94,8 +114,32 @@ def card(name: str) -> dict[str, str]:
     return dict(_CARD_ROW.findall(text))
 
 
-def _index() -> dict:
-    path = resources.files("vqcodec.models").joinpath("index.json")
-    if not path.is_file():
-        return {"default": "", "models": []}
-    return json.loads(path.read_text("utf-8"))
+def _first(field: str, value: str | bytes) -> Entry | None:
+    """The installed model that has this value, ours first: others cannot take its place."""
+    return next((e for some in (own, entries) for e in some() if getattr(e, field) == value), None)
+
+
+def _elsewhere(field: str, value: str) -> dict | None:
+    """The row of a model that another distribution of ours has."""
+    return next((row for row in _index(OWN).get("elsewhere", []) if row[field] == value), None)
+
+
+def _how(row: dict) -> str:
+    return f"pip install -U {row['distribution']} (in a clone of vqcodec: pip install ./archive)"
+
+
+def _read(package: str) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(row["name"], bytes.fromhex(row["id"]), row["sha256"], package)
+        for row in _index(package)["models"]
+    )
+
+
+def _index(package: str) -> dict:
+    try:
+        path = resources.files(package).joinpath("index.json")
+        if not path.is_file():
+            return {"default": "", "models": []}
+        return json.loads(path.read_text("utf-8"))
+    except (ImportError, OSError, ValueError) as exc:
+        raise ModelError(f"cannot read the index of the models of {package}: {exc}") from exc

@@ -1,0 +1,1 @@
+"""Models that vqcodec shipped earlier, as data: index.json and one folder per model."""
