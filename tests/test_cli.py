@@ -403,9 +403,9 @@ def _huge_header(header) -> bytes:
     """The start of a file of 100 000 x 100 000 pixels."""
     from dataclasses import replace
 
-    from vqcodec.bitstream.container import _pack_header
+    from vqcodec.bitstream.header import pack_header
 
-    return _pack_header(replace(header, width=100_000, height=100_000, tile_log2=8), chunked=False)
+    return pack_header(replace(header, width=100_000, height=100_000, tile_log2=8), chunked=False)
 
 
 @pytest.mark.parametrize("command", ["encode a.png", "demo a.png"])
@@ -547,7 +547,8 @@ def test_examples_have_options_and_models_that_there_are():
     assert len(examples()) > 30
     for line in examples():
         _, command, *words = line.split("|")[0].split()
-        known = {text for option in main.commands[command].params for text in option.opts}
+        options = main.params if command.startswith("-") else main.commands[command].params
+        known = {text for option in options for text in option.opts}
         assert {word for word in words if re.match("-[^0-9]", word)} <= known, line
         named |= {value for word, value in pairwise(words) if word in ("--init", "--model")}
     assert {name for name in named if "/" not in name} <= models

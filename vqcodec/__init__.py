@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .tokens import Indices
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Codec", "Header", "Indices", "decode", "encode", "read_header"]
 
 __path__.append(f"{__path__[0]}/moved")  # modules under their names of version 0.1
