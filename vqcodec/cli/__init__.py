@@ -24,6 +24,7 @@ from .thumbnail import thumbnail
 from .tokens import tokens
 from .train import train
 from .verify import verify
+from .view import view, web
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 wrong usage, 3 the input is not an image or not a .vqc file,
@@ -100,5 +101,7 @@ for _command in (
     desktop,
     show_help,
     version,
+    view,
+    web,
 ):
     main.add_command(_command)
