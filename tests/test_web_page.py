@@ -68,9 +68,9 @@ def address():
         site.manifest_path(entry.id): lambda name=entry.name: site.model_files(
             weights.load_shipped(name), name, site.FAST
         )
-        for entry in shipped.entries()
+        for entry in shipped.own()
     }
-    index = site.index_file((entry.name, entry.id) for entry in shipped.entries())
+    index = site.index_file((entry.name, entry.id) for entry in shipped.own())
     with server.Server(server.files_of(_runtime(), makers, index, given)) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield served.address

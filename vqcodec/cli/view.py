@@ -164,7 +164,11 @@ def _site(names: tuple[str, ...], folder: Path) -> dict[str, bytes]:
 @click.command()
 @click.argument("out", metavar="DIR")
 @click.option(
-    "--model", "names", multiple=True, metavar="NAME", help="May be repeated.  [default: all]"
+    "--model",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="May be repeated.  [default: those of this package]",
 )
 @fetch
 @onnxruntime
@@ -180,7 +184,7 @@ def web(out: str, names: tuple[str, ...], fetch: bool, onnxruntime: str | None) 
       vqcodec web site --fetch
       vqcodec web site --model base-7 --model fast-1
     """
-    names = tuple(dict.fromkeys(names)) or tuple(entry.name for entry in shipped.entries())
+    names = tuple(dict.fromkeys(names)) or tuple(entry.name for entry in shipped.own())
 
     def work() -> None:
         for name in names:
