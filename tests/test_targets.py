@@ -21,15 +21,15 @@ def picture():
 
 
 def test_a_target_size_is_met_from_below(codec, picture):
-    smallest, largest = (len(codec.encode(picture, quality)) for quality in (0, 100))
+    smallest, largest = (len(codec.encode(picture, quality, effort=4)) for quality in (0, 100))
     for share in (0.2, 0.5, 0.9):
         most = smallest + share * (largest - smallest)
-        reached = targets.to_size(codec, picture, most)
+        reached = targets.to_size(codec, picture, most, effort=4)
 
         # The tests' model has 8 levels and one more pass from level 4 on: its sizes have gaps.
         assert 0.85 * most <= len(reached.data) <= most
         # The file of that quality, or one of its level that comes nearer to the target.
-        of_quality = codec.encode(picture, reached.quality)
+        of_quality = codec.encode(picture, reached.quality, effort=4)
         levels = [container.unpack(data).header.level for data in (reached.data, of_quality)]
         assert reached.data == of_quality or len(reached.data) > len(of_quality)
         assert levels[0] == levels[1]
@@ -38,11 +38,11 @@ def test_a_target_size_is_met_from_below(codec, picture):
 def test_a_size_between_two_levels_is_met_by_the_fidelity_of_the_lower(codec, picture):
     levels = codec.model.config.transform.levels
     place = next(q / 10 for q in range(1, 1000) if operating_point(q / 10, levels).level == 4)
-    below, above = (len(codec.encode(picture, q)) for q in (place - 0.1, place))
+    below, above = (len(codec.encode(picture, q, effort=4)) for q in (place - 0.1, place))
     assert above > 1.05 * below, "there is no gap to fill"
     most = (below + above) / 2
 
-    reached = targets.to_size(codec, picture, most)
+    reached = targets.to_size(codec, picture, most, effort=4)
 
     assert 1.02 * below < len(reached.data) <= most
     assert (
