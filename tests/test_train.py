@@ -471,9 +471,13 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(pictures, tmp_
         own = tmp_path / f"run{count}", tmp_path / f"{count}.pt"
         command = [*launch, tmp_path / "steps.py", Path(__file__).parent, pictures, *own]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-    for process in started:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+    try:
+        for process in started:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors
+    finally:
+        for process in started:
+            process.kill()
     results = [torch.load(tmp_path / f"{count}.pt", weights_only=True) for count in launches]
 
     for one, two in zip(*results, strict=True):
