@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqcodec.metrics import looks
-
 from . import measures
 from .measures import Pair
 
@@ -67,7 +65,7 @@ def _package(name: str) -> Callable[[str], str]:
 
 
 def _program(_lpips: str) -> str:
-    found = shutil.which(looks.BUTTERAUGLI)
+    found = shutil.which(measures.BUTTERAUGLI)
     return _digest(found) if found else ""
 
 

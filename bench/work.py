@@ -201,7 +201,7 @@ def networks(codec: Codec, rgb: np.ndarray, quality: float, runs: int) -> None:
     }
     parts = transforms | {"prior": lambda: codec.read_indices(data)}
     table(network, parts, rgb.shape[0] * rgb.shape[1])
-    kinds = {name: getattr(network, name).head.weight.dtype for name in transforms}
+    kinds = {name: next(getattr(network, name).fine.parameters()).dtype for name in transforms}
     peaks = {kind: peak_rate(kind) for kind in dict.fromkeys(kinds.values())}
     rates = ", ".join(f"{peaks[kind] / 1e9:.1f} of {_short(kind)}" for kind in peaks)
     print(f"\npeak of a matrix product, GMAC/s: {rates}; shares of the time in")

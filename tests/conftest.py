@@ -116,7 +116,7 @@ def strong_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def two_folder(model_folder, tmp_path_factory) -> Path:
     """A copy of the model that has a second decoder, near the first."""
-    network = Codec.load(model_folder, "cpu").engine.network
+    network = Codec.load(model_folder, "cpu", precise=True).engine.network
     generator = torch.Generator().manual_seed(7)
     own = network.decoder.state_dict()
     other = {name: t + 0.05 * torch.randn(t.shape, generator=generator) for name, t in own.items()}

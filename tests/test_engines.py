@@ -22,6 +22,7 @@ from vqcodec.codec import Codec
 from vqcodec.engine import select
 from vqcodec.engine.base import CodedTile
 from vqcodec.engine.tiling import read_tile
+from vqcodec.engine.torch import runtime
 from vqcodec.entropy.sampler import IndexSampler
 from vqcodec.errors import CorruptError, MissingExtraError, UnknownModelError
 from vqcodec.generative import generate
@@ -43,7 +44,7 @@ def onnx(model_folder) -> Codec:
 @pytest.fixture(scope="module")
 def strong(strong_folder) -> tuple[Codec, Codec]:
     """Both engines."""
-    return Codec.load(strong_folder, "cpu"), Codec.load(strong_folder, "onnx")
+    return Codec.load(strong_folder, "cpu", precise=True), Codec.load(strong_folder, "onnx")
 
 
 def read(codec: Codec, data: bytes) -> CodedTile:
@@ -249,12 +250,31 @@ def test_words_that_no_encoder_writes_are_refused(onnx, picture):
         onnx.decode(container.pack(header, [longer]))
 
 
+def test_bfloat16_moves_pixels_by_little_and_precise_ones_not_at_all(monkeypatch):
+    """The default model's, at a quality where little is lost: any error would show most."""
+    y, x = np.mgrid[:160, :192]
+    noise = np.random.default_rng(0).normal(0, 6, (160, 192, 3))
+    waves = np.stack([np.sin(x * y / 900), np.cos(x / 5), np.sin((x + y) / 9)], 2)
+    rgb = np.clip(128 + 60 * waves + noise, 0, 255).astype(np.uint8)
+    data = Codec.load(device="onnx").encode(rgb, 90)
+    expected = np.asarray(Codec.load(device="onnx").decode(data)).astype(float)
+    monkeypatch.setattr(runtime, "fast_type", lambda device: torch.bfloat16)
+    fast, precise = (
+        np.asarray(Codec.load(device="cpu", precise=choice).decode(data)).astype(float)
+        for choice in (False, True)
+    )
+
+    assert 0 < np.abs(fast - expected).max() <= 2
+    assert np.mean((fast - rgb) ** 2) < 10**0.001 * np.mean((precise - rgb) ** 2)  # 0.01 dB
+    assert_near(precise, expected)
+
+
 # Whatever torch does, without it
 
 
 @pytest.fixture(scope="module")
 def both(two_folder) -> tuple[Codec, Codec]:
-    return Codec.load(two_folder, "cpu"), Codec.load(two_folder, "onnx")
+    return Codec.load(two_folder, "cpu", precise=True), Codec.load(two_folder, "onnx")
 
 
 @pytest.mark.parametrize("realism", [0.3, 1.0])
@@ -414,7 +434,7 @@ assert Image.open("d.vqc").convert("L").size == (60, 40)
     where = {"cwd": tmp_path, "env": {"PYTHONPATH": ":".join(filter(None, sys.path))}}
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, **where)
 
-    coded = (tmp_path / "a.vqc").read_bytes()
+    coded, codec = (tmp_path / "a.vqc").read_bytes(), Codec.load(device="cpu", precise=True)
     for name, data in [("b.png", coded), ("large.png", large)]:
         painted = np.asarray(Image.open(tmp_path / name))
-        assert_near(painted, np.asarray(Codec.shared().decode(data)))
+        assert_near(painted, np.asarray(codec.decode(data)))

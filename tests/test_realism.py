@@ -203,7 +203,8 @@ def test_realism_0_is_the_network_itself(codec, two, coded):
     np.testing.assert_array_equal(decoded(two, coded, 0), np.asarray(codec.decode(coded)))
 
 
-def test_realism_1_has_the_weights_of_the_second_decoder(two):
+def test_realism_1_has_the_weights_of_the_second_decoder(two_folder):
+    two = Codec.load(two_folder, "cpu", precise=True)
     found = two.engine.decoders.at(1)
 
     for name, weight in found.named_parameters():

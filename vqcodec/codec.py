@@ -2,7 +2,7 @@
 
 Forward: pixels, latents, indices, payload, container; back the same way. What computes the
 networks is an engine (`engine/`), asked for here and nowhere named. Indices are exact on every
-machine and engine; pixels are float work that may differ by one level in 255.
+machine and engine; pixels are float work that may differ by a level or two in 255.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,9 +47,8 @@ Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
 class Rescued(NamedTuple):
-    """What `Codec.decode_damaged` made. states: of each tile, in raster order; LOST ones are
-    made up from their neighbours, COARSE ones lack detail. notices: what is missing, one
-    phrase each; none for a sound file."""
+    """What `Codec.decode_damaged` made. states: of each tile, in raster order; LOST ones are made
+    up from their neighbours, COARSE ones lack detail. notices: phrases of what is missing."""
 
     image: Image.Image
     states: tuple[TileState, ...]
@@ -61,14 +60,16 @@ class Codec:
 
     _shared: dict[bytes, "Codec"] = {}  # noqa: RUF012  guarded by LOADING
 
-    def __init__(self, model: Model, device: str | None = None):
-        """device: as of `load`. The networks are set up when they are first needed."""
+    def __init__(self, model: Model, device: str | None = None, precise: bool = False):
+        """device, precise: as of `load`. Networks are set up when they are first needed."""
         self.model = model
-        self._engines = Engines(model, device)
+        self._engines = Engines(model, device, precise)
         self._name: str | None = None  # of a shipped model
 
     @classmethod
-    def load(cls, model: str | Path | None = None, device: str | None = None) -> "Codec":
+    def load(
+        cls, model: str | Path | None = None, device: str | None = None, precise: bool = False
+    ) -> "Codec":
         """A shipped model by name (None: the default), or a model folder by path: a Path, or text
         with a separator in it.
 
@@ -76,13 +77,14 @@ class Codec:
         are needed, where it is imported already, or where the picture is large and it is there,
         and then on a GPU of CUDA if there is one. "cpu": torch's CPU where torch is installed.
         "onnx": ONNX Runtime. Others: as torch names them.
+        precise: never in bfloat16, which moves pixels by up to two levels in 255.
         Raises UnknownModelError, ModelError.
         """
         if model is None:
             model = shipped.default_name()
         if shipped.is_path(model):
-            return cls(weights.load_folder(Path(model)), device)
-        codec = cls(weights.load_shipped(model), device)
+            return cls(weights.load_folder(Path(model)), device, precise)
+        codec = cls(weights.load_shipped(model), device, precise)
         codec._name = model
         return codec
 
@@ -98,9 +100,10 @@ class Codec:
             return cls._shared[entry.id]
 
     def __reduce__(self):
+        how = self._engines.device, self._engines.precise
         if self._name is not None:
-            return Codec.load, (self._name, self._engines.device)
-        return Codec, (self.model, self._engines.device)
+            return Codec.load, (self._name, *how)
+        return Codec, (self.model, *how)
 
     @property
     def engine(self) -> Engine:

@@ -53,6 +53,12 @@ class TransformConfig:
         return self.fine_blocks, self.coarse_blocks
 
     @property
+    def fine_reach(self) -> int:
+        """How many latents away what goes into the decoder's fine blocks matters to a pixel: their
+        3x3 convolutions are at half a latent each."""
+        return -(-self.fine_blocks // 2)
+
+    @property
     def encoder_blocks(self) -> tuple[int, int]:
         """At 1/8 and at 1/16."""
         fine, coarse = self.encoder_fine_blocks, self.encoder_coarse_blocks

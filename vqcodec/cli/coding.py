@@ -18,7 +18,7 @@ from ..image import formats, pixels
 from ..image.metadata import from_info
 from ..image.strips import Strips
 from ..image.strips import save as save_strips
-from . import goals, options
+from . import options
 from .console import Report
 from .info import anatomy, facts
 from .paths import Job, check_stdout, check_target, copy_times, read, write
@@ -47,7 +47,7 @@ def run_batch(
 def _encode_file(
     job: Job,
     report: Report,
-    goal: goals.Goal,
+    goal: options.Goal,
     keep: options.Keep,
     max_pixels: int,
     model: str | None,
@@ -63,7 +63,7 @@ def _encode_file(
     height, width = picture.rgb.shape[:2]
     codec = options.load_codec(model, device)
     start = time.perf_counter()
-    data, reached = goal.encode(codec, picture, max_pixels, report)
+    data, reached = goal.encode(codec, picture, max_pixels)
     seconds = time.perf_counter() - start
     write(job, data, force)
     if times:
@@ -103,7 +103,12 @@ def _facts(
 @click.command()
 @options.sources
 @options.out
-@goals.goal
+@options.quality("0 is the smallest file, 100 the closest picture; 62.5 is possible.")
+@options.effort
+@options.tune
+@options.target_size
+@options.target_bpp
+@options.target_psnr
 @options.alpha
 @options.strip
 @options.max_pixels
@@ -118,7 +123,12 @@ def _facts(
 def encode(
     sources: tuple[str, ...],
     out: str | None,
-    goal: goals.Goal,
+    quality: float,
+    effort: int,
+    tune: str | None,
+    target_size: float | None,
+    target_bpp: float | None,
+    target_psnr: float | None,
     alpha: str | tuple[int, int, int],
     strip: tuple[str, ...],
     max_pixels: int,
@@ -144,7 +154,6 @@ def encode(
       vqcodec encode *.png -o coded/
       vqcodec encode photos/ -r --output-dir coded -j 4 --skip-existing
       vqcodec encode photo.jpg --target-size 40kB
-      vqcodec encode photo.jpg --target-ssimulacra2 70
       vqcodec encode *.png -o coded/ --json | jq .bits_per_pixel
       vqcodec encode photo.jpg --strip exif --strip xmp
       vqcodec encode logo.png --alpha blend:white
@@ -155,7 +164,7 @@ def encode(
     options.check_model(model)
     work = partial(
         _encode_file,
-        goal=goal,
+        goal=options.Goal.of(quality, effort, tune, target_size, target_bpp, target_psnr),
         keep=options.Keep(strip, alpha),
         max_pixels=max_pixels,
         model=model,
@@ -176,6 +185,7 @@ def _decode_file(
     max_pixels: int,
     model: str | None,
     device: str,
+    precise: bool,
     force: bool,
     times: bool,
 ) -> Done:
@@ -185,7 +195,7 @@ def _decode_file(
     options.check_inside(crop, header)
     check_target(job, force)
     check_format(job, image_format)
-    codec = options.codec_of(header, model, device)
+    codec = options.codec_of(header, model, device, precise)
     start = time.perf_counter()
     how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}
     strips, damage = _decode(codec, data, allow_damaged, how)
@@ -284,6 +294,11 @@ def _format(ctx: click.Context, param: click.Parameter, given: str | None) -> st
 @options.force
 @options.file_model
 @options.device
+@click.option(
+    "--precise",
+    is_flag=True,
+    help="Never compute pixels in bfloat16, which moves them by up to two levels in 255.",
+)
 @options.threads
 @options.batch
 @options.as_json
@@ -301,6 +316,7 @@ def decode(
     force: bool,
     model: str | None,
     device: str,
+    precise: bool,
     batch: options.Batch,
     as_json: bool,
     quiet: bool,
@@ -337,6 +353,7 @@ def decode(
         max_pixels=max_pixels,
         model=model,
         device=device,
+        precise=precise,
         force=force,
     )
     run_batch(jobs, work, batch, quiet, verbose, as_json)

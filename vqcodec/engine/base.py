@@ -147,11 +147,13 @@ class Engine(Protocol):
         level: int,
         realism: float = 0.0,
         origin: tuple[int, int] = (0, 0),
+        part: Rectangle | None = None,
     ) -> np.ndarray:
         """Latents float32 [h, w, C] in steps -> pixels float32 [16 h, 16 w, 3], about 0..1.
 
         realism: 0..1, between the two decoders. origin: row and column of the first latent in the
-        picture; grain depends on it. Raises NoDecoderError, ValueError as `check_realism`.
+        picture; grain depends on it. part: the latents whose pixels are wanted, and come; None:
+        all. Raises NoDecoderError, ValueError as `check_realism`.
         """
 
     def synthesise_affine(self, latents: np.ndarray, level: int) -> np.ndarray:

@@ -33,9 +33,10 @@ LOADING = _Lock()
 class Engines:
     """The engines of a model, each made when it is first needed. Safe to use in several threads."""
 
-    def __init__(self, model: Model, device: str | None = None):
-        """device: one of `extras.DEVICES`, or as torch names it; None: "auto"."""
-        self.model, self.device = model, device or "auto"
+    def __init__(self, model: Model, device: str | None = None, precise: bool = False):
+        """device: one of `extras.DEVICES`, or as torch names it; None: "auto". precise: as of
+        `Codec.load`."""
+        self.model, self.device, self.precise = model, device or "auto", precise
         self._made: dict[str, Engine] = {}
 
     def pick(self, pixels: int = 0, gradients: bool = False) -> Engine:
@@ -74,7 +75,7 @@ class Engines:
         from .torch.engine import TorchEngine
 
         device = "auto" if self.device == "onnx" else self.device
-        return TorchEngine(self.model, device)
+        return TorchEngine(self.model, device, precise=self.precise)
 
 
 def _has_onnx() -> bool:

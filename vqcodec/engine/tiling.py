@@ -154,8 +154,10 @@ def _window(
     """Pixels of latents that are known, as is their halo: uint8 [16 height, 16 width, 3 or 1]."""
     grid = grid_of(header.width, header.height)
     around = widened(window, reach(engine.model.config.transform), grid)
-    x = engine.synthesise(known.cut(around), header.level, realism, (around.y, around.x))
-    return to_bytes(Maps(x, pixels_of(around)).cut(pixels_of(window)), header.grey)
+    part = window._replace(x=window.x - around.x, y=window.y - around.y)
+    origin = around.y, around.x
+    x = engine.synthesise(known.cut(around), header.level, realism, origin, part)
+    return to_bytes(x, header.grey)
 
 
 def _crop_strip(rgb: np.ndarray, strip: Rectangle, crop: Rectangle) -> np.ndarray:

@@ -56,9 +56,14 @@ class Residual(nn.Module):
             nn.init.zeros_(branch[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        same_dtype = x.dtype == self.mix[0].weight.dtype  # no autocast
-        if same_dtype and not torch.is_grad_enabled() and can_fuse(x.device, x.dtype):
-            return self._in_fewer_steps(x)
+        kind = self.mix[0].weight.dtype
+        if (
+            kind == torch.bfloat16 and x.dtype == torch.float32
+        ):  # the sum is finer than the branches
+            x = x + self.mix(x.to(kind))
+            return x + self.expand(x.to(kind))
+        if x.dtype == kind and not torch.is_grad_enabled() and can_fuse(x.device, x.dtype):
+            return self._in_fewer_steps(x)  # not with autocast
         x = self.mix(x).add_(x)
         return self.expand(x).add_(x)
 

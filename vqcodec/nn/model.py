@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ALL_POSITIONS, ModelConfig
+from ..geometry import Rectangle
 from .blocks import as_map
 from .fast_assign import FastCodebooks, JointClasses
 from .grain import grain
@@ -94,17 +95,19 @@ class Network(nn.Module):
         origin: tuple[int, int] = (0, 0),
         decoder: Decoder | None = None,
         affine: bool = False,
+        part: Rectangle | None = None,
     ) -> Tensor:
         """Latents in steps [B, C, h, w] -> pixels float32 [B, 3, 16h, 16w], not clipped.
 
         origin: row and column of the first latent in the picture; grain depends on the position.
-        decoder: another than the network's. affine: without residual blocks.
+        decoder: another than the network's. affine: without residual blocks. part: the latents
+        whose pixels are wanted, and come; None: all.
         """
         decoder = self.decoder if decoder is None else decoder
         used = self._used(levels)
         y = latents[:, :used] * as_map(self.gains.to_units()[levels, :used])
         noise = grain(*origin, *y.shape[2:], y.device) if decoder.is_grained else None
-        return decoder(y, self.linear, self.gains.scale[:used], levels, noise, affine)
+        return decoder(y, self.linear, self.gains.scale[:used], levels, noise, affine, part)
 
     def _used(self, levels: Tensor) -> int:
         """The channels that any of these levels codes: transforms leave out the others."""

@@ -19,6 +19,7 @@ from ..config import (
     TransformConfig,
 )
 from ..engine.torch.runtime import point_conv
+from ..geometry import Rectangle, widened, within
 from .blocks import LevelEmbedding, PointConv, Residual, as_map
 
 FINE = 8  # pixels a position of the fine blocks, each way
@@ -165,6 +166,11 @@ class Decoder(nn.Module):
     def is_grained(self) -> bool:
         return hasattr(self, "grain")
 
+    @property
+    def blocks(self) -> tuple[nn.Module, nn.Module]:
+        """The residual blocks, most of the work: what may be in bfloat16."""
+        return self.coarse, self.fine
+
     def forward(
         self,
         y: Tensor,
@@ -173,15 +179,37 @@ class Decoder(nn.Module):
         levels: Tensor,
         noise: Tensor | None = None,
         affine: bool = False,
+        part: Rectangle | None = None,
     ) -> Tensor:
         """affine: leave out the residual blocks: an affine map from each latent to its 16x16
-        pixels."""
-        blocks = linear.inverse(y * (scale / 255)[:, None, None], PIXEL_MEAN)
-        h = self.stem(y.to(self.stem.weight.dtype))
-        h = h + as_map(self.coarse_level(levels)).to(h.dtype)
-        h = from_blocks(self.up(h if affine else self.coarse(h)), 2)
+        pixels. part: the latents whose pixels are wanted; None: all.
+
+        Where the blocks are in bfloat16, the sum of the coarse ones stays in float32, as does all
+        around the blocks: a tenth of the time, and a third of what bfloat16 costs in PSNR.
+        """
+        whole = Rectangle(0, 0, y.shape[3], y.shape[2])
+        part = part or whole
+        near = widened(part, self.config.fine_reach, whole)
+        blocks = linear.inverse(_cut(y, part) * (scale / 255)[:, None, None], PIXEL_MEAN)
+        h = self.stem(y) + as_map(self.coarse_level(levels))
+        h = h if affine else self.coarse(h)
+        h = from_blocks(self.up(_cut(h, near)), 2)
         if noise is not None:
-            h = h + self.grain(noise)
-        h = h + as_map(self.fine_level(levels)).to(h.dtype)
-        h = h if affine else self.fine(h)
-        return from_blocks(blocks.add_(self.head(h).float(), alpha=DECODER_GAIN), FINE)
+            h = h + self.grain(_cut(noise, near, 2))
+        h = h + as_map(self.fine_level(levels))
+        if not affine:
+            kinds = (tensor.dtype for tensor in self.fine.parameters())
+            h = self.fine(h.to(next(kinds, h.dtype))).to(h.dtype)
+        h = self.head(_cut(h, part, 2, near))
+        return from_blocks(blocks.add_(h, alpha=DECODER_GAIN), FINE)
+
+
+def _cut(x: Tensor, part: Rectangle, size: int = 1, region: Rectangle | None = None) -> Tensor:
+    """The view of a part, in latents, of a map with size x size positions a latent. region: what
+    the map is of; None: the first latent is its first."""
+    rows, columns = within(part, region)
+    return x[
+        ...,
+        size * rows.start : size * rows.stop,
+        size * columns.start : size * columns.stop,
+    ]

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...entropy.symbols import make_tables
 from ...errors import MissingExtraError
-from ...geometry import Rectangle
+from ...geometry import Rectangle, widened, within
 from ...rate_control import OperatingPoint
 from ...zoo.weights import Model
 from ..base import Maps, Target, blended, check_realism
@@ -50,13 +50,17 @@ class OnnxEngine:
         level: int,
         realism: float = 0.0,
         origin: tuple[int, int] = (0, 0),
+        part: Rectangle | None = None,
     ) -> np.ndarray:
         """See `Engine.synthesise`."""
         check_realism(realism, self.model)
-        inputs = {"latents": latents, "level": level}
+        whole = Rectangle(0, 0, *latents.shape[1::-1])
+        part = part or whole
+        near = widened(part, self.transform.fine_reach, whole)
+        inputs = {"latents": latents, "level": level, **_ends(part, near)}
         if not realism:
             return self._synthesis("synthesis", dict)(**inputs)[0]
-        inputs["grain"] = grain(*origin, *latents.shape[:2])
+        inputs["grain"] = grain(origin[0] + near.y, origin[1] + near.x, near.height, near.width)
         graph = self._synthesis(f"synthesis {realism}", lambda: blended(self.model, realism))
         return graph(**inputs)[0]
 
@@ -82,7 +86,8 @@ class OnnxEngine:
         """The graph of a decoder. tensors: makes those that take the place of the model's."""
 
         def make() -> bytes:
-            return networks.synthesis(self.transform, {**self.model.tensors, **tensors()}, affine)
+            found = {**self.model.tensors, **tensors()}
+            return networks.synthesis(self.transform, found, affine, parts=not affine)
 
         return self._sessions.get(name, make)
 
@@ -101,3 +106,13 @@ class OnnxEngine:
             lambda: networks.prior_pass(self.model.config, index, self.model.tensors),
         )
         return graph(state=state, context=context, level=level)
+
+
+def _ends(part: Rectangle, near: Rectangle) -> dict[str, np.ndarray]:
+    """The inputs of a graph of `networks.synthesis` that say what part is wanted."""
+    fine = (Rectangle(*(2 * number for number in region)) for region in (part, near))
+    found = {}
+    for name, cut in {"part": within(part), "near": within(near), "fine": within(*fine)}.items():
+        found[f"{name}_start"] = np.array([side.start for side in cut])
+        found[f"{name}_end"] = np.array([side.stop for side in cut])
+    return found

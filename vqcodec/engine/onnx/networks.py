@@ -42,7 +42,7 @@ class Layers:
     """Adds the layers that `tensors` have by name to a graph."""
 
     def __init__(self, tensors: Tensors, **inputs):
-        self.tensors = tensors
+        self.tensors, self.inputs = tensors, inputs
         self.graph = Graph(level=LEVEL, **inputs)
 
     def __call__(self, operator: str, *inputs: str | float, **attributes) -> str:
@@ -60,6 +60,14 @@ class Layers:
         """[1, C, h, w] -> [h, w, C]"""
         axes = self.graph.node("Constant", value_ints=[0])
         return self("Squeeze", self("Transpose", x, perm=[0, 2, 3, 1]), axes)
+
+    def cut(self, x: str, part: str) -> str:
+        """What lies between two inputs, `{part}_start` and `{part}_end`, of [1, C, h, w]; all of
+        it if there are none."""
+        if f"{part}_start" not in self.inputs:
+            return x
+        axes = self.graph.node("Constant", value_ints=[2, 3])
+        return self("Slice", x, f"{part}_start", f"{part}_end", axes)
 
     def conv(self, name: str, x: str, unit: float = 1.0, dilation: int = 1, stride: int = 1) -> str:
         """A convolution with zeros around its input, depthwise if the weights are."""
@@ -112,27 +120,34 @@ def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
     return net.graph.model(net.to_back(y))
 
 
-def synthesis(config: TransformConfig, tensors: Tensors, affine: bool = False) -> bytes:
+def synthesis(
+    config: TransformConfig, tensors: Tensors, affine: bool = False, parts: bool = False
+) -> bytes:
     """`latents` float32 [h, w, C] in steps, `level` -> pixels float32 [16h, 16w, 3].
 
     With the tensors of a realism decoder there is an input `grain`, float32 [2h, 2w, 16].
-    affine: without residual blocks.
+    affine: without residual blocks. parts: only of a part of the latents, which is int64 [2], the
+    row and the column where it begins and ends: `part_start` and `part_end` in latents,
+    `near_start` and `near_end` around it as far as the fine blocks see, which grain is of, and
+    `fine_start` and `fine_end` at 1/8 in what these give.
     """
+    ends = (f"{name}_{end}" for name in ("part", "near", "fine") for end in ("start", "end"))
     inputs = {"latents": ("float32", ("h", "w", config.latents))}
+    inputs |= dict.fromkeys(ends, ("int64", (2,))) if parts else {}
     if grained := "decoder.grain.weight" in tensors:
         inputs["grain"] = "float32", ("2h", "2w", GRAIN_CHANNELS)
     net = Layers(tensors, **inputs)
     coarse, fine = (0, 0) if affine else (config.coarse_blocks, config.fine_blocks)
     y = net("Mul", net.to_front("latents"), net.level(level_gains(config, tensors)[1]))
     basis = np.float32(tensors["linear.synthesis"]) * (tensors["gains.scale"] / 255)
-    linear = net("Conv", y, basis[:, :, None, None])
+    linear = net("Conv", net.cut(y, "part"), basis[:, :, None, None])
     h = net.conv("decoder.stem", y)
-    h = net.residuals("decoder.coarse", coarse, h)
+    h = net.cut(net.residuals("decoder.coarse", coarse, h), "near")
     h = net("DepthToSpace", net.conv("decoder.up", h), blocksize=2, mode="CRD")
     if grained:
         weight = np.float32(tensors["decoder.grain.weight"])
         h = net("Add", h, net("Conv", net.to_front("grain"), weight))
-    h = net.residuals("decoder.fine", fine, h)
+    h = net.cut(net.residuals("decoder.fine", fine, h), "fine")
     x = net("DepthToSpace", net.conv("decoder.head", h, DECODER_GAIN), blocksize=8, mode="CRD")
     x = net("Add", net("DepthToSpace", linear, blocksize=STRIDE, mode="CRD"), x)
     return net.graph.model(net.to_back(net("Add", x, PIXEL_MEAN)))

@@ -37,6 +37,7 @@ def _blend(decoder: Decoder, model: Model, weight: float) -> Decoder:
         mixed = Decoder(model.config.transform, grained=True)
         tensors = to_floats(blended(model, weight))
         mixed.load_state_dict({name: tensors[f"decoder.{name}"] for name in mixed.state_dict()})
-        like = next(decoder.parameters())
-        mixed = mixed.to(like.device, like.dtype, memory_format=torch.channels_last)
+        for name, module in mixed.named_children():
+            like = next(getattr(decoder, name, decoder.stem).parameters(), decoder.stem.weight)
+            module.to(like.device, like.dtype, memory_format=torch.channels_last)
         return mixed.eval().requires_grad_(False)

@@ -1,7 +1,6 @@
 """The engine on torch: transforms, tile coder and refinement, on CPUs and GPUs."""
 
 import copy
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -35,9 +34,16 @@ class TorchEngine:
     """A model on a device of torch: see `engine.base.Engine`."""
 
     @runtime.building()
-    def __init__(self, model: Model, device: str | None = None, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        model: Model,
+        device: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        precise: bool = False,
+    ):
         """dtype: float32 or float64, in which the integer prior computes; both give the same
-        indices for the same file. Raises VqcodecError for a device that is not exact."""
+        indices for the same file. precise: as of `Codec.load`. Raises VqcodecError for a device
+        that is not exact."""
         runtime.keep_pages()
         self.model = model
         self.torch_device = pick_device(device)
@@ -48,9 +54,10 @@ class TorchEngine:
         )
         self._dtype, self._coders = dtype, {}
         self.decoders = DecoderBlend(self.network.decoder, model)
-        fast = runtime.fast_type(self.torch_device)
-        self.network.encoder.to(fast)
-        self._searched = lru_cache(1)(lambda: _copy(self.network.decoder, fast))
+        if not precise:
+            fast = runtime.fast_type(self.torch_device)
+            for module in (self.network.encoder, *self.network.decoder.blocks):
+                module.to(fast)
         if self.torch_device.type != "cpu":
             self._check_exact()
 
@@ -102,12 +109,13 @@ class TorchEngine:
         level: int,
         realism: float = 0.0,
         origin: tuple[int, int] = (0, 0),
+        part: Rectangle | None = None,
     ) -> np.ndarray:
         """See `Engine.synthesise`."""
         decoder = self.decoders.at(realism)
         with runtime.isolated():
-            y = to_map(latents, self.torch_device)
-            return to_array(self.network.synthesise(y, self._levels(level), origin, decoder))
+            y, levels = to_map(latents, self.torch_device), self._levels(level)
+            return to_array(self.network.synthesise(y, levels, origin, decoder, part=part))
 
     def synthesise_affine(self, latents: np.ndarray, level: int) -> np.ndarray:
         """See `Engine.synthesise_affine`."""
@@ -119,7 +127,7 @@ class TorchEngine:
         self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
     ) -> Target:
         """See `Engine.refine`."""
-        return refine(self.tiles, self._searched(), rgb, around, tile, point, search)
+        return refine(self.tiles, self.network.decoder, rgb, around, tile, point, search)
 
     def ahead(self, most: int) -> Ahead:
         """See `Engine.ahead`."""
