@@ -247,6 +247,21 @@ def rates(folder: Path, model: str, targets, effort: int, threads: int) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
+@click.option("--by", type=click.Choice(["psnr", "ssimulacra2", "butteraugli"]),
+              default="ssimulacra2", show_default=True)  # fmt: skip
+@click.option("--target", type=float, default=70, show_default=True)
+@click.option("--within", type=float, default=0.5, show_default=True, help="How near is near.")
+@click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True)
+def looks(folder: Path, model: str, by: str, target: float, within: float, effort: int) -> None:
+    """Whether --target-ssimulacra2 and its like are met, how nearly, and in how many encodes."""
+    from .rates import run_looks
+
+    run_looks(folder, model, by, target, within, effort)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
 @click.option("--quality", "-q", type=float, default=50, show_default=True)
 @click.option("--tiles", type=click.IntRange(1, 16), default=16, show_default=True,
               help="How many of each picture.")  # fmt: skip

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vqcodec.metrics import looks
+
 from . import measures
 from .measures import Pair
 
@@ -65,7 +67,7 @@ def _package(name: str) -> Callable[[str], str]:
 
 
 def _program(_lpips: str) -> str:
-    found = shutil.which(measures.BUTTERAUGLI)
+    found = shutil.which(looks.BUTTERAUGLI)
     return _digest(found) if found else ""
 
 

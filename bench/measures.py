@@ -1,25 +1,18 @@
 """Pairs of pictures -> what programs and networks say of how far they are apart."""
 
 import math
-import subprocess
-import tempfile
-from functools import cached_property
 from pathlib import Path
-from weakref import finalize
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from vqcodec import metrics
+from vqcodec.metrics import looks, stand_ins
 from vqcodec.train.perceptual import MIN_SIDE
 
-from . import stand_ins
 from .lpips import Lpips
 
-BUTTERAUGLI = "butteraugli_main"  # of libjxl; Debian has it in libjxl-devtools
-DISPLAY = "standard_4k"  # of ColorVideoVDP: 30 inches at 0.75 m, 200 cd/m2
 GRID = 16  # pixels between the borders that `squares` looks at
 
 
@@ -28,16 +21,6 @@ class Pair:
 
     def __init__(self, before: np.ndarray, after: np.ndarray):
         self.before, self.after = map(np.ascontiguousarray, (before, after))
-
-    @cached_property
-    def files(self) -> list[str]:
-        """PNG files of both, which are there as long as the pair is."""
-        folder = tempfile.TemporaryDirectory()
-        finalize(self, folder.cleanup)
-        paths = [f"{folder.name}/{name}.png" for name in ("before", "after")]
-        for path, rgb in zip(paths, (self.before, self.after), strict=True):
-            Image.fromarray(rgb).save(path, compress_level=1)
-        return paths
 
 
 def psnr(pair: Pair) -> tuple[float]:
@@ -53,33 +36,23 @@ def ms_ssim(pair: Pair) -> tuple[float]:
 
 
 def ssimulacra2(pair: Pair) -> tuple[float]:
-    """Sneyers 2023; 100 for equal pictures, below 0 for bad ones. The package `ssimulacra2`."""
-    from ssimulacra2 import compute_ssimulacra2
-
-    return (float(compute_ssimulacra2(*pair.files)),)
+    """See `vqcodec.metrics.looks`."""
+    return (looks.ssimulacra2(pair.before, pair.after),)
 
 
 def butteraugli(pair: Pair) -> tuple[float, float]:
-    """The maximum norm and the 3-norm of the map of libjxl's butteraugli_main."""
-    line = [BUTTERAUGLI, *pair.files]
-    text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-    largest, norm = text.split("\n")[:2]
-    return float(largest), float(norm.split(":")[1])
+    """The maximum norm and the 3-norm."""
+    return looks.butteraugli(pair.before, pair.after)
 
 
 class Cvvdp:
-    """ColorVideoVDP, Mantiuk et al. 2024, arXiv:2401.11485: JOD, 10 for equal pictures."""
+    """See `vqcodec.metrics.looks`."""
 
     def __init__(self):
-        with stand_ins.provided():
-            import pycvvdp
-
-        cpu = torch.device("cpu")
-        self._measure = pycvvdp.cvvdp(display_name=DISPLAY, device=cpu, quiet=True)
+        self._measure = looks.Cvvdp()
 
     def __call__(self, pair: Pair) -> tuple[float]:
-        with torch.inference_mode():
-            return (float(self._measure.predict(pair.after, pair.before, dim_order="HWC")[0]),)
+        return (self._measure(pair.before, pair.after),)
 
 
 class StLpips:

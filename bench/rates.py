@@ -1,5 +1,6 @@
-"""Does the rate do as it is told: size over quality, and target rates."""
+"""Does the encoder do as it is told: size over quality, target rates, targets of closeness."""
 
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,44 @@ def _reach(codec: Codec, picture: pixels.Picture, aim: float, effort: int) -> fl
         return targets.to_bpp(codec, picture, aim, effort).value
     except OutOfReachError:
         return float("nan")
+
+
+class Met(NamedTuple):
+    """How a target of closeness was met: figure of the file, nan if it is out of reach, number of
+    encodes, seconds."""
+
+    value: float
+    trials: int
+    seconds: float
+
+
+def meet(codec: Codec, path: Path, name: str, value: float, effort: int) -> Met:
+    """Encode a picture to a closeness; the figure is measured anew, from the file's pixels."""
+    picture, trials, start = pixels.load(path), [], time.perf_counter()
+    try:
+        data = targets.reach(codec, picture, name, value, effort, told=trials.append).data
+    except OutOfReachError:
+        return Met(float("nan"), len(trials), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    decoded = pixels.load(codec.decode(data)).rgb
+    return Met(targets.CLOSENESS[name].between(picture.rgb, decoded), len(trials), seconds)
+
+
+def run_looks(
+    folder: Path, model: str, name: str, value: float, within: float, effort: int
+) -> None:
+    """Print a line a picture, and how many are within `within` of the target, on its right side."""
+    codec, pictures, found = Codec.load(model or None), find([folder]), []
+    lines = [["picture", name, "encodes", "seconds"]]
+    for picture in tqdm(pictures, disable=None):
+        met = meet(codec, picture.path, name, value, effort)
+        found.append(met)
+        lines.append([picture.name, f"{met.value:.3f}", str(met.trials), f"{met.seconds:.1f}"])
+    show(lines)
+    sign = targets.CLOSENESS[name].sign
+    near = sum(0 <= sign * (met.value - value) <= within for met in found)
+    print(f"\nmet, and by at most {within:g} more than need be: {near} of {len(found)}")
+    print(f"encodes a picture, mean: {np.mean([met.trials for met in found]):.1f}")
 
 
 def run(folder: Path, model: str, aims: list[float], effort: int, threads: int) -> None:

@@ -10,14 +10,14 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from bench import curves, figures, measures, stand_ins, workers, worst
+from bench import curves, figures, measures, workers, worst
 from bench.__main__ import main
 from bench.cache import Measured, measured_in
 from bench.figures import FIGURES, MEASURES, Figures, runnable
 from bench.measures import Pair
 from bench.pictures import Picture, Point
 from conftest import smooth_picture
-from vqcodec.image import pixels
+from vqcodec.metrics import stand_ins
 
 
 @pytest.fixture
@@ -69,17 +69,6 @@ def test_small_pictures_are_no_error(capsys):
     assert math.isnan(found["ms_ssim"])
     assert math.isnan(found.get("st_lpips", math.nan))
     assert math.isfinite(found["psnr"])
-
-
-def test_butteraugli_is_both_norms_of_the_program(blurred, monkeypatch):
-    def run(line, **_):
-        for path, rgb in zip(line[1:], (blurred.before, blurred.after), strict=True):
-            np.testing.assert_array_equal(pixels.load(path).rgb, rgb)
-        return type("Done", (), {"stdout": "5.25\n3-norm: 2.125\n"})
-
-    monkeypatch.setattr(measures.subprocess, "run", run)
-
-    assert measures.butteraugli(blurred) == (5.25, 2.125)
 
 
 def test_squares_of_colour_are_steps_over_the_borders_of_the_grid():

@@ -8,7 +8,7 @@ from conftest import smooth_picture
 
 pytest.importorskip("matplotlib")
 from bench import rates
-from vqcodec.metrics import bits_per_pixel
+from vqcodec.metrics import bits_per_pixel, psnr
 
 
 def test_a_size_that_falls_is_found():
@@ -37,3 +37,21 @@ def test_both_tables_are_printed(model_folder, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "pictures whose size falls somewhere, of 1: none" in out
     assert out.splitlines()[-2].split()[-1] == "1"  # nothing reaches a thousandth of a bit
+
+
+def test_targets_of_closeness_are_counted_by_what_the_files_decode_to(
+    codec, model_folder, tmp_path, capsys
+):
+    rgb = smooth_picture(40, 56)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    low, high = (
+        psnr(rgb, np.asarray(codec.decode(codec.encode(rgb, q, effort=1)))) for q in (0, 100)
+    )
+    rates.run_looks(tmp_path, str(model_folder), "psnr", (low + high) / 2, high - low, 1)
+    rates.run_looks(tmp_path, str(model_folder), "psnr", 90, 1, 1)
+
+    first, second = capsys.readouterr().out.split("picture", 1)[1].split("picture ", 1)
+    assert (low + high) / 2 <= float(first.split()[4]) <= high
+    assert "1 of 1" in first
+    assert "nan" in second
+    assert "0 of 1" in second

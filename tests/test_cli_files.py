@@ -1,6 +1,7 @@
 """The commands that look at files and models: verify, tokens, models."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from vqcodec.cli import main
 from vqcodec.cli.param_types import Bytes
 from vqcodec.image import pixels
-from vqcodec.metrics import psnr
+from vqcodec.metrics import looks, psnr
 from vqcodec.zoo import shipped
 
 
@@ -122,6 +123,24 @@ def test_two_targets_are_wrong_usage(folder, model_folder):
     arguments = ("--target-bpp", 1, "--target-size", 900, "--model", model_folder)
 
     assert call("encode", "a.png", *arguments).exit_code == 2
+
+
+def test_a_target_by_looks_is_met_told_and_may_be_out_of_reach(folder):
+    pytest.importorskip("ssimulacra2")
+    y, x = np.mgrid[:80, :112]
+    waves = np.stack([120 + 60 * np.sin((x + y) / 5), 110 + 50 * np.sin(x * y / 300), 0 * x], -1)
+    Image.fromarray(waves.astype(np.uint8)).save("a.png")
+    result = call("encode", "a.png", "--target-ssimulacra2", 70, "--effort", 1)
+    found = float(re.search(r", SSIMULACRA2 ([0-9.]+)$", result.stdout)[1])
+    call("decode", "a.vqc", "-o", "b.png")
+
+    assert 70 <= found < 71
+    assert looks.ssimulacra2(*(pixels.load(f"{name}.png").rgb for name in "ab")) == pytest.approx(
+        found, abs=0.01
+    )
+    assert call("encode", "a.png", "--target-ssimulacra2", 99, "-f").exit_code == 8
+    assert call("encode", "a.png", "--target-ssimulacra2", 50, "--tune", "psnr").exit_code == 2
+    assert call("encode", "a.png", "--target-ssimulacra2", 101).exit_code == 2
 
 
 def test_models_lists_what_is_shipped():

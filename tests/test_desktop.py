@@ -337,6 +337,14 @@ def test_version_is_that_of_the_option_and_names_the_engines():
     assert "onnxruntime " in found
 
 
+def test_a_file_in_the_place_of_a_command_is_told_what_to_do(photo):
+    Path("a.png").write_bytes(b"")
+    for name, verb in (("a.png", "encode"), (photo.name, "decode")):
+        found = call(name)
+        assert found.exit_code == 2
+        assert f"vqcodec {verb} {name}\n" in found.stderr
+
+
 def test_a_misspelt_command_or_option_is_told_the_near_ones():
     for words, meant in ((["encod", "a"], "encode"), (["decode", "a", "--scal", "1"], "--scale")):
         found = call(*words)

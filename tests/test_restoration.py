@@ -227,7 +227,7 @@ def test_the_tiny_preset_beats_doing_nothing_on_pictures_it_has_not_seen(task, t
     (tmp_path / "pictures").mkdir()
     for seed in range(16):
         Image.fromarray(stripes(seed)).save(tmp_path / "pictures" / f"{seed}.png")
-    config = dataclasses.replace(tiny(), model=with_task(tiny().model, task), minutes=0.05)
+    config = dataclasses.replace(tiny(), model=with_task(tiny().model, task), minutes=0.02)
     trainer = Trainer(config, [tmp_path / "pictures"], tmp_path / "run", None)
     trainer.run()
     codec = Codec(trainer.export(tmp_path / "model"), "cpu")

@@ -464,16 +464,21 @@ finish_processes()
 def test_two_processes_take_the_steps_of_one_with_twice_the_batch(pictures, tmp_path):
     """torchrun with gloo, gradients averaged and SOAP's work shared."""
     (tmp_path / "steps.py").write_text(STEP_SCRIPT)
-    results = []
-    for count in (1, 2):
-        out = tmp_path / f"{count}.pt"
-        arguments = [str(Path(__file__).parent), str(pictures), str(tmp_path / f"run{count}")]
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        launch += ["--nproc-per-node", str(count), str(tmp_path / "steps.py")]
-        command = [*launch, *arguments, str(out)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-        results.append(torch.load(out, weights_only=True))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launches = {1: [sys.executable], 2: [*torchrun, "--nproc-per-node", "2"]}
+    started = []
+    for count, launch in launches.items():
+        own = tmp_path / f"run{count}", tmp_path / f"{count}.pt"
+        command = [*launch, tmp_path / "steps.py", Path(__file__).parent, pictures, *own]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+    try:
+        for process in started:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors
+    finally:
+        for process in started:
+            process.kill()
+    results = [torch.load(tmp_path / f"{count}.pt", weights_only=True) for count in launches]
 
     for one, two in zip(*results, strict=True):
         assert torch.allclose(one, two, atol=2e-3)

@@ -168,7 +168,7 @@ def test_parts_are_named_by_the_hash_of_what_they_hold(models):
 
 def test_graphs_of_two_structures_have_none_between():
     pytest.importorskip("vqcodec_archive")
-    models = [weights.load_shipped(name) for name in ("base-1", "fast-1")]
+    models = [weights.load_shipped(name) for name in MODELS[:2]]
     graphs = [site.networks.synthesis(m.config.transform, m.tensors) for m in models]
     with pytest.raises(ValueError, match="differ in more"):
         graph_between(*graphs, "realism")

@@ -13,7 +13,7 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["CONTRIBUTING.md", "models/MODELS.md", "vqcodec/FORMAT.md"]
+PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "models/MODELS.md", "vqcodec/FORMAT.md"]
 FOLDERS = ["models", "archive"]
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 

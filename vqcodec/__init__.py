@@ -50,11 +50,22 @@ def encode(
     model: "str | Path | None" = None,
     device: str | None = None,
     progress: "Progress" = None,
+    **target: float,
 ) -> bytes | list[bytes]:
     """Compress a picture, or each of a list; see `Codec.encode`, and `Codec.load` for model (None:
-    the default) and device."""
+    the default) and device.
+
+    target: instead of a quality, target_size (bytes), target_bpp (bits per pixel), target_psnr
+    (dB), target_ssimulacra2 (30 is low quality, 50 medium, 70 high, 90 visually lossless) or
+    target_butteraugli (its 3-norm: 3.4 is low, 2.4 medium, 1.4 high, 0.5 visually lossless); see
+    `targets.reach`, OutOfReachError included.
+    """
     codec = _codec(None, model, device)
-    return codec.encode(image, quality, effort=effort, tune=tune, progress=progress)
+    if not target:
+        return codec.encode(image, quality, effort=effort, tune=tune, progress=progress)
+    from . import targets
+
+    return targets.encode(codec, image, effort=effort, tune=tune, progress=progress, **target)
 
 
 def decode(

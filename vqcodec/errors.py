@@ -11,7 +11,7 @@ VqcodecError(Exception)              1  some file failed
   ImageTooLargeError(ValueError)     6  above a size limit, found before anything is allocated
   InputError(ValueError)             3  a source that cannot be read as a picture
   OutputError(OSError)               7  a target that exists or cannot be written
-  OutOfReachError(ValueError)        8  a size or PSNR that no quality has
+  OutOfReachError(ValueError)        8  a size or closeness that no quality has
   NoDecoderError(ValueError)         2  realism of a model that has no decoder for it
   MissingExtraError(ImportError)     1  work that takes a package which is not installed
 
@@ -98,7 +98,7 @@ class OutputError(VqcodecError, OSError):
 
 
 class OutOfReachError(VqcodecError, ValueError):
-    """A size or a PSNR that was asked for, and that no quality has for this picture."""
+    """A size or a closeness that was asked for, and that no quality has for this picture."""
 
     exit_code = 8
 

@@ -13,7 +13,7 @@ from . import streams
 from .about import show_help, version
 from .coding import decode, encode
 from .compare import compare
-from .console import Failures
+from .console import Failures, shown
 from .demo import demo
 from .desktop import desktop
 from .generate import inpaint, sample
@@ -24,6 +24,7 @@ from .thumbnail import thumbnail
 from .tokens import tokens
 from .train import train
 from .verify import verify
+from .view import view, web
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 wrong usage, 3 the input is not an image or not a .vqc file,
@@ -54,6 +55,17 @@ class Commands(click.Group):
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         with streams.complete():
             return super().main(*args, **options)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        """The command of that name. Raises click.UsageError, which says what a file may be meant
+        for, or which names are near."""
+        name = args[0]
+        if name not in self.commands and os.path.isfile(name):
+            verb = "decode" if name.lower().endswith(".vqc") else "encode"
+            raise click.UsageError(
+                f"{shown(name)} is a file and no command: vqcodec {verb} {shown(name)}", ctx
+            )
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context):
         failures = Failures()
@@ -100,5 +112,7 @@ for _command in (
     desktop,
     show_help,
     version,
+    view,
+    web,
 ):
     main.add_command(_command)

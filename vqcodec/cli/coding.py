@@ -18,7 +18,7 @@ from ..image import formats, pixels
 from ..image.metadata import from_info
 from ..image.strips import Strips
 from ..image.strips import save as save_strips
-from . import options
+from . import goals, options
 from .console import Report
 from .info import anatomy, facts
 from .paths import Job, check_stdout, check_target, copy_times, read, write
@@ -47,7 +47,7 @@ def run_batch(
 def _encode_file(
     job: Job,
     report: Report,
-    goal: options.Goal,
+    goal: goals.Goal,
     keep: options.Keep,
     max_pixels: int,
     model: str | None,
@@ -63,7 +63,7 @@ def _encode_file(
     height, width = picture.rgb.shape[:2]
     codec = options.load_codec(model, device)
     start = time.perf_counter()
-    data, reached = goal.encode(codec, picture, max_pixels)
+    data, reached = goal.encode(codec, picture, max_pixels, report)
     seconds = time.perf_counter() - start
     write(job, data, force)
     if times:
@@ -103,12 +103,7 @@ def _facts(
 @click.command()
 @options.sources
 @options.out
-@options.quality("0 is the smallest file, 100 the closest picture; 62.5 is possible.")
-@options.effort
-@options.tune
-@options.target_size
-@options.target_bpp
-@options.target_psnr
+@goals.goal
 @options.alpha
 @options.strip
 @options.max_pixels
@@ -123,12 +118,7 @@ def _facts(
 def encode(
     sources: tuple[str, ...],
     out: str | None,
-    quality: float,
-    effort: int,
-    tune: str | None,
-    target_size: float | None,
-    target_bpp: float | None,
-    target_psnr: float | None,
+    goal: goals.Goal,
     alpha: str | tuple[int, int, int],
     strip: tuple[str, ...],
     max_pixels: int,
@@ -154,6 +144,7 @@ def encode(
       vqcodec encode *.png -o coded/
       vqcodec encode photos/ -r --output-dir coded -j 4 --skip-existing
       vqcodec encode photo.jpg --target-size 40kB
+      vqcodec encode photo.jpg --target-ssimulacra2 70
       vqcodec encode *.png -o coded/ --json | jq .bits_per_pixel
       vqcodec encode photo.jpg --strip exif --strip xmp
       vqcodec encode logo.png --alpha blend:white
@@ -164,7 +155,7 @@ def encode(
     options.check_model(model)
     work = partial(
         _encode_file,
-        goal=options.Goal.of(quality, effort, tune, target_size, target_bpp, target_psnr),
+        goal=goal,
         keep=options.Keep(strip, alpha),
         max_pixels=max_pixels,
         model=model,

@@ -36,6 +36,7 @@ class Report(NamedTuple):
     as_json: bool = False  # an object a file instead of its lines
     said: list[tuple[str, bool]] | None = None  # takes (line, to_stderr) instead of printing it
     facts: dict | None = None  # takes what the object is to have
+    clock: "Clock | None" = None  # of a single file, which shows what is under way
 
     def line(self, text: str) -> None:
         """Say what was done with a file."""
@@ -56,6 +57,11 @@ class Report(NamedTuple):
         """Say what is known of a file, for its JSON object."""
         if self.facts is not None:
             self.facts.update(found)
+
+    def status(self, text: str) -> None:
+        """Say what is under way, where it is shown."""
+        if self.clock is not None:
+            self.clock.text = text
 
     def record(self, source: str, facts: dict, failure: tuple[str, int] | None = None) -> None:
         """Print the JSON object of a file; failure: as `explain` has it."""
@@ -134,7 +140,7 @@ def run(tasks: Sequence[Task], report: Report) -> None:
     several = len(tasks) > 1
     hidden = not (terminal and several)
     for source, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
-        with failures.of(source), clock(name_of(source), terminal and not several):
+        with failures.of(source), Clock(name_of(source), terminal and not several):
             work()
     finish(failures, len(tasks))
 
@@ -147,27 +153,31 @@ def finish(failures: Failures, count: int) -> None:
         click.get_current_context().exit(failures.exit_code())
 
 
-@contextmanager
-def clock(name: str, visible: bool) -> Iterator[None]:
-    """Show the elapsed time of a single piece of work that takes long."""
-    done, start = threading.Event(), time.time()
+class Clock:
+    """Shows the elapsed time of a single piece of work that takes long, while it is entered."""
 
-    def tick() -> None:
-        if not done.wait(BAR_DELAY):
-            with tqdm(desc=name, bar_format="{desc}: {elapsed}", leave=False) as bar:
-                bar.start_t = start
-                while not done.wait(0.5):
-                    bar.refresh()
+    def __init__(self, name: str, visible: bool):
+        self._name, self._start = name, time.time()
+        self.text = ""  # what is under way
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True) if visible else None
 
-    thread = threading.Thread(target=tick, daemon=True)
-    if visible:
-        thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        if visible:
-            thread.join()
+    def __enter__(self) -> "Clock":
+        if self._thread is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _tick(self) -> None:
+        if not self._done.wait(BAR_DELAY):
+            with tqdm(bar_format="{desc}{elapsed}", leave=False) as bar:
+                bar.start_t = self._start
+                while not self._done.wait(0.5):
+                    bar.set_description(", ".join(filter(None, [self._name, self.text])))
 
 
 def name_of(source: str) -> str:

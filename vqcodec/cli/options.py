@@ -19,7 +19,7 @@ from ..image.metadata import Metadata
 from ..image.pixels import Picture, Source, blend, load
 from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
 from ..zoo import shipped
-from .param_types import Bytes, Crop, Ground
+from .param_types import Crop, Ground
 from .paths import Job, plan, plan_tree
 from .streams import STREAM, source_of, target_of
 
@@ -183,16 +183,6 @@ alpha = click.option(
 )
 
 
-def _target(name: str, metavar: str, text: str):
-    return click.option(
-        name,
-        type=click.FloatRange(min=0, min_open=True),
-        callback=finite,
-        metavar=metavar,
-        help=text,
-    )
-
-
 effort = click.option(
     "--effort",
     type=click.IntRange(EFFORTS[0], EFFORTS[-1]),
@@ -208,68 +198,6 @@ tune = click.option(
     help="What the search keeps low: psnr, the squared error, or eyes, what eyes see beside it."
     "  [default: as the model was trained]",
 )
-
-target_size = click.option(
-    "--target-size",
-    type=Bytes(),
-    metavar="BYTES",
-    help="The best quality in at most so many bytes: 40000, 40kB, 39KiB, 1.5MB.",
-)
-target_bpp = _target("--target-bpp", "BITS", "The same in at most so many bits per pixel.")
-target_psnr = _target("--target-psnr", "DB", "The smallest file of at least so many decibels.")
-
-
-class Goal(NamedTuple):
-    """What an encode aims at: a quality, or what one of the `--target-*` options says."""
-
-    quality: float
-    effort: int
-    tune: str | None  # none: as the model was trained
-    target: str  # size, bpp or psnr; empty: the quality
-    value: float
-
-    @classmethod
-    def of(
-        cls,
-        quality: float,
-        effort: int,
-        tune: str | None = None,
-        size: float | None = None,
-        bpp: float | None = None,
-        psnr: float | None = None,
-    ) -> "Goal":
-        """Raises click.UsageError for more than one target, and for a PSNR to meet by eyes."""
-        values = {"size": size, "bpp": bpp, "psnr": psnr}
-        given = [(name, value) for name, value in values.items() if value is not None]
-        if len(given) > 1:
-            names = " and ".join(f"--target-{name}" for name, _ in given)
-            raise click.UsageError(f"{names}: only one target can be met")
-        if psnr is not None and tune not in (None, "psnr"):
-            raise click.UsageError(f"--target-psnr does not go with --tune {tune}")
-        return cls(quality, effort, tune, *(given[0] if given else ("", 0.0)))
-
-    def encode(self, codec: "Codec", picture: Picture, max_pixels: int) -> tuple[bytes, dict]:
-        """The .vqc file; its quality, and its PSNR if that is the target.
-
-        Raises OutOfReachError.
-        """
-        if not self.target:
-            given = {"effort": self.effort, "tune": self.tune, "max_pixels": max_pixels}
-            return codec.encode(picture, self.quality, **given), {"quality": self.quality}
-        from .. import targets
-
-        given = codec, picture, self.value, self.effort, max_pixels
-        if self.target == "psnr":
-            data, quality, value = targets.to_psnr(*given)
-            return data, {"quality": quality, "psnr": value}
-        search = {"size": targets.to_size, "bpp": targets.to_bpp}[self.target]
-        data, quality, _ = search(*given, self.tune)
-        return data, {"quality": quality}
-
-    def said(self, reached: dict) -> str:
-        """What the report has of what `encode` reached."""
-        quality = f", quality {reached['quality']:.1f}" if self.target else ""
-        return quality + (f", {reached['psnr']:.2f} dB" if self.target == "psnr" else "")
 
 
 class Keep(NamedTuple):

@@ -21,7 +21,7 @@ import click
 from tqdm import tqdm
 
 from ..compare.captions import spaced, speed
-from .console import BAR_DELAY, Failures, Report, clock, explain, finish
+from .console import BAR_DELAY, Clock, Failures, Report, explain, finish
 from .paths import Job
 from .streams import is_terminal, say
 
@@ -77,12 +77,13 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
     several = len(jobs) + skipped > 1
     terminal = is_terminal(sys.stderr) and not report.quiet
     start = time.perf_counter()
-    inside = (attempt(work, report, job) for job in jobs)
-    outcomes = inside if workers <= 1 else _in_workers(jobs, work, report, workers)
     hidden = not (terminal and len(jobs) > 1)
+    clock = Clock("".join(job.name for job in jobs[:1]), terminal and hidden)
+    inside = (attempt(work, report._replace(clock=clock), job) for job in jobs)
+    outcomes = inside if workers <= 1 else _in_workers(jobs, work, report, workers)
     bar = tqdm(total=len(jobs), unit="file", leave=False, delay=BAR_DELAY, disable=hidden)
     try:
-        with bar, closing(outcomes), clock("".join(j.name for j in jobs[:1]), terminal and hidden):
+        with bar, closing(outcomes), clock:
             for outcome in outcomes:
                 total, tried = total.plus(outcome.done), tried + 1
                 with failures.of(outcome.job.source):  # stdout may be full

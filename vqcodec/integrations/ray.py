@@ -97,12 +97,21 @@ class _FromPicture(_Map):
 
 
 class Encode(_FromPicture):
-    """Pictures -> `vqc`: bytes of .vqc files. Raises as `Codec.encode`."""
+    """Pictures -> `vqc`: bytes of .vqc files. Raises as `targets.encode`."""
 
     gives = ("vqc",)
 
+    def __init__(self, *how: object, **more: object):
+        """As `EncodeIndices`, or with a target instead of a quality, as `targets.encode` has it:
+        Encode(target_ssimulacra2=70)."""
+        named = [name for name in more if name.startswith("target_")]
+        self.target = {name: more.pop(name) for name in named}
+        super().__init__(*how, **more)
+
     def row(self, picture: "bytes | np.ndarray") -> tuple[bytes]:
-        return (self.codec().encode(picture, self.quality, effort=self.effort),)
+        from ..targets import encode
+
+        return (encode(self.codec(), picture, self.quality, effort=self.effort, **self.target),)
 
 
 class EncodeIndices(_FromPicture):

@@ -5,6 +5,7 @@ of onnx.proto that `engine.onnx.graph` writes are looked at.
 """
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def graph_between(start: bytes, end: bytes, name: str) -> bytes:
     """
     outer, other = list(_fields(start)), list(_fields(end))
     graph, other_graph = (next(v for n, v in found if n == GRAPH) for found in (outer, other))
-    pairs = list(zip(_fields(graph), _fields(other_graph), strict=True))
+    pairs = zip_longest(_fields(graph), _fields(other_graph), fillvalue=(0, b""))
     added, kept = [(INPUT, _scalar_input(name))], []
     for (number, first), (other_number, second) in pairs:
         if first == second:

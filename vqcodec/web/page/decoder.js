@@ -40,10 +40,14 @@ class Picture {
     Object.assign(this, {header, tiles, model, alpha, facts, kept: new Map()});
   }
 
+  // Fetch and set up what the strips of a realism take.
+  prepare(realism) {
+    return this.model.prepare(this.header.level, realism);
+  }
+
   // Strips {y, height, data: RGBA} from the top. realism: 0..1, 0 for a model without it.
   // report: called with the share that is done, 0..1; what it throws ends the work.
   async *strips(realism, report) {
-    await this.model.prepare(this.header.level);
     const grid = tileGrid(this.header);
     const latentsOf = async (number) => {
       const share = (part) => report((PRIOR_SHARE * (number + part)) / grid.length);

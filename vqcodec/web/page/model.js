@@ -8,7 +8,13 @@ import {Codebooks} from './codebooks.js';
 import {corrupt, VqcodecError} from './errors.js';
 
 const HASH_DIGITS = 32; // of the name of a part
+const PAINTERS = ['synthesis', 'realism'];
 const DTYPES = {I32: Int32Array};
+
+// The network that makes pixels.
+export function painter(realism) {
+  return realism ? 'realism' : 'synthesis';
+}
 
 export class Library {
   constructor(source, runtime) {
@@ -19,8 +25,7 @@ export class Library {
 
   // The model of this id, in hex.
   async model(id) {
-    if (!this.models.has(id)) this.models.set(id, await this.load(id));
-    return this.models.get(id);
+    return once(this.models, id, () => this.load(id));
   }
 
   async load(id) {
@@ -39,7 +44,7 @@ export class Library {
 
 class Model {
   constructor(manifest, source, runtime) {
-    Object.assign(this, manifest, {source, runtime, networks: new Map(), fetched: new Map()});
+    Object.assign(this, manifest, {source, runtime, networks: new Map()});
     this.passes = manifest.config.prior.passes;
   }
 
@@ -60,29 +65,26 @@ class Model {
 
   // Run the network of this name.
   async run(name, inputs) {
-    if (!this.networks.has(name)) {
-      this.networks.set(name, await this.runtime.open(await this.part(name), !isPainter(name)));
-    }
-    return this.networks.get(name)(inputs);
+    return (await this.network(name))(inputs);
   }
 
-  // Fetch what a file of this level needs, all at once.
-  async prepare(level) {
-    const needed = [...this.passes.keys()].filter((n) => n && this.passes[n].min_level <= level);
-    await Promise.all([...needed.map((n) => `pass ${n}`), 'synthesis'].map((n) => this.part(n)));
+  // Set up all networks that a file of this level needs, while others come.
+  async prepare(level, realism) {
+    const coding = [...this.passes.keys()].filter((n) => n && this.passes[n].min_level <= level);
+    const names = [...coding.map((n) => `pass ${n}`), painter(realism)];
+    await Promise.all(names.map((name) => this.network(name)));
+  }
+
+  network(name) {
+    return once(this.networks, name, async () => {
+      const isExact = !PAINTERS.includes(name);
+      return this.runtime.open(await this.part(name), isExact);
+    });
   }
 
   // The bytes of a part, checked against the hash that is its name.
-  part(name) {
-    if (!this.fetched.has(name)) {
-      const found = this.fetch(name, this.parts[name].path);
-      found.catch(() => this.fetched.delete(name)); // another try may reach the server
-      this.fetched.set(name, found);
-    }
-    return this.fetched.get(name);
-  }
-
-  async fetch(name, path) {
+  async part(name) {
+    const {path} = this.parts[name];
     const packed = await this.source.get(path);
     if (!packed) throw this.error(name, 'is missing');
     let bytes;
@@ -110,8 +112,14 @@ async function sha256(bytes) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-function isPainter(name) {
-  return name === 'synthesis' || name === 'realism';
+// What `make` gives, made once for each name; after a failure, which may be the network's, anew.
+function once(made, name, make) {
+  if (!made.has(name)) {
+    const found = make();
+    found.catch(() => made.delete(name));
+    made.set(name, found);
+  }
+  return made.get(name);
 }
 
 function text(bytes) {

@@ -7,17 +7,42 @@
 export function runtimeOf(ort, gpu = false) {
   return {
     async open(bytes, isExact) {
-      if (isExact || !gpu) return networkOf(ort, await start(ort, bytes, ['wasm']));
-      try {
-        return networkOf(ort, await start(ort, bytes, ['webgpu']));
-      } catch {
-        return networkOf(ort, await start(ort, bytes, ['wasm'])); // a GPU that lacks something
-      }
+      if (isExact || !gpu) return networkOf(ort, await start(ort, bytes, 'wasm'));
+      return withFallback(
+        async () => networkOf(ort, await start(ort, bytes, 'webgpu')),
+        async () => networkOf(ort, await start(ort, bytes, 'wasm')),
+      );
     },
   };
 }
 
-function start(ort, bytes, executionProviders) {
+// A network on the GPU; on the CPU from the first time on that the GPU fails.
+async function withFallback(onGpu, onCpu) {
+  let network;
+  let isGpu = true;
+  const leave = async (error) => {
+    console.warn(`WebGPU: ${error.message}`);
+    isGpu = false;
+    network = await onCpu();
+  };
+  try {
+    network = await onGpu();
+  } catch (error) {
+    await leave(error);
+  }
+  return async (inputs) => {
+    try {
+      return await network(inputs);
+    } catch (error) {
+      if (!isGpu) throw error;
+      await leave(error);
+      return network(inputs);
+    }
+  };
+}
+
+function start(ort, bytes, provider) {
+  const executionProviders = [provider];
   return ort.InferenceSession.create(bytes, {executionProviders, logSeverityLevel: 3});
 }
 

@@ -3,6 +3,7 @@
 
 import {gridOf, STRIDE, tileGrid} from './container.js';
 import {grain} from './grain.js';
+import {painter} from './model.js';
 
 const WINDOW = 64; // latents a side
 const WHOLE = 2 ** 13; // latents: what is not more is one window
@@ -80,7 +81,7 @@ async function paint(model, header, realism, band, window, strip) {
     inputs.grain = grain(around);
     inputs.realism = {data: Float32Array.of(realism), dims: [1]};
   }
-  const [pixels] = await model.run(realism ? 'realism' : 'synthesis', inputs);
+  const [pixels] = await model.run(painter(realism), inputs);
   toBytes(pixels.data, around, window, header, strip);
 }
 

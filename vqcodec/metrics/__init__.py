@@ -1,4 +1,5 @@
-"""Quality and rate metrics: PSNR, MS-SSIM, bits per pixel, Bjontegaard rate difference.
+"""Quality and rate metrics: PSNR, MS-SSIM, bits per pixel, Bjontegaard rate difference; in `looks`
+what was made after people's eyes.
 
 Pictures are 8-bit RGB as a viewer shows them, never float reconstructions. Importing this module
 costs numpy only; what a figure needs besides (the `bench` extra) is imported where it is used.
@@ -29,7 +30,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
     a, b: uint8 [H, W, 3]. Raises ValueError for anything else.
     """
-    _check_pair(a, b)
+    check_pair(a, b)
     difference = a.astype(np.int32) - b
     error = np.mean(difference * difference)
     return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
@@ -44,7 +45,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     import torch
     from pytorch_msssim import ms_ssim as measure
 
-    _check_pair(a, b)
+    check_pair(a, b)
     if min(a.shape[:2]) < MS_SSIM_MIN_SIDE:
         raise ValueError(f"picture is {list(a.shape)}, expected sides of {MS_SSIM_MIN_SIDE}")
     pair = [torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)[None] for rgb in (a, b)]
@@ -124,7 +125,8 @@ def _unpaired(x: np.ndarray, y: np.ndarray) -> float:
     return float(total - (((x * y).mean(1) + 1) ** 3).sum())
 
 
-def _check_pair(a: np.ndarray, b: np.ndarray) -> None:
+def check_pair(a: np.ndarray, b: np.ndarray) -> None:
+    """Raise ValueError unless both are uint8 [H, W, 3], of one size."""
     for rgb in (a, b):
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
             raise ValueError(f"picture is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")

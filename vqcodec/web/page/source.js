@@ -1,0 +1,49 @@
+// The files of this site, over HTTP.
+
+import {VqcodecError} from './errors.js';
+
+// progress: called with the bytes that came so far, of all files.
+export class Site {
+  constructor(base, progress) {
+    Object.assign(this, {base, progress, received: 0});
+  }
+
+  // The bytes of a file; null if there is none.
+  async get(path) {
+    const response = await reach(new URL(path, this.base));
+    if (response.status === 404) return null;
+    check(response, path);
+    const pieces = [];
+    for await (const piece of piecesOf(response.body)) {
+      pieces.push(piece);
+      this.received += piece.length;
+      this.progress(this.received);
+    }
+    return new Uint8Array(await new Blob(pieces).arrayBuffer());
+  }
+}
+
+// The bytes of any address.
+export async function download(address) {
+  const response = await reach(address);
+  check(response, address);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function reach(address) {
+  try {
+    return await fetch(address);
+  } catch {
+    throw new VqcodecError('NetworkError', `${address} cannot be reached`);
+  }
+}
+
+function check(response, name) {
+  if (!response.ok) throw new VqcodecError('NetworkError', `${name}: HTTP status ${response.status}`);
+}
+
+// Not all browsers can iterate over a stream.
+async function* piecesOf(stream) {
+  const reader = stream.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+}

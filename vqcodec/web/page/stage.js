@@ -1,0 +1,82 @@
+// The picture on the page, an original over it, and the line between them.
+
+const element = (id) => document.getElementById(id);
+
+export class Stage {
+  constructor() {
+    this.stage = element('stage');
+    this.canvas = element('picture');
+    this.original = element('original');
+    this.split = element('split');
+    this.zoom = 'fit';
+    this.split.addEventListener('input', () => this.moveSplit());
+  }
+
+  // Make room for a picture. Throws if the browser has no canvas of its size.
+  begin(facts, name) {
+    this.facts = facts;
+    this.canvas.width = facts.width;
+    this.canvas.height = facts.height;
+    this.canvas.setAttribute('aria-label', `${name}, ${facts.width} by ${facts.height} pixels`);
+    const options = {colorSpace: facts.colorSpace, willReadFrequently: true};
+    this.context = this.canvas.getContext('2d', options);
+    if (!this.context || this.canvas.width !== facts.width) {
+      throw new Error('this browser has no canvas of the size of the picture');
+    }
+    this.resize();
+  }
+
+  draw({y, height, data}) {
+    const {width, colorSpace} = this.facts;
+    this.context.putImageData(new ImageData(data, width, height, {colorSpace}), 0, y);
+  }
+
+  setZoom(zoom) {
+    this.zoom = zoom;
+    this.resize();
+  }
+
+  resize() {
+    const fit = this.zoom === 'fit';
+    const scale = fit ? 0 : Number(this.zoom) / window.devicePixelRatio;
+    this.stage.classList.toggle('fit', fit);
+    this.stage.classList.toggle('large', !fit && Number(this.zoom) > 1);
+    this.canvas.style.width = fit ? '' : `${this.canvas.width * scale}px`;
+    this.canvas.style.height = fit ? '' : `${this.canvas.height * scale}px`;
+  }
+
+  // Show an original, an image file as Blob, or none.
+  async setOriginal(blob) {
+    URL.revokeObjectURL(this.original.src);
+    this.original.removeAttribute('src');
+    for (const id of ['original', 'split', 'left-tag', 'right-tag']) element(id).hidden = !blob;
+    if (!blob) return;
+    this.original.src = URL.createObjectURL(blob);
+    await this.original.decode();
+    this.moveSplit();
+  }
+
+  moveSplit() {
+    this.stage.style.setProperty('--split', `${this.split.value}%`);
+  }
+
+  // Decibels between the decoded picture and an original, over R, G and B; null if their sizes are
+  // not the same.
+  async psnr(blob) {
+    const bitmap = await createImageBitmap(blob, {colorSpaceConversion: 'none'});
+    const {width, height} = this.canvas;
+    if (bitmap.width !== width || bitmap.height !== height) return null;
+    const context = new OffscreenCanvas(width, height).getContext('2d');
+    context.drawImage(bitmap, 0, 0);
+    const a = context.getImageData(0, 0, width, height).data;
+    const b = this.context.getImageData(0, 0, width, height).data;
+    let sum = 0;
+    for (let i = 0; i < a.length; i++) if (i % 4 < 3) sum += (a[i] - b[i]) ** 2;
+    return 10 * Math.log10((255 ** 2 * 3 * width * height) / sum);
+  }
+
+  // The decoded picture as a PNG file.
+  toPng() {
+    return new Promise((resolve) => this.canvas.toBlob(resolve, 'image/png'));
+  }
+}
