@@ -80,6 +80,8 @@ def test_a_model_of_the_archive_is_told_with_the_command_that_installs_it(index)
         shipped.find("older")
     with pytest.raises(UnknownModelError, match=r"needs model older, .*: pip install -U vqcodec-a"):
         shipped.entry_of(b"\2" * 8)
+    assert shipped.absent(b"\2" * 8) == "older of vqcodec-archive, not installed"
+    assert shipped.absent(b"\3" * 8) == "not installed"
 
 
 def test_our_models_are_found_without_a_look_at_other_distributions(other, monkeypatch):

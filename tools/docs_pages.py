@@ -1,20 +1,24 @@
-"""A hook of mkdocs: pages that lie outside docs/, and links that are right on GitHub as well.
+"""A hook of mkdocs: pages outside docs/, links that are right on GitHub as well, and the help.
 
 README.md is the first page. FORMAT.md, CONTRIBUTING.md, the models' texts and their figures are
 pages under the paths that they have in the repository. A link may name any file of the repository,
 relative to the text that it stands in or by its address: what is a page becomes a link to it, and
-all else one to the repository.
+all else one to the repository. The help of all commands stands where a page says COMMANDS.
 """
 
 import posixpath
 import re
 from pathlib import Path
 
+import click
 from mkdocs.structure.files import File
+
+from vqcodec.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "models/MODELS.md", "vqcodec/FORMAT.md"]
 FOLDERS = ["models", "archive"]
+COMMANDS = "<!-- commands -->"
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 
 
@@ -30,6 +34,14 @@ def on_files(files, config):
     for source, target in outside().items():
         files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
     return files
+
+
+def helps(command: click.Command, name: str, level: str = "###") -> str:
+    """A section for each command and its own commands."""
+    context = click.Context(command, info_name=name, terminal_width=88, max_content_width=88)
+    text = f"{level} {name}\n\n```text\n{command.get_help(context)}\n```\n\n"
+    inner = getattr(command, "commands", {})
+    return text + "".join(helps(inner[key], f"{name} {key}", level) for key in sorted(inner))
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -48,4 +60,5 @@ def on_page_markdown(markdown, page, config, files):
             return posixpath.relpath(uri, there or ".")
         return f"{repository}/blob/main/{path}"
 
-    return LINK.sub(resolve, markdown)
+    text = LINK.sub(resolve, markdown)
+    return text.replace(COMMANDS, helps(main, "vqcodec")) if COMMANDS in text else text

@@ -79,13 +79,13 @@ def anatomy(found: Facts) -> str:
 
 def _text(name: str, found: Facts) -> str:
     pixels = found.width * found.height
-    installed = found.model or "not installed"
+    name_or_place = found.model or shipped.absent(bytes.fromhex(found.model_id))
     chunks = ", ".join(f"{c['kind']} {spaced(c['bytes'])} B" for c in found.chunks)
     lines = [
         f"{name}: {found.width}x{found.height}, {spaced(found.bytes)} B,"
         f" {found.bits_per_pixel:.3f} bpp, {ratio(pixels, found.bytes)}",
         f"  format    version {found.format_version}",
-        f"  model     {found.model_id} ({installed})",
+        f"  model     {found.model_id} ({name_or_place})",
         f"  decoders  {', '.join(found.decoders) or 'unknown'}",
         f"  mode      {found.mode}",
         f"  level     {found.level}",

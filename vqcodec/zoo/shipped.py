@@ -101,6 +101,12 @@ def entry_of(identity: bytes) -> Entry:
     )
 
 
+def absent(identity: bytes) -> str:
+    """What is known of a model that is not installed, in a few words."""
+    row = _elsewhere("id", identity.hex())
+    return f"{row['name']} of {row['distribution']}, not installed" if row else "not installed"
+
+
 def folder_of(name: str) -> Path:
     """Where the files of a shipped model are. Raises UnknownModelError."""
     return Path(str(resources.files(find(name).package).joinpath(name)))
