@@ -42,12 +42,13 @@ async function decode(file, target) {
   const [name, realism] = file.split('@').reverse();
   try {
     const picture = await openPicture(new Uint8Array(readFileSync(name)), library);
-    const {data, dims} = await picture.indices();
+    const indices = await picture.indices();
+    const words = indices && createHash('sha256').update(indices.data).digest('hex');
     writeFileSync(target, '');
     for await (const strip of picture.strips(Number(realism ?? 0), () => {})) {
       appendFileSync(target, new Uint8Array(strip.data.buffer));
     }
-    return {facts: picture.facts, dims, words: createHash('sha256').update(data).digest('hex')};
+    return {facts: picture.facts, words};
   } catch (error) {
     if (!error.kind) throw error;
     return {error: error.kind, message: error.message};

@@ -3,13 +3,16 @@
 export function describe(facts, name, result) {
   const bits = (8 * facts.bytes) / (facts.width * facts.height);
   const kind = facts.grey ? 'grey' : 'RGB';
+  const deep = facts.depth > 8 ? ` of ${facts.depth} bits, shown as 8` : '';
   return [
     ['File', name],
-    ['Size', `${facts.width} × ${facts.height}, ${kind}${facts.alpha ? ', alpha' : ''}`],
+    ['Size', `${facts.width} × ${facts.height}, ${kind}${deep}${facts.alpha ? ', alpha' : ''}`],
     ['Bytes', `${facts.bytes.toLocaleString('en')} (${bits.toFixed(3)} bits per pixel)`],
-    ['Model', `${facts.model}, level ${facts.level}`],
+    ...(facts.model ? [['Model', `${facts.model}, level ${facts.level}`]] : []),
+    ...(facts.exactTiles ? [['Exact', exact(facts)]] : []),
     ...(facts.tiles > 1 ? [['Tiles', String(facts.tiles)]] : []),
     ...(facts.metadata.length ? [['Metadata', metadata(facts)]] : []),
+    ...(facts.cicp ? [['Colours', `H.273 ${facts.cicp.slice(0, 3).join('/')}, ${shown(facts)}`]] : []),
     ...(result.seconds === undefined
       ? []
       : [['Decoded', `in ${result.seconds.toFixed(2)} s by ${result.device}`]]),
@@ -17,11 +20,19 @@ export function describe(facts, name, result) {
   ];
 }
 
+function exact(facts) {
+  if (!facts.model) return 'all pixels';
+  return facts.tiles > 1 ? `parts of ${facts.exactTiles} of ${facts.tiles} tiles` : 'parts';
+}
+
 function metadata(facts) {
   const names = facts.metadata.map(({name, bytes}) => `${name} (${bytes.toLocaleString('en')} bytes)`);
   const hasProfile = facts.metadata.some(({name}) => name === 'ICC profile');
-  const shown = facts.colorSpace === 'display-p3' ? 'Display P3' : 'sRGB';
-  return names.join(', ') + (hasProfile ? `; shown as ${shown}` : '');
+  return names.join(', ') + (hasProfile ? `; ${shown(facts)}` : '');
+}
+
+function shown(facts) {
+  return `shown as ${facts.colorSpace === 'display-p3' ? 'Display P3' : 'sRGB'}`;
 }
 
 export function fillList(list, pairs) {

@@ -1,8 +1,8 @@
 // Latents -> pixels, window by window. FORMAT.md, "Synthesis"; windows as in
 // vqcodec/engine/tiling.py: cut with a halo as wide as what the decoder sees, they leave no seam.
 
-import {gridOf, STRIDE, tileGrid} from './container.js';
 import {grain} from './grain.js';
+import {gridOf, STRIDE, tileGrid} from './header.js';
 import {painter} from './model.js';
 
 const WINDOW = 64; // latents a side
@@ -29,6 +29,11 @@ export async function* strips(model, header, realism, latentsOf) {
       top += rows;
     }
   }
+}
+
+// Strips to put exact tiles over, one of each row of tiles.
+export function* blankStrips(header) {
+  for (const {x, y, height} of tileGrid(header)) if (!x) yield newStrip(header, y, height);
 }
 
 // For each row of tiles the latents that are known and matter still: {x, y, width, height, data}.
