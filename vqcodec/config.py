@@ -89,6 +89,8 @@ class QuantizerConfig:
     def __post_init__(self):
         if not (self.log_sigma_min * 8192).is_integer():
             raise ModelError(f"log_sigma_min is not a multiple of 2**-13: {self}")
+        if not (abs(self.log_sigma_min) <= 64 and 1 <= self.per_octave <= 64):
+            raise ModelError(f"scales are beyond what 32 bits hold: {self}")
         if self.pair_classes % self.pair_merge or self.pair_classes > self.classes:
             raise ModelError(f"pair_classes does not fit: {self}")
 

@@ -27,11 +27,13 @@ class Codebooks:
     ):
         """scalar_words: int32 [T, 2 M + 1], padded. pair_words: integer [pair rows, 81, 2]."""
         self.config = config
-        self.reach = np.array(scalar_range(config))  # [T]
-        sizes = np.array(table_sizes(config))
+        self.reach = np.int32(scalar_range(config))  # [T]
+        sizes = np.int32(table_sizes(config))
         self.last = sizes - 1  # [rows], the index of the escape
-        self.start = np.cumsum(sizes) - sizes  # [rows], where those of a row are in what follows
-        self.codewords = np.zeros((sizes.sum(), 2), np.int64)  # of channel and, in pairs, the next
+        self.start = (
+            np.cumsum(sizes, dtype=np.int32) - sizes
+        )  # [rows], where those of a row are in what follows
+        self.codewords = np.zeros((sizes.sum(), 2), np.int32)  # of channel and, in pairs, the next
         for row, count in enumerate(self.last):
             row_codewords = self.codewords[self.start[row] :][:count]
             if row < config.classes:
@@ -39,35 +41,35 @@ class Codebooks:
             else:
                 row_codewords[:] = pair_words[row - config.classes]
         reach = config.pair_range
-        pairs = np.full(len(pair_words), 2 * reach * (reach + 1))
+        pairs = np.full(len(pair_words), 2 * reach * (reach + 1), np.int32)
         self.zero = np.concatenate([self.reach, pairs])  # [rows], the index of the codeword at zero
         self.bits = np.concatenate([bits(counts) for counts in freqs]).astype(np.float32)
+        # numpy takes from a flat table several times faster than it indexes.
+        self._values = tuple(np.ascontiguousarray(column) for column in self.codewords.T)
+        self._rows_of = _rows_of(config)
 
     def rows(self, classes: np.ndarray) -> np.ndarray:
-        """Classes of scale -> rows of the tables, -1 for the second of a pair; int64 both."""
-        config = self.config
-        first, second = classes[:, 0::2], classes[:, 1::2]
-        paired = (first < config.pair_classes) & (second < config.pair_classes)
-        side = config.pair_classes // config.pair_merge
-        pair = config.classes + first // config.pair_merge * side + second // config.pair_merge
+        """Classes of scale -> rows of the tables, -1 for the second of a pair; int32 both."""
+        both = classes[:, 0::2] * self.config.classes + classes[:, 1::2]
         rows = np.empty_like(classes)
-        rows[:, 0::2] = np.where(paired, pair, first)
-        rows[:, 1::2] = np.where(paired, -1, second)
+        for part, table in enumerate(self._rows_of):
+            rows[:, part::2] = table.take(both)
         return rows
 
     def lookup(self, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The codewords of indices, int64."""
-        at = self.start[rows] + np.clip(index, 0, self.last[rows] - 1)
-        values = self.codewords[at, 0]
-        paired = rows[:, 1::2] < 0
-        values[:, 1::2][paired] = self.codewords[at[:, 0::2][paired], 1]
-        escape = (rows >= 0) & (index >= self.last[rows])
+        """The codewords of indices, int32."""
+        last = self.last.take(rows)  # of row -1 as well, which is the last: they are not used
+        at = self.start.take(rows) + np.clip(index, 0, last - 1)
+        values = self._values[0].take(at)
+        seconds = self._values[1].take(at[:, 0::2])
+        np.copyto(values[:, 1::2], seconds, where=rows[:, 1::2] < 0)
+        escape = (rows >= 0) & (index >= last)
         if escape.any():
             single = escape & (rows < self.config.classes)
-            e, reach = (index - self.last[rows])[single], self.reach[rows[single]]
+            e, reach = (index - last)[single], self.reach[rows[single]]
             values[single] = STEP * (reach + 1 + e // 2) * np.where(e % 2, -1, 1)
             pair = (escape & ~single)[:, 0::2]
-            first = (index - self.last[rows])[:, 0::2][pair]
+            first = (index - last)[:, 0::2][pair]
             values[:, 0::2][pair] = STEP * _unzigzag(first)
             values[:, 1::2][pair] = STEP * _unzigzag(index[:, 1::2][pair])
         return values
@@ -122,6 +124,16 @@ class Codebooks:
         numbers = _zigzag(near.astype(np.int64))
         first = np.where(escape, self.last[rows] + numbers[:, 0], best[1])
         return np.stack([first, np.where(escape, numbers[:, 1], -1)], 1)
+
+
+def _rows_of(config: QuantizerConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the first and of the second of two channels, by the first's class times the
+    number of classes plus the second's: int32 [classes ** 2] each."""
+    first, second = (side.ravel() for side in np.indices((config.classes,) * 2))
+    paired = (first < config.pair_classes) & (second < config.pair_classes)
+    side = config.pair_classes // config.pair_merge
+    pair = config.classes + first // config.pair_merge * side + second // config.pair_merge
+    return np.int32(np.where(paired, pair, first)), np.int32(np.where(paired, -1, second))
 
 
 def _cheaper(best: tuple | None, cost: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -94,9 +94,9 @@ class Layers:
             x = self.residual(f"{name}.{number}", x)
         return x
 
-    def rounded(self, x: str, low: int, high: int) -> str:
-        """Half up to an integer, and clipped."""
-        return self("Clip", self("Floor", self("Add", x, 0.5)), low, high)
+    def rounded(self, x: str, low: int, high: int, more: str | float = 0.5) -> str:
+        """Half up to an integer, and clipped. more: what is added before, and the half."""
+        return self("Clip", self("Floor", self("Add", x, more)), low, high)
 
     def state(self, x: str) -> str:
         return self.rounded(x, -STATE_MAX, STATE_MAX)
@@ -170,8 +170,8 @@ def prior_pass(config: ModelConfig, index: int, tensors: Tensors) -> bytes:
         x = net.conv(
             f"{block}.expand", net.state(net.conv(f"{block}.spread", h, UNIT, dilation)), UNIT
         )
-        x = net("Add", x, net.level(tensors[f"{block}.level.knots"] * UNIT))
-        x = net.conv(f"{block}.project", net.rounded(x, 0, RELU_MAX), UNIT)
+        level = net.level(tensors[f"{block}.level.knots"] * UNIT + 0.5)
+        x = net.conv(f"{block}.project", net.rounded(x, 0, RELU_MAX, level), UNIT)
         h = net.state(net("Add", x, h))
     out = net("Add", net.conv(f"{name}.head", h), net.level(tensors[f"{name}.level.knots"]))
     return net.graph.model(h, net.to_back(out))

@@ -37,12 +37,12 @@ class Step(NamedTuple):
     index: int
     channels: slice
     here: np.ndarray  # bool [h, w]: the positions that it codes
-    means: np.ndarray  # int64 [M, c], in 2**-6 steps
-    rows: np.ndarray  # int64 [M, c], of the tables
+    means: np.ndarray  # int32 [M, c], in 2**-6 steps
+    rows: np.ndarray  # int32 [M, c], of the tables
 
 
 class Chosen(NamedTuple):
-    """Of a step, int64 [M, c] each: indices and, in 2**-6 steps, what they add to the means."""
+    """Of a step, integers [M, c] each: indices and, in 2**-6 steps, what they add to the means."""
 
     indices: np.ndarray
     residuals: np.ndarray
@@ -75,7 +75,7 @@ class TileCoder(PassWalk[Step, Chosen]):
         kappa = np.float32(lambda_scale) * self.kappa(level)
 
         def choose(step: Step) -> Chosen:
-            r = y[step.here, step.channels] - np.float32(step.means) / STEP
+            r = _at(y[..., step.channels], step.here) - np.float32(step.means) / STEP
             return self._found(self.codebooks.assign(r, step.rows, kappa[step.channels]), step)
 
         return self._walk(choose, *y.shape[:2], level)
@@ -88,7 +88,7 @@ class TileCoder(PassWalk[Step, Chosen]):
         sampler: IndexSampler | None = None,
     ) -> CodedTile:
         """A tile of which a part is known: see `engine.base.TileCoder`."""
-        units = np.floor(given * STEP + 0.5).astype(np.int64)
+        units = np.floor(given * STEP + 0.5).astype(np.int32)
 
         def choose(step: Step) -> Chosen:
             none, residuals = self._nothing(step), units[step.here, step.channels] - step.means
@@ -128,7 +128,7 @@ class TileCoder(PassWalk[Step, Chosen]):
         channels = self.config.transform.latents
         if count is not None:  # zeros for the others would take longer than the passes
             channels = max(item.stop for item in prior.passes[:count])
-        latents = np.zeros((height, width, channels), np.int64)
+        latents = np.zeros((height, width, channels), np.int32)
         state = np.zeros((1, prior.width, height, width), np.float32)
         sums = np.broadcast_to(self.first[level], (height, width, self.first.shape[1]))
         passes = []
@@ -139,7 +139,7 @@ class TileCoder(PassWalk[Step, Chosen]):
                 state, sums = self.run(index, state, self._context(index, latents, level), level)
             step = self._step(index, sums, level)
             chosen = choose(step)
-            latents[step.here, step.channels] = step.means + chosen.residuals
+            _put(latents[..., step.channels], step.here, step.means + chosen.residuals)
             passes.append(PassColumns(chosen.indices, step.rows, step.here, step.channels))
         segments = self._segments(passes) if segments is None else segments
         return CodedTile(np.float32(latents) / STEP, segments, tuple(passes))
@@ -159,12 +159,12 @@ class TileCoder(PassWalk[Step, Chosen]):
     def _step(self, index: int, sums: np.ndarray, level: int) -> Step:
         item, quantizer = self.config.prior.passes[index], self.config.quantizer
         channels, here = slice(item.start, item.stop), _lattice(item, sums.shape)
-        means, scales = np.split(sums[here].astype(np.int64), 2, axis=1)
+        means, scales = np.split(_at(sums, here).astype(np.int32), 2, axis=1)
         means = np.clip(_rounded_shift(means, SUM_BITS - MEAN_BITS), -MEAN_MAX, MEAN_MAX)
-        means *= self.to_steps[level, channels]
-        means = _rounded_shift(means, MEAN_BITS + TABLE_BITS - LATENT_BITS)
+        means = means * self.to_steps[level, channels]  # int64: up to 38 bits
+        means = _rounded_shift(means, MEAN_BITS + TABLE_BITS - LATENT_BITS).astype(np.int32)
         lowest = int(quantizer.log_sigma_min * 2**SUM_BITS)
-        scales += self.log_steps[level, channels] - lowest
+        scales += np.int32(self.log_steps[level, channels] - lowest)
         classes = _rounded_shift(scales * quantizer.per_octave, SUM_BITS)
         rows = self.codebooks.rows(np.clip(classes, 0, quantizer.classes - 1))
         return Step(index, channels, here, means, rows)
@@ -174,6 +174,19 @@ def _lattice(item: PassConfig, shape: tuple[int, ...]) -> np.ndarray:
     """bool [h, w]: where a pass codes."""
     positions = np.arange(shape[0])[:, None] % 4 * 4 + np.arange(shape[1]) % 4
     return (item.lattice >> positions & 1).astype(bool)
+
+
+def _at(maps: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """The values [M, c] of maps [h, w, c] at some positions."""
+    return maps.reshape(-1, maps.shape[2]) if here.all() else maps[here]
+
+
+def _put(maps: np.ndarray, here: np.ndarray, values: np.ndarray) -> None:
+    """Set maps [h, w, c] at some positions to values [M, c]."""
+    if here.all():
+        maps[:] = values.reshape(maps.shape)
+    else:
+        maps[here] = values
 
 
 def _rounded_shift(x: np.ndarray, bits: int) -> np.ndarray:
