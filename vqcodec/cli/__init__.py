@@ -1,7 +1,7 @@
 """The command line, `vqcodec COMMAND`: the only part of the package that prints.
 
-A command plans and reports; the library does the work. Torch is imported inside the commands
-that need it: `--help`, `--version` and `info` start without.
+A command plans and reports; the library does the work. A command is imported when it is called,
+and torch inside those that need it: `--help`, `--version` and `info` start without.
 """
 
 import os
@@ -10,21 +10,29 @@ import click
 
 from .. import __version__
 from . import streams
-from .about import show_help, version
-from .coding import decode, encode
-from .compare import compare
 from .console import Failures, shown
-from .demo import demo
-from .desktop import desktop
-from .generate import inpaint, sample
-from .info import info
-from .models import models
-from .restore import restore
-from .thumbnail import thumbnail
-from .tokens import tokens
-from .train import train
-from .verify import verify
-from .view import view, web
+from .lazy import LazyCommands
+
+COMMANDS = {
+    "encode": "coding:encode",
+    "decode": "coding:decode",
+    "info": "info:info",
+    "verify": "verify:verify",
+    "tokens": "tokens:tokens",
+    "train": "train:train",
+    "restore": "restore:restore",
+    "demo": "demo:demo",
+    "compare": "compare:compare",
+    "models": "models:models",
+    "sample": "generate:sample",
+    "inpaint": "generate:inpaint",
+    "thumbnail": "thumbnail:thumbnail",
+    "desktop": "desktop:desktop",
+    "help": "about:show_help",
+    "version": "about:version",
+    "view": "view:view",
+    "web": "view:web",
+}
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 wrong usage, 3 the input is not an image or not a .vqc file,
@@ -77,6 +85,7 @@ class Commands(click.Group):
 @click.group(
     name="vqcodec",
     cls=Commands,
+    commands=LazyCommands(COMMANDS),
     epilog=EXIT_CODES,
     context_settings={
         "auto_envvar_prefix": "VQCODEC",
@@ -93,26 +102,3 @@ def main() -> None:
     vqcodec decode photo.vqc -o photo.png
     vqcodec COMMAND -h                     explains a command
     """
-
-
-for _command in (
-    encode,
-    decode,
-    info,
-    verify,
-    tokens,
-    train,
-    restore,
-    demo,
-    compare,
-    models,
-    sample,
-    inpaint,
-    thumbnail,
-    desktop,
-    show_help,
-    version,
-    view,
-    web,
-):
-    main.add_command(_command)

@@ -10,12 +10,11 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import click
-from tqdm import tqdm
 
 from ..errors import VqcodecError
 from .streams import STREAM, is_terminal, say
@@ -139,10 +138,16 @@ def run(tasks: Sequence[Task], report: Report) -> None:
     terminal = is_terminal(sys.stderr) and not report.quiet
     several = len(tasks) > 1
     hidden = not (terminal and several)
-    for source, work in tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY, disable=hidden):
+    for source, work in tasks if hidden else _with_bar(tasks):
         with failures.of(source), Clock(name_of(source), terminal and not several):
             work()
     finish(failures, len(tasks))
+
+
+def _with_bar(tasks: Sequence[Task]) -> Iterable[Task]:
+    from tqdm import tqdm
+
+    return tqdm(tasks, unit="file", leave=False, delay=BAR_DELAY)
 
 
 def finish(failures: Failures, count: int) -> None:
@@ -174,6 +179,8 @@ class Clock:
 
     def _tick(self) -> None:
         if not self._done.wait(BAR_DELAY):
+            from tqdm import tqdm
+
             with tqdm(bar_format="{desc}{elapsed}", leave=False) as bar:
                 bar.start_t = self._start
                 while not self._done.wait(0.5):

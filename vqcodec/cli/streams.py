@@ -12,10 +12,9 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import click
-from tqdm import tqdm
 
 from ..errors import InputError, OutputError
 
@@ -90,12 +89,18 @@ def say(text: str, to_stderr: bool = False) -> None:
     """Print a line, and put a visible bar aside for it. Raises OutputError if stdout is full."""
     stream = sys.stderr if to_stderr else sys.stdout
     try:
-        with tqdm.external_write_mode():
+        with _no_bar():
             click.echo(_printable(text, getattr(stream, "encoding", None)), err=to_stderr)
     except OSError as exc:
         _silence(stream)
         if exc.errno not in _NO_READER and not to_stderr:
             raise OutputError(f"cannot write to stdout: {exc.strerror or exc}") from exc
+
+
+def _no_bar() -> AbstractContextManager:
+    """A context in which no bar of tqdm is on the terminal. A bar imports it, not we: 20 ms."""
+    module = sys.modules.get("tqdm")
+    return module.tqdm.external_write_mode() if module else nullcontext()
 
 
 def _printable(text: str, encoding: str | None) -> str:

@@ -18,7 +18,6 @@ from multiprocessing import connection
 from typing import NamedTuple
 
 import click
-from tqdm import tqdm
 
 from ..compare.captions import spaced, speed
 from .console import BAR_DELAY, Clock, Failures, Report, explain, finish
@@ -81,6 +80,8 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
     clock = Clock("".join(job.name for job in jobs[:1]), terminal and hidden)
     inside = (attempt(work, report._replace(clock=clock), job) for job in jobs)
     outcomes = inside if workers <= 1 else _in_workers(jobs, work, report, workers)
+    from tqdm import tqdm
+
     bar = tqdm(total=len(jobs), unit="file", leave=False, delay=BAR_DELAY, disable=hidden)
     try:
         with bar, closing(outcomes), clock:
