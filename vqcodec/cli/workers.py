@@ -205,6 +205,8 @@ def _serve(remote: connection.Connection, work: Work, report: Report, threads: i
     """A worker's life: jobs in, outcomes out, until the other side is gone."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # --threads and the user's come first
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent decides
+    from ..entropy import rans  # noqa: F401  # before SIGTERM raises: see there
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that files are removed
     with suppress(EOFError, OSError):
         while True:

@@ -15,6 +15,8 @@ from ..config import PRECISION  # constriction's default
 from ..errors import CorruptError
 
 AnsCoder = stream.stack.AnsCoder
+# Takes numpy's interface for Rust: a signal whose handler raises in the midst of that is a panic.
+AnsCoder(np.zeros(0, np.uint32))
 Categorical = stream.model.Categorical
 MAX_CLASSES = 2**16  # sorted as uint8 or uint16: numpy does by radix, 10 times faster
 WORD = np.dtype("<u4")
