@@ -14,11 +14,12 @@ from PIL import Image
 
 from conftest import smooth_picture
 from vqcodec.cli import main
-from vqcodec.compare.comparison import of_size
+from vqcodec.compare import closeness
+from vqcodec.compare.comparison import of_size, table
 from vqcodec.compare.contact_sheet import Cell, draw_row
 from vqcodec.compare.html_page import draw_page
 from vqcodec.compare.peers import PEERS, decode, nearest
-from vqcodec.metrics import psnr
+from vqcodec.metrics import looks, psnr
 
 LABELS = ["vqcodec", *(peer.label for peer in PEERS.values() if peer.is_available)]
 
@@ -32,6 +33,16 @@ def source(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(smooth_picture(176, 208)).save(path)
     return path
+
+
+ALL = closeness.CHOICES
+
+
+@pytest.fixture(autouse=True)
+def rough(monkeypatch):
+    """PSNR, and a measure that takes no time."""
+    measure = closeness.Measure("rough", "rough {:.1f}", lambda a, b: abs(a - 1.0 * b).mean())
+    monkeypatch.setattr(closeness, "CHOICES", ((closeness.PSNR,), (measure,)))
 
 
 class Page(HTMLParser):
@@ -52,56 +63,83 @@ class Page(HTMLParser):
 
 
 def test_a_sheet_is_written_and_its_figures_are_printed(tmp_path, model_folder, source):
-    pytest.importorskip("pytorch_msssim")
     result = call(source, "-q", "60", "-o", tmp_path / "sheet.png", "--model", model_folder)
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0, result.output
-    assert lines[0].split() == ["bytes", "bpp", "PSNR", "MS-SSIM"]
+    assert lines[0].split() == ["bytes", "bpp", "PSNR", "rough"]
     assert [line.split()[0] for line in lines[1:-1]] == LABELS
     assert lines[1].startswith("vqcodec -q 60 ")
-    assert all(re.search(r" dB +0\.\d{4}$", line) for line in lines[1:-1])
+    assert all(re.search(r" \d+\.\d\d dB +\d+\.\d$", line) for line in lines[1:-1])
     assert lines[-1] == f"{source} 208x176 -> {tmp_path / 'sheet.png'}"
     with Image.open(tmp_path / "sheet.png") as opened:
         assert opened.format == "PNG"
 
 
-def test_a_page_holds_all_versions_and_needs_nothing_else(tmp_path, model_folder, source):
-    result = call(source, "-o", tmp_path / "page.html", "--model", model_folder)
+@pytest.mark.parametrize("command", ["compare", "demo"])
+def test_a_page_holds_all_versions_and_needs_nothing_else(tmp_path, model_folder, source, command):
+    options = [source, "-o", tmp_path / "page.html", "--model", model_folder]
+    result = CliRunner().invoke(main, [command, *map(str, options)])
 
     assert result.exit_code == 0, result.output
     text = (tmp_path / "page.html").read_text("utf-8")
     page = Page(text)
     images = [attrs["src"] for tag, attrs in page.tags if tag == "img"]
+    switches = [attrs["id"] for tag, attrs in page.tags if tag == "input"]
     assert page.open == []
-    assert len(images) == 2 * (1 + len(LABELS))
+    # In the details of each of the demo's qualities the original stands first.
+    groups, beside = (1, len(LABELS)) if command == "compare" else (3, len(LABELS) - 1)
+    assert len(switches) == 1 + groups * beside
+    assert len(images) == len(switches) + groups * (1 + beside)
+    assert all(f"#v{n}:checked ~ .stage #w{n}" in text for n in range(len(switches)))
     for image in images:
         kind, data = image.split(",")
         assert kind == "data:image/png;base64"
         with Image.open(io.BytesIO(base64.b64decode(data))) as opened:
             opened.load()
+    assert text.count("rough ") == 2 * groups * beside  # on the button and under the detail
     assert "http" not in text
-    assert "<script" not in text
+    assert [attrs for tag, attrs in page.tags if tag in ("script", "link")] == [{}]
 
 
-def test_without_pytorch_msssim_the_rest_is_done(tmp_path, model_folder, source, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
-    result = call(source, "-o", tmp_path / "sheet.png", "--model", model_folder)
+def test_what_is_not_installed_is_named_in_one_line_and_the_rest_is_done(
+    tmp_path, model_folder, source, monkeypatch
+):
+    monkeypatch.setattr(closeness, "CHOICES", ALL)
+    for name in ("pytorch_msssim", "pycvvdp", "ssimulacra2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    looks.shared_cvvdp.cache_clear()
+    monkeypatch.setattr(looks, "BUTTERAUGLI", "no_such_program")
+    result = call(source, "-o", tmp_path / "page.html", "--model", model_folder)
 
     assert result.exit_code == 0, result.output
+    named = re.findall(
+        r"(SSIMULACRA2|Butteraugli|CVVDP|MS-SSIM) \((?:pip|apt) install", result.stderr
+    )
+    assert named == ["SSIMULACRA2", "Butteraugli", "CVVDP", "MS-SSIM"]
     assert result.stderr.count("\n") == 1
-    assert "vqcodec[bench]" in result.stderr
-    assert result.stdout.splitlines()[1].endswith(" -")
-    assert (tmp_path / "sheet.png").is_file()
+    assert result.stdout.splitlines()[0].split() == ["bytes", "bpp", "PSNR"]
+    assert "left out, as not installed: SSIMULACRA2" in (tmp_path / "page.html").read_text("utf-8")
 
 
-def test_pictures_too_small_for_ms_ssim_are_compared_without(tmp_path, model_folder, picture):
-    Image.fromarray(picture).save(tmp_path / "small.png")
-    result = call(tmp_path / "small.png", "-o", tmp_path / "a.png", "--model", model_folder)
+def test_ms_ssim_stands_in_for_what_is_not_there(monkeypatch):
+    pytest.importorskip("pytorch_msssim")
+    monkeypatch.setattr(closeness, "CHOICES", ALL)
+    monkeypatch.setitem(sys.modules, "pycvvdp", None)
+    looks.shared_cvvdp.cache_clear()
 
-    assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[1].endswith(" -")
-    assert result.stderr == ""
+    found, _ = closeness.installed()
+
+    assert closeness.MS_SSIM in found
+    assert closeness.CVVDP not in found
+
+
+def test_what_is_measured_of_no_small_picture_is_a_dash(picture):
+    coded = of_size(PEERS["jpeg"], picture, 2000).measured(picture, [closeness.MS_SSIM])
+
+    assert math.isnan(coded.closeness[0][1])
+    assert table([("", coded)])[1].endswith(" -")
+    assert coded.cell.closeness == ()
 
 
 @pytest.mark.parametrize(
@@ -144,9 +182,8 @@ def test_a_version_has_the_figures_of_its_file(picture):
     data = PEERS["jpeg"].save(picture, quality=quality)
 
     assert version.size == len(data)
-    assert version.psnr == psnr(picture, decode(data))
-    assert version.cell.figures.endswith(" dB")
-    assert math.isnan(version.ms_ssim)
+    close = psnr(picture, decode(data))
+    assert version.measured(picture, [closeness.PSNR]).cell.closeness == (f"{close:.2f} dB",)
 
 
 @pytest.mark.parametrize(("size", "words"), [(1, "its smallest"), (10**9, "its largest")])
@@ -163,8 +200,9 @@ def test_a_row_of_any_size_can_be_drawn(size):
 
 def test_a_page_shows_at_most_a_part_of_a_large_picture_and_escapes_names():
     rgb = np.zeros((1700, 40, 3), np.uint8)
-    text = draw_page("<a>", [Cell("a & b", "1 < 2", rgb)])
+    text = draw_page("<a>", Cell("a & b", "1 < 2", rgb), {"": [Cell("c", "d", rgb, ("e",))]}, "f<")
 
     assert "<h1>&lt;a&gt;</h1>" in text
     assert "a &amp; b" in text
     assert "40x1600 pixels of it" in text
+    assert "<p>f&lt;</p>" in text

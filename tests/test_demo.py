@@ -8,8 +8,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqcodec.cli import main
+from vqcodec.compare import closeness
 from vqcodec.compare.contact_sheet import Cell, busiest_box, draw_sheet
 from vqcodec.compare.peers import PEERS
+
+
+@pytest.fixture(autouse=True)
+def psnr_alone(monkeypatch):
+    monkeypatch.setattr(closeness, "CHOICES", ((closeness.PSNR,),))
 
 
 def call(*args):

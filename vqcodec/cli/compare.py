@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..compare import comparison
-from ..compare.captions import spaced
+from ..compare.closeness import installed
 from ..compare.contact_sheet import draw_row
 from ..compare.html_page import draw_page
 from ..compare.peers import PEERS
@@ -18,10 +18,10 @@ from .paths import Job, check_target, read, write
 from .streams import say
 
 PAGES = ".html", ".htm"
-NO_MS_SSIM = "MS-SSIM is left out, it needs pytorch-msssim: pip install 'vqcodec[bench]'"
 
 
-def _is_page(job: Job) -> bool:
+def is_page(job: Job) -> bool:
+    """Whether a page is asked for, and not a sheet."""
     return Path(job.target).suffix.lower() in PAGES
 
 
@@ -31,31 +31,26 @@ def _coded(rgb, quality: float, model: str | None, device: str) -> list[comparis
     for peer in PEERS.values():
         if peer.is_available:
             found.append(comparison.of_size(peer, rgb, found[0].size))
-    try:
-        return [comparison.with_ms_ssim(coded, rgb) for coded in found]
-    except ImportError:
-        say(NO_MS_SSIM, to_stderr=True)
-        return found
+    return found
 
 
 def _make(job: Job, quality: float, model: str | None, device: str, force: bool) -> None:
     check_target(job, force)
-    if not _is_page(job):
+    if not is_page(job):
         check_format(job)
     rgb = options.load_picture(read(job.source)).rgb
-    found = _coded(rgb, quality, model, device)
-    cells = [comparison.original(rgb), *(coded.cell for coded in found)]
-    if _is_page(job):
-        write(job, draw_page(f"{job.name} at the same size", cells).encode(), force)
+    measures, missing = installed()
+    if missing:
+        say(missing, to_stderr=True)
+    found = [coded.measured(rgb, measures) for coded in _coded(rgb, quality, model, device)]
+    first, cells = comparison.original(rgb), [coded.cell for coded in found]
+    if is_page(job):
+        page = draw_page(f"{job.name} at the same size", first, {"": cells}, missing)
+        write(job, page.encode(), force)
     else:
-        pixels.save(draw_row(cells), job.target, overwrite=force)
-    say(f"{'':30}{'bytes':>10}{'bpp':>8}{'PSNR':>9}{'MS-SSIM':>10}")
-    for coded in found:
-        similar = "-" if coded.ms_ssim != coded.ms_ssim else f"{coded.ms_ssim:.4f}"
-        say(
-            f"{coded.name:30}{spaced(coded.size):>10}{coded.bpp:>8.3f}"
-            f"{coded.psnr:>6.2f} dB{similar:>10}"
-        )
+        pixels.save(draw_row([first, *cells]), job.target, overwrite=force)
+    for line in comparison.table([("", coded) for coded in found]):
+        say(line)
     say(f"{job.name} {rgb.shape[1]}x{rgb.shape[0]} -> {job.target_name}")
 
 
@@ -73,9 +68,10 @@ def compare(
     """Show IMAGE through this codec, AVIF, WebP and JPEG at the same size.
 
     Each of the others is coded at the quality whose file is nearest to ours in bytes. OUT is one
-    PNG, original and coded pictures, whole and a detail at twice its size, with bytes, PSNR and
-    MS-SSIM; or a self-contained page on which they can be switched in place. Transparency is
-    ignored.
+    PNG, original and coded pictures, whole and a detail at twice its size, with bytes, PSNR,
+    SSIMULACRA2, Butteraugli's 3-norm and ColorVideoVDP (else MS-SSIM), as far as these are
+    installed; or a self-contained page on which they can be flipped in place, by keys and by click.
+    Transparency is ignored.
 
     \b
     Examples:

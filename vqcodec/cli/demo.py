@@ -7,16 +7,18 @@ import numpy as np
 
 from ..codec import Codec
 from ..compare import comparison
-from ..compare.captions import spaced
+from ..compare.closeness import installed
 from ..compare.comparison import CodedPicture
 from ..compare.contact_sheet import draw_row, draw_sheet
+from ..compare.html_page import draw_page
 from ..compare.peers import PEERS
 from ..errors import VqcodecError
 from ..image import pixels
 from . import options
 from .coding import check_format
+from .compare import is_page
 from .console import Report, run
-from .paths import Job, check_target, read
+from .paths import Job, check_target, read, write
 from .streams import say
 
 QUALITIES = {"low": 10, "middle": 40, "high": 75}
@@ -45,22 +47,33 @@ def _coded(codec: Codec, rgb: np.ndarray, qualities: list[float]) -> list[list[C
 def _make(image: str | None, job: Job, quality: float | None, force: bool, **which: str) -> None:
     """which: model and device."""
     check_target(job, force)
-    check_format(job)
+    if not is_page(job):
+        check_format(job)
     rgb = _astronaut() if image is None else options.load_picture(read(image)).rgb
     qualities = QUALITIES if quality is None else {"": quality}
-    rows = _coded(options.load_codec(**which), rgb, list(qualities.values()))
+    measures, missing = installed()
+    if missing:
+        say(missing, to_stderr=True)
+    rows = [
+        [coded.measured(rgb, measures) for coded in row]
+        for row in _coded(options.load_codec(**which), rgb, list(qualities.values()))
+    ]
     height, width = rgb.shape[:2]
-    cells = [[comparison.original(rgb), *(coded.cell for coded in row)] for row in rows]
-    sheet = draw_sheet(cells) if quality is None else draw_row(cells[0])
-    pixels.save(sheet, job.target, overwrite=force)
-    say(f"{'':8}{'':30}{'bytes':>10}{'bpp':>8}{'PSNR':>9}")
-    for name, row in zip(qualities, rows, strict=True):
-        for coded in row:
-            say(
-                f"{name:8}{coded.name:30}{spaced(coded.size):>10}{coded.bpp:>8.3f}"
-                f"{coded.psnr:>6.2f} dB"
-            )
-            name = ""
+    first, cells = comparison.original(rgb), [[coded.cell for coded in row] for row in rows]
+    if is_page(job):
+        groups = dict(zip(qualities, cells, strict=True))
+        write(job, draw_page(job.name, first, groups, missing).encode(), force)
+    else:
+        whole = [[first, *row] for row in cells]
+        sheet = draw_sheet(whole) if quality is None else draw_row(whole[0])
+        pixels.save(sheet, job.target, overwrite=force)
+    named = [
+        (name if number == 0 else "", coded)
+        for name, row in zip(qualities, rows, strict=True)
+        for number, coded in enumerate(row)
+    ]
+    for line in comparison.table(named):
+        say(line)
     say(f"{job.name} {width}x{height} -> {job.target_name}")
 
 
@@ -82,12 +95,14 @@ def demo(image: str | None, out: str, quality: float | None, force: bool, **whic
 
     Codes IMAGE, or a photograph that comes with scikit-image, at three qualities and draws the
     result beside the original and the AVIF and JPEG of nearly the same size: whole, and a detail
-    at twice its size. Prints the sizes and PSNRs.
+    at twice its size, or a page on which they can be flipped in place if OUT ends in .html. Prints
+    sizes, PSNR and what else is installed of SSIMULACRA2, Butteraugli and ColorVideoVDP.
 
     \b
     Examples:
       vqcodec demo
       vqcodec demo photo.jpg -q 30 -o sheet.png
+      vqcodec demo photo.jpg -o demo.html
     """
     options.check_model(which["model"])
     job = Job(image or "astronaut", out)

@@ -1,13 +1,14 @@
-"""One picture through several codecs at the same size, with bytes, PSNR and MS-SSIM."""
+"""One picture through several codecs at the same size, with bytes and how close they are."""
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..metrics import MS_SSIM_MIN_SIDE, bits_per_pixel, ms_ssim, psnr
+from ..metrics import bits_per_pixel
 from .captions import spaced
-from .contact_sheet import Cell
+from .closeness import Measure
+from .contact_sheet import ORIGINAL, Cell
 from .peers import Peer, decode, nearest
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ NEAR = 0.1  # of a size: a file farther away is said to be the codec's smallest 
 
 
 class CodedPicture(NamedTuple):
-    """What one codec makes of the picture. ms_ssim: nan where not measured."""
+    """What one codec makes of the picture. closeness: what was measured; nan where the picture is
+    too small for it."""
 
     name: str
     size: int  # bytes
     rgb: np.ndarray  # uint8 [H, W, 3]
-    psnr: float  # dB
-    ms_ssim: float = math.nan
+    closeness: tuple[tuple[Measure, float], ...] = ()
 
     @property
     def bpp(self) -> float:
@@ -32,25 +33,25 @@ class CodedPicture(NamedTuple):
 
     @property
     def cell(self) -> Cell:
-        """For a contact sheet: size and distance to the original are its caption."""
-        close = f"{self.psnr:.2f} dB"
-        if math.isnan(self.ms_ssim):
-            return Cell(self.name, f"{spaced(self.size)} B, {self.bpp:.3f} bpp, {close}", self.rgb)
-        figures = f"{spaced(self.size)} B, {close}, MS-SSIM {self.ms_ssim:.4f}"
-        return Cell(self.name, figures, self.rgb)
+        """For a contact sheet or a page: size and closeness to the original are its caption."""
+        close = tuple(m.said(value) for m, value in self.closeness if not math.isnan(value))
+        return Cell(self.name, f"{spaced(self.size)} B, {self.bpp:.3f} bpp", self.rgb, close)
+
+    def measured(self, rgb: np.ndarray, measures: list[Measure]) -> "CodedPicture":
+        """The same with how close it is to the original."""
+        return self._replace(closeness=tuple((m, m.between(rgb, self.rgb)) for m in measures))
 
 
 def original(rgb: np.ndarray) -> Cell:
     """The picture itself, uint8 [H, W, 3], for a sheet."""
     height, width = rgb.shape[:2]
-    return Cell("original", f"{width}x{height}, 24 bpp", rgb)
+    return Cell(ORIGINAL, f"{width}x{height}, 24 bpp", rgb)
 
 
 def ours(codec: "Codec", rgb: np.ndarray, quality: float) -> CodedPicture:
     """The picture through a .vqc file."""
     data = codec.encode(rgb, quality)
-    decoded = np.asarray(codec.decode(data))
-    return CodedPicture(f"vqcodec -q {quality:g}", len(data), decoded, psnr(rgb, decoded))
+    return CodedPicture(f"vqcodec -q {quality:g}", len(data), np.asarray(codec.decode(data)))
 
 
 def of_size(peer: Peer, rgb: np.ndarray, size: int) -> CodedPicture:
@@ -59,15 +60,26 @@ def of_size(peer: Peer, rgb: np.ndarray, size: int) -> CodedPicture:
     name = f"{peer.label} quality {quality}"
     if abs(len(data) - size) > NEAR * size and not 2 < quality < 98:
         name += ", its smallest" if len(data) > size else ", its largest"
-    decoded = decode(data)
-    return CodedPicture(name, len(data), decoded, psnr(rgb, decoded))
+    return CodedPicture(name, len(data), decode(data))
 
 
-def with_ms_ssim(coded: CodedPicture, rgb: np.ndarray) -> CodedPicture:
-    """The same with its MS-SSIM, nan if the picture is too small.
+def table(rows: list[tuple[str, CodedPicture]]) -> list[str]:
+    """Lines of text: size and closeness of each, behind a word that may be empty."""
+    measures = [measure for measure, _ in rows[0][1].closeness]
+    width = max(len(word) for word, _ in rows) + 1
+    heads = "".join(f"{m.label:>{_column(m)}}" for m in measures)
+    lines = [f"{'':{width}}{'':30}{'bytes':>10}{'bpp':>8}{heads}"]
+    for word, coded in rows:
+        figures = "".join(_figure(*item) for item in coded.closeness)
+        size = f"{spaced(coded.size):>10}{coded.bpp:>8.3f}"
+        lines.append(f"{word:{width}}{coded.name:30}{size}{figures}")
+    return [line.rstrip() for line in lines] if width > 1 else [line[1:] for line in lines]
 
-    Raises ImportError where pytorch-msssim is not installed.
-    """
-    if min(rgb.shape[:2]) < MS_SSIM_MIN_SIDE:
-        return coded
-    return coded._replace(ms_ssim=ms_ssim(rgb, coded.rgb))
+
+def _column(measure: Measure) -> int:
+    return max(10, len(measure.label) + 2)
+
+
+def _figure(measure: Measure, value: float) -> str:
+    said = "-" if math.isnan(value) else measure.said(value).removeprefix(measure.label).strip()
+    return f"{said:>{_column(measure)}}"

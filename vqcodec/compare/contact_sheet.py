@@ -12,18 +12,27 @@ GAP = 10  # between cells
 GROUP_GAP = 30  # between the whole pictures and the details
 MARGIN = 24
 TITLE, TEXT = 19, 15  # font sizes
-HEADING_HEIGHT, CAPTION_HEIGHT, ROW_GAP = 40, 48, 18
+LINE = 18  # pixels from one line of a caption to the next
+HEADING_HEIGHT, CAPTION_HEIGHT, ROW_GAP = 40, 84, 18
 MIN_CAPTION_WIDTH = 300  # pixels, of the longest caption
+ORIGINAL = "original"  # name of its cell
 WHOLE, DETAIL = "whole picture", f"detail, {ZOOM} times its size"  # headings
 PAPER, INK, PALE, FRAME = (255, 255, 255), (24, 24, 28), (96, 96, 104), (0, 220, 255)
 
 
 class Cell(NamedTuple):
-    """A coded picture, or the original, and its caption in two lines."""
+    """A coded picture, or the original, and its caption."""
 
     name: str
     figures: str
     rgb: np.ndarray  # uint8 [H, W, 3]
+    closeness: tuple[str, ...] = ()  # to the original, by several measures
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The caption below the name, two measures a line."""
+        pairs = (self.closeness[at : at + 2] for at in range(0, len(self.closeness), 2))
+        return (self.figures, *(", ".join(pair) for pair in pairs))
 
 
 class Box(NamedTuple):
@@ -123,7 +132,7 @@ def _draw_whole(
         (round(box.x * x_scale), round(box.y * y_scale)),
         (round((box.x + box.width) * x_scale) - 1, round((box.y + box.height) * y_scale) - 1),
     ]
-    if cell.name == "original" and corners[0] < corners[1]:
+    if cell.name == ORIGINAL and corners[0] < corners[1]:
         draw.rectangle(corners, outline=FRAME, width=2)
     _draw(sheet, corner, cell, picture)
 
@@ -139,5 +148,6 @@ def _draw(sheet: Image.Image, corner: tuple[int, int], cell: Cell, picture: Imag
     x, y = corner
     draw = ImageDraw.Draw(sheet)
     draw.text((x, y), cell.name, INK, _font(TITLE))
-    draw.text((x, y + TITLE + 5), cell.figures, PALE, _font(TEXT))
+    for number, line in enumerate(cell.lines):
+        draw.text((x, y + TITLE + 5 + number * LINE), line, PALE, _font(TEXT))
     sheet.paste(picture, (x, y + CAPTION_HEIGHT))
