@@ -16,7 +16,7 @@ from PIL import Image
 from vqcodec.cli import main
 from vqcodec.codec import Codec
 from vqcodec.config import TaskConfig
-from vqcodec.train import loop
+from vqcodec.train import cuda, graph_trainer, loop
 from vqcodec.train.presets import base, fast, small, tiny
 
 
@@ -82,6 +82,24 @@ def test_a_run_can_start_from_a_model(trainers, model_folder):
     assert trainer.init.codebooks.frozen_codewords is None
     assert all(p.requires_grad for p in trainer.init.parameters())
     assert trainer.exported == Path("mine")
+
+
+def test_on_a_gpu_the_trainer_is_that_of_graphs_with_larger_steps(trainers, monkeypatch):
+    class OnGpu(FakeTrainer):
+        pass
+
+    monkeypatch.setattr(graph_trainer, "GraphTrainer", OnGpu)
+    call("--data", "photos", "--out", "a", "--preset", "fast")
+    monkeypatch.setattr(cuda, "is_there", lambda: True)
+    call("--data", "photos", "--out", "b", "--preset", "fast")
+    call("--data", "photos", "--out", "c", "--preset", "tiny", "--batch", 3)
+    slow, filling, trial = trainers
+
+    assert [type(trainer) for trainer in trainers] == [FakeTrainer, OnGpu, OnGpu]
+    assert slow.config == fast()
+    assert (filling.config.batch, filling.config.crop, filling.config.late_crop) == (64, 256, 384)
+    assert filling.config.model == fast().model
+    assert trial.config == dataclasses.replace(tiny(), batch=3)
 
 
 @pytest.mark.parametrize("option", ["--resize", "--grow"])

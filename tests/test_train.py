@@ -79,6 +79,40 @@ def test_crops_are_cut_from_the_pictures(pictures, tmp_path):
         assert (stored == corner).all(1).any()
 
 
+def test_crops_are_the_same_cut_from_the_file_and_gathered_on_a_device(tmp_path):
+    """Those of pictures that are too small, too, which go on by their edge."""
+    for seed, size in enumerate(((96, 128), (70, 90), (64, 100))):
+        Image.fromarray(smooth_picture(*size, seed)).save(tmp_path / f"{seed}.png")
+    train_data.build_cache([tmp_path], tmp_path / "cache")
+    cut, gathered = (
+        train_data.Crops(tmp_path / "cache", torch.device("cpu"), False, 0, resident)
+        for resident in (False, True)
+    )
+
+    for size in (64, 80, 120):
+        assert torch.equal(cut.sample(6, size), gathered.sample(6, size))
+
+
+def test_drawn_crops_of_a_pool_are_made_once_and_turned_over(tmp_path, monkeypatch):
+    Image.new("RGB", (128, 128), (99, 99, 99)).save(tmp_path / "a.png")
+    train_data.build_cache([tmp_path], tmp_path / "cache")
+    crops = train_data.Crops(tmp_path / "cache", torch.device("cpu"), False, 0)
+    monkeypatch.setattr(train_data, "POOL", 2)
+    monkeypatch.setattr(train_data, "POOL_BATCH", 1)
+    crops.pooled = True
+    drawn = torch.cat([crops.varied(16, 32)[:2] for _ in range(6)])
+    pool = crops.pools[32].crops.float() / 255
+    turned = torch.cat([pool, pool.flip(2), pool.flip(3), pool.flip(2, 3)])
+    grey = turned.mean(1)  # colours are changed after that
+    nearest = [(grey - x.mean(0)).abs().amax((1, 2)) for x in drawn]
+
+    assert len(pool) == 2
+    assert len({int(distances.argmin()) for distances in nearest}) > 2
+    assert sum(float(distances.min()) < 0.01 for distances in nearest) > 8
+    crops.varied(16, 48)
+    assert list(crops.pools) == [48]
+
+
 def test_varied_crops_are_reduced_and_recoloured_pictures(tmp_path, monkeypatch):
     """Stripes of red and green at the finest period: halved they are grey-brown, and no crop
     leaves the range of pixels."""
@@ -439,30 +473,37 @@ import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
+from conftest import random_network
 from test_train import config
+from vqcodec.train import runner
+from vqcodec.train.graph_trainer import GraphTrainer
 from vqcodec.train.loop import Trainer
-from vqcodec.train.runner import finish_processes
 
-run = config(lambda_scale=2.0, half_turn=False)
-trainer = Trainer(run, [Path(sys.argv[2])], Path(sys.argv[3]), None)
-crops = trainer.crops.sample(4, 64) if trainer.world == 1 else None
-trainer.crops.generator.manual_seed(1)
-x = trainer.crops.sample(4, 64)
-levels = torch.tensor([0, 2, 4, 6])
-share = slice(trainer.rank * 2, trainer.rank * 2 + 2) if trainer.world == 2 else slice(None)
-trainer.batch = lambda: (x[share], levels[share])
 torch.rand_like = lambda t: torch.full_like(t, 0.5)  # no noise: both see the same
-for _ in range(3):
-    trainer.train_step()
-    trainer.step += 1
+results = []
+for kind in (Trainer, GraphTrainer):
+    run = config(lambda_scale=2.0, half_turn=False)
+    trainer = kind(run, [Path(sys.argv[2])], Path(sys.argv[3]), random_network())
+    runner._join_processes = lambda: (trainer.rank, trainer.world)  # the second trainer has joined
+    trainer.crops.generator.manual_seed(1)
+    x, levels = trainer.crops.sample(4, 64), torch.tensor([0, 2, 4, 6])
+    share = slice(trainer.rank, None, trainer.world)
+    trainer.batch = lambda: (x[share], levels[share], x[share])
+    if kind is GraphTrainer:
+        trainer.batches.make = trainer.batch
+    for _ in range(3):
+        trainer.train_step()
+        trainer.step += 1
+    results.append([p.detach().clone() for p in trainer.network.parameters()])
 if trainer.rank == 0:
-    torch.save([p.detach() for p in trainer.network.parameters()], sys.argv[4])
-finish_processes()
+    torch.save(results, sys.argv[4])
+runner.finish_processes()
 """
 
 
 def test_two_processes_take_the_steps_of_one_with_twice_the_batch(pictures, tmp_path):
-    """torchrun with gloo, gradients averaged and SOAP's work shared."""
+    """torchrun with gloo, gradients averaged and SOAP's work shared; or all steps in each process,
+    as GPUs take them."""
     (tmp_path / "steps.py").write_text(STEP_SCRIPT)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launches = {1: [sys.executable], 2: [*torchrun, "--nproc-per-node", "2"]}
@@ -480,5 +521,6 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(pictures, tmp_
             process.kill()
     results = [torch.load(tmp_path / f"{count}.pt", weights_only=True) for count in launches]
 
-    for one, two in zip(*results, strict=True):
-        assert torch.allclose(one, two, atol=2e-3)
+    for kind in range(2):
+        for one, two in zip(results[0][kind], results[1][kind], strict=True):
+            assert torch.allclose(one, two, atol=2e-3)

@@ -3,7 +3,7 @@
 import dataclasses
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,6 +37,11 @@ STOPPED = 130  # exit code of a run that Ctrl-C ended: 128 + SIGINT, as shells h
     type=click.FloatRange(min=0, min_open=True),
     callback=options.finite,
     help="Length of the schedule, instead of the preset's.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Crops a step and process, instead of the preset's: fewer where a GPU's memory is short.",
 )
 @click.option("--init", metavar="NAME|DIR", help="Start from the networks of this model.")
 @click.option(
@@ -87,6 +92,7 @@ def train(
     out: str,
     preset: str,
     minutes: float | None,
+    batch: int | None,
     init: str | None,
     resize: bool,
     stage: str,
@@ -102,6 +108,7 @@ def train(
 
     Writes a checkpoint every few minutes and the model, ready for --model, at the end. Ctrl-C
     stops after the current step and saves; --resume, with the same preset and minutes, goes on.
+    A GPU is used where there is one, with larger steps.
 
     \b
     Examples:
@@ -128,10 +135,11 @@ def train(
     from ..train.runner import finish_processes
 
     sources = [Path(path) for path in data]
+    changes = {"minutes": minutes, "batch": batch}
     if stage == "realism":
-        trainer = _realism_trainer(preset, minutes, sources, Path(out), init, perceptual, resume)
+        trainer = _realism_trainer(preset, changes, sources, Path(out), init, perceptual, resume)
     else:
-        config = _config(preset, minutes, chosen)
+        config = _config(preset, changes, chosen)
         trainer = _trainer(config, distortion, sources, Path(out), init, resize, resume)
     trainer.run()
     finish_processes()
@@ -185,12 +193,18 @@ def _task(task: str | None, sigma: float | None, factor: str | None) -> TaskConf
     return TaskConfig(factor=int(factor or 2)) if task == "superres" else None
 
 
-def _config(preset: str, minutes: float | None, task: TaskConfig | None) -> "TrainConfig":
-    from ..train.presets import PRESETS
+def _config(preset: str, changes: dict[str, Any], task: TaskConfig | None) -> "TrainConfig":
+    from ..train import cuda
+    from ..train.presets import PRESETS, for_gpu
 
-    config = PRESETS[preset]()
+    config = for_gpu(PRESETS[preset]()) if cuda.is_there() else PRESETS[preset]()
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, task=task))
-    return config if minutes is None else dataclasses.replace(config, minutes=minutes)
+    return _changed(config, changes)
+
+
+def _changed(config: Any, changes: dict[str, Any]) -> Any:
+    """A config with the changes that are not None."""
+    return dataclasses.replace(config, **{k: v for k, v in changes.items() if v is not None})
 
 
 def _trainer(
@@ -202,7 +216,7 @@ def _trainer(
     resize: bool,
     resume: bool,
 ) -> "Trainer":
-    from ..train.loop import Trainer
+    from ..train import cuda, graph_trainer, loop
     from ..train.runner import CHECKPOINT, read_checkpoint
 
     network, before = None, None  # before: the config of the model that goes on
@@ -218,7 +232,8 @@ def _trainer(
         config = dataclasses.replace(config, model=before)
     distortion = distortion or (before and before.distortion) or config.distortion
     config = dataclasses.replace(config, distortion=distortion)
-    trainer = Trainer(config, data, out, network)
+    kind = graph_trainer.GraphTrainer if cuda.is_there() else loop.Trainer
+    trainer = kind(config, data, out, network)
     if resume:
         trainer.resume(out / CHECKPOINT)
     return trainer
@@ -226,7 +241,7 @@ def _trainer(
 
 def _realism_trainer(
     preset: str,
-    minutes: float | None,
+    changes: dict[str, Any],
     data: list[Path],
     out: Path,
     init: str,
@@ -238,9 +253,7 @@ def _realism_trainer(
     from ..train.runner import CHECKPOINT
     from ..zoo import shipped
 
-    config = REALISM_PRESETS[preset]
-    if minutes is not None:
-        config = dataclasses.replace(config, minutes=minutes)
+    config = _changed(REALISM_PRESETS[preset], changes)
     source = Path(init) if shipped.is_path(init) else shipped.folder_of(init)
     weights = None if perceptual is None else Path(perceptual)
     trainer = RealismTrainer(config, data, out, source, weights)

@@ -18,6 +18,8 @@ from ..entropy.fixed_point import CODEWORD_BITS, ESCAPE_BITS, NUMBER_MAX
 from .fixed import round_to
 from .quantizer import Assignment, Codebooks, unzigzag, zigzag
 
+COPIES = 32  # of the codewords, in `assign_densely`
+
 
 class JointClasses(NamedTuple):
     """scalar, row: as of `Classes`. joint_class: int32 [B, h, w, C / 2], the classes of two
@@ -104,6 +106,42 @@ class FastCodebooks(Codebooks):
             escaped = 2 * moved[escaped // 2] + escaped % 2
         value = self._values(slot, index, classes, escaped)
         return Assignment(index.movedim(-1, 1), classes.row, value)
+
+    def assign_densely(self, r: Tensor, classes: JointClasses, kappa: Tensor) -> Assignment:
+        """As `assign`, but every residual is assigned alone and as one of a pair: more work, in
+        steps whose shapes do not depend on values, so that a CUDA graph can hold it."""
+        with torch.no_grad():
+            r = r.movedim(1, -1).contiguous()
+            near = (r + 0.5).floor_().clamp_(-NUMBER_MAX, NUMBER_MAX).int()
+            t, joint = _last(classes.scalar).contiguous(), classes.joint_class
+            weights = _last(kappa).expand(r.shape)
+            pairs = (x.reshape(-1, 2) for x in (r, near, t, weights))
+            r_two, near_two, t_two, kappa_two = pairs
+            alone = self._assign_scalar(r_two, near_two, t_two, kappa_two)
+            # Rows of pairs are there for small classes alone.
+            t_two = t_two.clamp(max=max(0, self.config.pair_classes - 1))
+            both = self._assign_pair(r_two, near_two, t_two, kappa_two)
+            paired = self._are_pairs(joint)[..., None]
+            two = (*joint.shape, 2)
+            index = torch.where(paired, both.view(two), alone.view(two).to(both.dtype))
+            first = index[..., :1]
+            k = torch.cat([first, torch.where(paired, first, index[..., 1:])], -1).clamp_(min=0)
+            last, start = (self._of_joint(name, joint).view(two) for name in ("last", "start"))
+            escaped = (k >= last).flatten(-2)
+            slot = torch.minimum(k, last).add_(start)
+            index = index.flatten(-2)
+            at = torch.arange(r.shape[-1], device=r.device)
+            numbers = self._numbers(index, t, at, paired.expand(two).flatten(-2))
+        value = self._spread_codewords(slot.flatten()).view(r.shape)
+        value = torch.where(escaped, numbers.to(value.dtype), value)
+        return Assignment(index.movedim(-1, 1), classes.row, value.movedim(-1, 1))
+
+    def _spread_codewords(self, slot: Tensor) -> Tensor:
+        """The codewords of slots [N]. Their gradient is a sum into few of them, and a GPU adds to
+        one after the other: copies of the table are as many places to add to at a time."""
+        codewords = self._codewords()
+        copy = torch.arange(len(slot), device=slot.device) % COPIES
+        return codewords.repeat(COPIES).index_select(0, slot + copy * len(codewords))
 
     def lookup(self, index: Tensor, classes: JointClasses) -> Tensor:
         """Values in steps of the codewords `index` [B, C, h, w], with escapes as integers."""

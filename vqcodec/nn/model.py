@@ -80,9 +80,13 @@ class Network(nn.Module):
         lambdas = torch.tensor(config.transform.lambdas(), dtype=torch.float32)
         self.register_buffer("lambdas", lambdas, persistent=False)
 
-    def analyse(self, x: Tensor, levels: Tensor) -> Tensor:
-        """Pixels float [B, 3, H, W] in 0..1 -> latents float32 [B, C, H/16, W/16] in steps."""
-        used = self._used(levels)
+    def analyse(self, x: Tensor, levels: Tensor, count: int | None = None) -> Tensor:
+        """Pixels float [B, 3, H, W] in 0..1 -> latents float32 [B, C, H/16, W/16] in steps.
+
+        count: of latents to compute, the first ones, where others are left out as zeros. By
+        default those that any of the levels codes: to find that waits for the levels.
+        """
+        used = self._used(levels) if count is None else count
         y = self.encoder(x, self.linear, self.gains.scale[:used], levels)
         y = y * as_map(self.gains.to_steps()[levels, :used])
         left = self.config.transform.latents - used
@@ -96,15 +100,17 @@ class Network(nn.Module):
         decoder: Decoder | None = None,
         affine: bool = False,
         part: Rectangle | None = None,
+        count: int | None = None,
     ) -> Tensor:
         """Latents in steps [B, C, h, w] -> pixels float32 [B, 3, 16h, 16w], not clipped.
 
         origin: row and column of the first latent in the picture; grain depends on the position.
         decoder: another than the network's. affine: without residual blocks. part: the latents
-        whose pixels are wanted, and come; None: all.
+        whose pixels are wanted, and come; None: all. count: of the latents that are not all zero,
+        as of `analyse`.
         """
         decoder = self.decoder if decoder is None else decoder
-        used = self._used(levels)
+        used = self._used(levels) if count is None else count
         y = latents[:, :used] * as_map(self.gains.to_units()[levels, :used])
         noise = grain(*origin, *y.shape[2:], y.device) if decoder.is_grained else None
         return decoder(y, self.linear, self.gains.scale[:used], levels, noise, affine, part)

@@ -1,15 +1,18 @@
 """Training data: folders and tar shards of pictures -> random crops and their levels.
 
-All pictures are decoded once into one flat file of uint8 RGB in the output folder; crops are
-gathered from it by index, on the CPU from the page cache that all processes share, on a GPU
-from the GPU's memory.
+All pictures are decoded once, by all cores, into one flat file of uint8 RGB in the output folder.
+Crops are cut from it, from the page cache that all processes share; or they are gathered on a GPU
+that has the pictures in its memory.
 """
 
 import hashlib
 import io
 import json
+import os
 import tarfile
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +24,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..errors import InputError
-from .dead_leaves import dead_leaves
+from .cuda import holds, upload
+from .dead_leaves import LeafPool, dead_leaves
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif"}
 HELD_OUT = 16  # one picture in this many is kept for validation
@@ -30,6 +34,7 @@ COLOURFUL = 0.2  # of the crops get up to twice their saturation
 REDUCED = 3.0  # times, at most, that crops are reduced
 COMMON_SIDE = 500  # pixels: pictures that have as many a side are a good sample of all
 DRAWN = 0.125  # of the crops are drawn
+POOL, POOL_BATCH = 2048, 64  # crops of a pool of drawn ones; and made at a time
 LOW = 0.6  # of the levels are low ones: below about 0.7 bits a pixel on photographs
 
 
@@ -66,35 +71,69 @@ def build_cache(paths: list[Path], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows, offset = [], 0
     with open(folder / "pixels.u8", "wb") as out:
-        for source in tqdm(read_sources(paths), desc="decoding pictures", unit=" files"):
-            try:
-                with Image.open(io.BytesIO(source.data)) as image:
-                    rgb = np.asarray(image.convert("RGB"))
-            except (OSError, ValueError) as exc:
-                tqdm.write(f"{source.name}: left out ({exc})")
-                continue
-            if min(rgb.shape[:2]) < MIN_SIDE:
-                continue
-            out.write(rgb.tobytes())
-            rows.append([source.name, offset, rgb.shape[0], rgb.shape[1]])
-            offset += rgb.shape[0] * rgb.shape[1]
+        for name, rgb in tqdm(_decoded(paths), desc="decoding pictures", unit=" files"):
+            if isinstance(rgb, Exception):
+                tqdm.write(f"{name}: left out ({rgb})")
+            elif min(rgb.shape[:2]) >= MIN_SIDE:
+                out.write(rgb.data)
+                rows.append([name, offset, rgb.shape[0], rgb.shape[1]])
+                offset += rgb.shape[0] * rgb.shape[1]
     if not rows:
         raise InputError(f"no pictures of at least {MIN_SIDE} pixels a side in {', '.join(key)}")
     index.write_text(json.dumps({"key": key, "pictures": rows}))
 
 
+def _decoded(paths: list[Path]) -> Iterator[tuple[str, np.ndarray | Exception]]:
+    """The pictures of `read_sources` in its order, by as many threads as there are cores: decoders
+    do without Python's lock. A few wait to be taken."""
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[str, Future]] = deque()
+        for source in read_sources(paths):
+            waiting.append((source.name, pool.submit(_decode, source.data)))
+            if len(waiting) > 2 * threads:
+                name, future = waiting.popleft()
+                yield name, future.result()
+        for name, future in waiting:
+            yield name, future.result()
+
+
+def _decode(data: bytes) -> np.ndarray | Exception:
+    """uint8 [H, W, 3], or why it is no picture."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.ascontiguousarray(image.convert("RGB"))
+    except (OSError, ValueError) as exc:
+        return exc
+
+
 class Crops:
     """Random crops of the training pictures, or fixed ones of the held-out pictures."""
 
-    def __init__(self, folder: Path, device: torch.device, held_out: bool, seed: int):
+    def __init__(
+        self,
+        folder: Path,
+        device: torch.device,
+        held_out: bool,
+        seed: int,
+        resident: bool | None = None,
+    ):
+        """resident: the pictures lie on the device, else crops are cut from the file and copied;
+        None: they do where it is a GPU with room for them."""
         rows = json.loads((folder / "index.json").read_text())["pictures"]
         total = sum(h * w for _, _, h, w in rows)
         path = str(folder / "pixels.u8")
         flat = torch.from_file(path, shared=False, size=3 * total, dtype=torch.uint8)
-        self.flat = flat.view(-1, 3).to(device)
+        if resident is None:
+            resident = not held_out and holds(device, 3 * total)
+        self.device, self.resident = device, resident
+        self.flat = flat.view(-1, 3).to(device if resident else "cpu")
         mine = [row for row in rows if is_held_out(row[0]) == held_out] or rows
         self.where = torch.tensor([row[1:] for row in mine])  # [N, (offset, h, w)]
         self.generator = torch.Generator().manual_seed(seed)
+        # Drawn crops are new each time on a CPU; drawing them would keep a GPU waiting.
+        self.pooled = device.type != "cpu"
+        self.pools: dict[int, LeafPool] = {}  # the one of the present size
 
     def varied(self, count: int, size: int) -> Tensor:
         """Like `sample`, but half of the crops are reduced, some are drawn, and some are made
@@ -110,11 +149,24 @@ class Crops:
         x = F.interpolate(x, (size, size), mode="bicubic", antialias=True)
         x = torch.cat([self.sample(count - reduced, size), x])
         drawn = int(count * DRAWN + chance)
-        x[:drawn] = dead_leaves(x[:drawn], self.generator)
+        x[:drawn] = self._leaves(x[:drawn])
         grey = x.mean(1, keepdim=True)
-        strength, chosen = torch.rand(2, count, 1, 1, 1, generator=self.generator).to(x.device)
+        random = torch.rand(2, count, 1, 1, 1, generator=self.generator)
+        strength, chosen = upload(random, self.device)
         more = torch.where(chosen < COLOURFUL, strength, torch.zeros_like(strength))
         return torch.lerp(grey, x, 1 + more).clamp(0, 1)
+
+    def _leaves(self, x: Tensor) -> Tensor:
+        """Drawn crops, as many as the photographs x [B, 3, S, S] in 0..1, and as large."""
+        if not self.pooled:
+            return dead_leaves(x, self.generator)
+        size = x.shape[-1]
+        if size not in self.pools:
+            seed = int(torch.randint(2**31, (), generator=self.generator))
+            generator = torch.Generator(self.device).manual_seed(seed)
+            photographs = (self.sample(POOL_BATCH, size) for _ in range(POOL // POOL_BATCH))
+            self.pools = {size: LeafPool(photographs, generator)}
+        return self.pools[size].sample(len(x))
 
     def sample(self, count: int, size: int) -> Tensor:
         """float32 [count, 3, size, size] in 0..1, pictures drawn by area, randomly flipped."""
@@ -126,15 +178,36 @@ class Crops:
         corner = torch.rand(2, count, generator=self.generator, dtype=torch.float64)
         top = (corner[0] * (height - size + 1).clamp(min=1)).long()
         left = (corner[1] * (width - size + 1).clamp(min=1)).long()
-        step = torch.arange(size)
-        # Small pictures are continued by their edge.
-        y = torch.minimum(top[:, None] + step, height[:, None] - 1)
-        x = torch.minimum(left[:, None] + step, width[:, None] - 1)
         flip = torch.rand(count, generator=self.generator) < 0.5
-        x = torch.where(flip[:, None], x.flip(1), x)
-        index = offset[:, None, None] + y[:, :, None] * width[:, None, None] + x[:, None, :]
-        pixels = self.flat[index.to(self.flat.device)]
+        places = torch.stack([offset, height, width, top, left])
+        cut = self._gather if self.resident else self._cut
+        pixels, flip = cut(places, size), upload(flip, self.device)
+        pixels = torch.where(flip[:, None, None, None], pixels.flip(2), pixels)
         return pixels.permute(0, 3, 1, 2).float() / 255
+
+    def _cut(self, places: Tensor, size: int) -> Tensor:
+        """uint8 [count, size, size, 3] of places int64 [5, count]: offset, height, width, top and
+        left. Small pictures are continued by their edge."""
+        pixels = torch.empty(places.shape[1], size, size, 3, dtype=torch.uint8)
+        for out, (offset, height, width, top, left) in zip(pixels, places.T.tolist(), strict=True):
+            picture = self.flat[offset : offset + height * width].view(height, width, 3)
+            if min(height, width) >= size:
+                out.copy_(picture[top : top + size, left : left + size])
+            else:
+                step = torch.arange(size)
+                y, x = (
+                    (first + step).clamp(max=n - 1) for first, n in ((top, height), (left, width))
+                )
+                out.copy_(picture[y[:, None], x])
+        return upload(pixels, self.device)
+
+    def _gather(self, places: Tensor, size: int) -> Tensor:
+        """As `_cut`, on the device of the pictures."""
+        offset, height, width, top, left = upload(places, self.device)[:, :, None]
+        step = torch.arange(size, device=self.device)
+        y, x = torch.minimum(top + step, height - 1), torch.minimum(left + step, width - 1)
+        index = offset[:, :, None] + y[:, :, None] * width[:, :, None] + x[:, None, :]
+        return self.flat[index]
 
 
 def spread_levels(count: int, levels: int, low_share: float, generator: torch.Generator) -> Tensor:
@@ -144,6 +217,14 @@ def spread_levels(count: int, levels: int, low_share: float, generator: torch.Ge
     low = position / low_share * LOW
     high = LOW + (position - low_share) / (1 - low_share) * (1 - LOW)
     return (torch.where(position < low_share, low, high) * levels).long()
+
+
+def place_of(level: int, levels: int, low_share: float) -> float:
+    """The part of the crops, 0..1, that `spread_levels` gives lower levels than this one."""
+    part = level / levels
+    if part < LOW:
+        return part / LOW * low_share
+    return low_share + (part - LOW) / (1 - LOW) * (1 - low_share)
 
 
 def block_statistics(crops: Crops, mean: float, rounds: int = 60) -> tuple[Tensor, Tensor]:

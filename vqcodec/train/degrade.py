@@ -15,10 +15,10 @@ def degrade(x: Tensor, task: TaskConfig, generator: torch.Generator) -> Tensor:
 
     Noise is Gaussian; a factor reduces and enlarges again, bicubic with antialiasing, which is
     what `Image.resize` of Pillow does. Rounded to 8 bits and clipped at each stage. H and W are
-    multiples of the factor. generator: on the CPU.
+    multiples of the factor. generator: of the noise, on any device.
     """
     if task.sigma:
-        noise = torch.randn(x.shape, generator=generator).to(x.device)
+        noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
         return _to_8_bits(x + noise * (task.sigma / 255))
     size = x.shape[-2:]
     small = F.interpolate(x, [n // task.factor for n in size], mode="bicubic", antialias=True)

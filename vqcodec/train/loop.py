@@ -11,6 +11,7 @@ from ..nn.blocks import LevelEmbedding
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
 from ..zoo.weights import Model
+from .cuda import upload
 from .curves import plot_curves
 from .data import Crops, block_statistics, spread_levels
 from .degrade import best_linear, degrade
@@ -58,6 +59,7 @@ class Trainer(Runner):
     """A run of the codec stage. `ema` are averages of the weights over steps: what is exported."""
 
     stage = "codec"
+    shares_soap = True  # among the processes: its work is much of a step on CPUs
 
     def __init__(self, config: TrainConfig, data: list[Path], out: Path, init: Network | None):
         """init: the network to start with; one of another config is grown to `config.model`, or
@@ -74,7 +76,9 @@ class Trainer(Runner):
         self.network.to(self.device, memory_format=torch.channels_last)
         seed = config.seed + 1 + self.rank
         self.crops.generator.manual_seed(seed)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = self.noise = torch.Generator().manual_seed(seed)
+        if self.device.type != "cpu":  # noise of whole crops is drawn where they are
+            self.noise = torch.Generator(self.device).manual_seed(seed)
         torch.manual_seed(seed)
         self.objective = Objective(self.network, config.lambda_scale, True, config.distortion)
         self.tables = TableCounts(self.network.codebooks)
@@ -110,7 +114,7 @@ class Trainer(Runner):
             is_matrix = p.ndim > 1 and not apart and min(matrix_shape(p)) > 9 and p.shape[1] > 1
             (matrices if is_matrix else vectors).append(p)
         turn = torch.bfloat16 if self.config.half_turn else torch.float32
-        self.soap = Soap(matrices, every=self.config.refresh, turn=turn)
+        self.soap = Soap(matrices, self.config.refresh, turn, self.shares_soap)
         groups = [{"params": vectors, "base": self.config.adam_rate}]
         groups += [
             {"params": list(self.network.linear.parameters()), "base": self.config.linear_rate}
@@ -133,8 +137,8 @@ class Trainer(Runner):
         total = self.config.model.transform.levels
         levels = spread_levels(count, total, self.config.low_share, self.generator)
         task = self.config.model.task
-        degraded = x if task is None else degrade(x, task, self.generator)
-        return x, levels.to(self.device), degraded
+        degraded = x if task is None else degrade(x, task, self.noise)
+        return x, upload(levels, self.device), degraded
 
     def train_step(self) -> Losses:
         losses = self.objective(*self.batch())
@@ -220,11 +224,11 @@ class Trainer(Runner):
         return self.soap.state_dict()
 
     def load_state(self, state: dict, process_state: dict | None) -> None:
-        """SOAP's bases start anew if the number of processes has changed."""
+        """SOAP's bases start anew if the number of processes has changed, or how they share."""
         self.network.load_state_dict(state["network"])
         self.ema = state["ema"]
         self.tables.restore(state["counts"])
         self.adam.load_state_dict(state["adam"])
-        if process_state is not None:
+        if process_state is not None and self.soap.fits(process_state):
             self.soap.load_state_dict(process_state)
         self.norm = state["norm"]

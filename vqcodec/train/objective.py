@@ -21,7 +21,7 @@ class Losses(NamedTuple):
     counts: Tensor  # [rows, K] times that each codeword was used
 
 
-class _Coded(NamedTuple):
+class Coded(NamedTuple):
     """What the assignment gives. Bits are of whole crops."""
 
     latents: Tensor  # [B, C, h, w] in steps
@@ -51,16 +51,17 @@ class Objective(nn.Module):
         super().__init__()
         self.network, self.lambda_scale, self.autocast = network, lambda_scale, autocast
         self.distortion = distortion
+        self.latents: int | None = None  # how many to compute; None: those that the levels code
 
     def forward(self, x: Tensor, levels: Tensor, degraded: Tensor | None = None) -> Losses:
         """x: what is to be decoded, [B, 3, H, W] in 0..1. degraded: what the encoder gets, if that
         is another picture."""
         net = self.network
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            y = net.analyse(x if degraded is None else degraded, levels)
-        coded = self._code(y, levels)
+            y = net.analyse(x if degraded is None else degraded, levels, self.latents)
+        coded = self.code(y, levels)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            out = net.synthesise(coded.latents, levels)
+            out = net.synthesise(coded.latents, levels, count=self.latents)
         mse = ((out - x) ** 2).mean((1, 2, 3)) * 255**2
         if self.distortion == "eyes":
             unlike = eye_distance(out, x)
@@ -83,7 +84,7 @@ class Objective(nn.Module):
             counts=coded.counts,
         )
 
-    def _code(self, y: Tensor, levels: Tensor) -> _Coded:
+    def code(self, y: Tensor, levels: Tensor) -> Coded:
         """Assign latents [B, C, h, w] to codewords and count their bits."""
         net = self.network
         low, high = scale_bounds(net.config.quantizer)
@@ -101,4 +102,4 @@ class Objective(nn.Module):
             hard = hard.index_add(0, step.items, spent)
             pass_bits[step.index] = spent.sum() / len(y)
             count_indices(result, net.codebooks.sizes, counts)
-        return _Coded(result.latents, proxy, hard, pass_bits, counts)
+        return Coded(result.latents, proxy, hard, pass_bits, counts)

@@ -21,6 +21,7 @@ from torch import distributed as dist
 from ..errors import InputError, ModelError
 from ..image.atomic_write import write_atomically
 from ..zoo.weights import Model
+from .cuda import own_device
 from .data import build_cache
 from .presets import RealismConfig, TrainConfig
 
@@ -36,8 +37,8 @@ class Runner(ABC):
     def __init__(self, config: TrainConfig | RealismConfig, data: list[Path], out: Path):
         """Join the other processes; make `out` and the cache of pictures in it."""
         self.config, self.out = config, out
+        self.device = own_device()
         self.rank, self.world = _join_processes()
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         out.mkdir(parents=True, exist_ok=True)
         if self.rank == 0:
             build_cache(data, out / "cache")
@@ -50,7 +51,8 @@ class Runner(ABC):
 
     @abstractmethod
     def train_step(self) -> Any:
-        """One step; calls `synchronise` at least once. Returns what `log_row` takes a list of."""
+        """One step; calls `synchronise` or `share_clock` at least once. Returns what `log_row`
+        takes a list of."""
 
     @abstractmethod
     def log_row(self, results: list[Any]) -> dict:
@@ -118,18 +120,21 @@ class Runner(ABC):
 
     def synchronise(self, params: list[Tensor], extra: list[Tensor]) -> list[Tensor]:
         """Average gradients over the processes; returns the sums of `extra`, float32 tensors.
+        Moves the clock on."""
+        self.share_clock()
+        if self.world == 1 or not (params or extra):
+            return extra
+        return _average_gradients(params, extra)
 
-        The clock runs here alone, so that all processes have one time and stop at one step: one
-        that went on would wait for the others for ever.
-        """
+    def share_clock(self) -> None:
+        """Move the clock on, here alone, so that all processes have one time and stop at one step:
+        one that went on would wait for the others for ever. Waits for no GPU."""
         now = time.monotonic()
         self.elapsed, self.mark = self.elapsed + now - self.mark, now
-        if self.world == 1:
-            return extra
-        clock = torch.tensor([self.elapsed, float(self.stopping)], device=self.device)
-        *sums, clock = _average_gradients(params, [*extra, clock])
-        self.elapsed, self.stopping = float(clock[0]) / self.world, bool(clock[1] > 0)
-        return sums
+        if self.world > 1:
+            clock = torch.tensor([self.elapsed, float(self.stopping)])
+            dist.all_reduce(clock)
+            self.elapsed, self.stopping = float(clock[0]) / self.world, bool(clock[1] > 0)
 
     def save(self) -> None:
         """Measure, then write the checkpoint and the log."""
@@ -164,7 +169,7 @@ def _join_processes() -> tuple[int, int]:
     """(rank, world size); joins the others when started by torchrun."""
     if "RANK" not in os.environ:
         return 0, 1
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 

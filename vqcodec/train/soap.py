@@ -8,15 +8,40 @@ are turned into the eigenbasis and back; covariances and bases are in float32. W
 takes a quarter of the time and less where the processor has it, and noisy gradients lose nothing.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
 MAX_SIDE = 640  # longer sides are not preconditioned
+BETAS, EPSILON = (0.95, 0.95), 1e-8
+EARLY = 10  # steps between the first refreshes of bases
+
+Orthonormal = Callable[[Tensor], Tensor]  # `qr` or `cholesky_qr`
+
+
+def qr(x: Tensor) -> Tensor:
+    """Orthonormal columns that span what those of x [n, a, a] span, each what it adds to those
+    before it."""
+    return torch.linalg.qr(x).Q
+
+
+def cholesky_qr(x: Tensor) -> Tensor:
+    """As `qr`, up to signs: by Cholesky of the products of normalised columns, twice (CholeskyQR2,
+    Yamamoto et al. 2015), which a GPU computes many times as fast; by `qr` where columns are too
+    much alike for it. Waits for the device once."""
+    q, failed = x, 0
+    for _ in range(2):
+        q = q / q.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        low, info = torch.linalg.cholesky_ex(q.mT @ q)
+        failed = failed + info.abs().sum()
+        q = torch.linalg.solve_triangular(low.mT, q, upper=True, left=False)
+    return q if bool((failed == 0) & torch.isfinite(q).all()) else qr(x)
 
 
 class Stack:
-    """The matrices of one shape that this process updates, with their state."""
+    """The matrices of one shape that this process updates, with their state [n, rows, columns]."""
 
     def __init__(self, params: list[Tensor], turn: torch.dtype):
         self.params, self.turn = params, turn
@@ -44,6 +69,23 @@ class Stack:
             x = x @ (right.mT if back else right)
         return x.float()
 
+    def begin(self, g: Tensor, orthonormal: Orthonormal = qr) -> None:
+        """Take the first gradients, which only start the preconditioner."""
+        self.accumulate(g, 0.0)
+        for _ in range(3):
+            self.refresh(orthonormal)
+
+    def update(self, g: Tensor, weights: tuple[float | Tensor, float | Tensor]) -> Tensor:
+        """Take gradients [n, rows, columns] with these weights into the moving averages of first
+        and second moments. Returns the step down, but for the rate and the averages' start."""
+        turned = self.project(g)
+        self.momentum.lerp_(g, weights[0])
+        self.variance.lerp_(turned.square(), weights[1])
+        update = self.project(self.momentum) / (self.variance.sqrt() + EPSILON)
+        update = self.project(update, back=True)
+        self.accumulate(g, BETAS[1])
+        return update
+
     def accumulate(self, g: Tensor, beta: float) -> None:
         left, right = self.sides
         if left:
@@ -51,7 +93,7 @@ class Stack:
         if right:
             right[0].baddbmm_(g.mT, g, beta=beta, alpha=1 - beta)
 
-    def refresh(self) -> None:
+    def refresh(self, orthonormal: Orthonormal = qr) -> None:
         """One power iteration and QR for each side; variances follow the sorted basis."""
         for axis, side in enumerate(self.sides, 1):
             if side is None:
@@ -62,11 +104,11 @@ class Stack:
             product = covariance @ basis + (1e-7 * trace + 1e-30) * basis
             order = (basis * product).sum(1).argsort(1, descending=True)
             pick = order[:, None, :].expand_as(product)
-            side[1] = torch.linalg.qr(product.gather(2, pick)).Q
+            basis.copy_(orthonormal(product.gather(2, pick)))
             shape = [len(order), 1, 1]
             shape[axis] = -1
             index = order.view(shape).expand_as(self.variance)
-            self.variance = self.variance.gather(axis, index)
+            self.variance.copy_(self.variance.gather(axis, index))
 
 
 def matrix_shape(param: Tensor) -> tuple[int, int]:
@@ -77,11 +119,11 @@ class Soap:
     """Steps all `params`, matrices or convolution weights, by SOAP."""
 
     def __init__(
-        self, params: list[Tensor], betas=(0.95, 0.95), eps=1e-8, every=10, turn=torch.float32
+        self, params: list[Tensor], every: int = 10, turn=torch.float32, shared: bool = True
     ):
-        self.params, self.betas, self.eps, self.every = params, betas, eps, every
-        self.count = 0
-        shares = dist.get_world_size() if dist.is_initialized() else 1
+        """every: steps from one refresh of the bases to the next. shared: among the processes."""
+        self.params, self.every, self.count = params, every, 0
+        shares = dist.get_world_size() if shared and dist.is_initialized() else 1
         rank = dist.get_rank() if shares > 1 else 0
         shapes = sorted({matrix_shape(p) for p in params})
         alike = [[p for p in params if matrix_shape(p) == shape] for shape in shapes]
@@ -95,24 +137,16 @@ class Soap:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         self.count += 1
-        beta1, beta2 = self.betas
+        weights = 1 - BETAS[0], 1 - BETAS[1]
         for stack in self.stacks:
             g = stack.grads()
-            if self.count == 1:  # the first gradient only starts the preconditioner
-                stack.accumulate(g, 0.0)
-                for _ in range(3):
-                    stack.refresh()
+            if self.count == 1:
+                stack.begin(g)
                 continue
-            turned = stack.project(g)
-            stack.momentum.lerp_(g, 1 - beta1)
-            stack.variance.mul_(beta2).addcmul_(turned, turned, value=1 - beta2)
-            scale = (1 - beta2 ** (self.count - 1)) ** 0.5 / (1 - beta1 ** (self.count - 1))
-            update = stack.project(stack.momentum) / (stack.variance.sqrt() + self.eps)
-            update = stack.project(update, back=True) * (-rate * scale)
+            update = stack.update(g, weights) * (-rate * started(self.count - 1))
             for p, u in zip(stack.params, update, strict=True):
                 p.add_(u.view_as(p))
-            stack.accumulate(g, beta2)
-            if self.count % self.every == 0:
+            if is_due(self.count, self.every):
                 stack.refresh()
         if self.shared:
             self._exchange()
@@ -130,8 +164,27 @@ class Soap:
         stacks = [{"m": s.momentum, "v": s.variance, "sides": s.sides} for s in self.stacks]
         return {"count": self.count, "stacks": stacks}
 
+    def fits(self, state: dict) -> bool:
+        """Whether a state is of the same matrices; other processes may share them otherwise."""
+        shapes = [item["m"].shape for item in state["stacks"]]
+        return shapes == [stack.momentum.shape for stack in self.stacks]
+
     def load_state_dict(self, state: dict) -> None:
         self.count = state["count"]
         for stack, saved in zip(self.stacks, state["stacks"], strict=True):
-            stack.momentum, stack.variance = saved["m"], saved["v"]
-            stack.sides = saved["sides"]
+            stack.momentum.copy_(saved["m"])
+            stack.variance.copy_(saved["v"])
+            for side, other in zip(stack.sides, saved["sides"], strict=True):
+                for mine, theirs in zip(side or (), other or (), strict=True):
+                    mine.copy_(theirs)
+
+
+def is_due(step: int, every: int) -> bool:
+    """Whether bases are refreshed after this step, counted from 1; more often at first, when they
+    turn fast."""
+    return step % (every if step > every else min(every, EARLY)) == 0
+
+
+def started(steps: float | Tensor) -> float | Tensor:
+    """What an update takes to be of full size after so many steps: averages start at zero."""
+    return (1 - BETAS[1] ** steps) ** 0.5 / (1 - BETAS[0] ** steps)

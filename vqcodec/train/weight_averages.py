@@ -13,8 +13,12 @@ def start_averages(module: nn.Module) -> dict[str, Tensor]:
 def update_averages(
     averages: dict[str, Tensor], module: nn.Module, decay: float, step: int
 ) -> None:
-    """Move the averages on to the parameters. decay: what stays of them in a step; less in the
-    first steps, whose weights are far from where training ends."""
-    decay = min(decay, (step + 1) / (step + 10))
+    """Move the averages on to the parameters. decay: as of `decay_at`."""
     values = [p.detach() for p in module.parameters()]
-    lerp_all(list(averages.values()), values, 1 - decay)
+    lerp_all(list(averages.values()), values, 1 - decay_at(decay, step))
+
+
+def decay_at(decay: float, step: int) -> float:
+    """What stays of the averages in a step: `decay`, and less in the first steps, whose weights are
+    far from where training ends."""
+    return min(decay, (step + 1) / (step + 10))

@@ -247,3 +247,14 @@ def lerp_all(averages: list[Tensor], values: list[Tensor], weight: float) -> Non
     """Move each average towards its value, in place: one call for all, which torch's optimisers
     have and its users have not; else a kernel is launched for each."""
     torch._foreach_lerp_(averages, values, weight)
+
+
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy each source into its target: one call for all, as `lerp_all`."""
+    torch._foreach_copy_(targets, sources)
+
+
+def time_convolutions() -> None:
+    """Have cuDNN try its algorithms for each new shape and keep the fastest: for training, whose
+    shapes are few. It is the process's."""
+    torch.backends.cudnn.benchmark = True
