@@ -12,10 +12,13 @@ from conftest import random_network, smooth_picture
 from vqcodec.errors import VqcodecError
 from vqcodec.nn.prior import lattice_mask
 from vqcodec.train.data import spread_levels
+from vqcodec.train.frequency_counts import TableCounts
 from vqcodec.train.objective import Losses, Objective
 from vqcodec.train.presets import base, tiny
-from vqcodec.train.soap import cholesky_qr, qr
+from vqcodec.train.soap import Soap, cholesky_qr, qr
 from vqcodec.train.static_objective import StaticObjective, starts_of
+from vqcodec.train.static_optimiser import StaticOptimiser
+from vqcodec.train.weight_averages import start_averages
 
 pytest.importorskip("matplotlib")
 from vqcodec.train import graph_trainer, loop, static_optimiser
@@ -174,11 +177,19 @@ def test_a_step_runs_where_there_are_shapes_but_no_numbers(monkeypatch):
     with Decisions() as met:
         losses = objective(x, torch.empty(4, dtype=torch.long, device="meta"))
         losses.objective.backward()
+    soap = Soap([network.encoder.down.weight, network.encoder.stem.weight])
+    vectors = [network.encoder.stem.bias, network.encoder.down.bias]
+    adam = torch.optim.Adam([{"params": vectors, "base": 1e-3}])
+    names = {id(p): name for name, p in network.named_parameters()}
+    optimiser = StaticOptimiser(soap, 3e-3, adam, start_averages(network), names)
+    tables = TableCounts(network.codebooks)
+    with met:
+        optimiser.prepare(1.0, 0.9, 3.0)
+        optimiser.step()
+        tables.add(losses.counts * optimiser.ok)
     lattice_mask.cache_clear()
 
-    assert [p.grad.device.type for p in network.parameters()] == ["meta"] * len(
-        list(network.parameters())
-    )
+    assert all(p.grad.device.type == "meta" for p in network.parameters())
     assert met.found == []
 
 

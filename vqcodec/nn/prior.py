@@ -142,17 +142,21 @@ class Prior(nn.Module):
 
     def context(self, index: int, latents: Tensor, tables: LevelTables) -> Tensor:
         source = self.passes[index].source
-        channels = slice(source.start, source.stop)
-        known = 0
-        for earlier in self.config.passes[:index]:
-            if earlier.start == source.start:
-                known |= earlier.lattice
+        channels, known = slice(source.start, source.stop), self.known(index)
         x = to_context(latents[:, channels], tables, channels)
         mask = lattice_mask(known, *x.shape[-2:], x.device).to(x.dtype)
         if known != ALL_POSITIONS:
             x = x * mask
         known_at = (mask * 2.0**ACT_BITS).expand(x.shape[0], -1, -1)[..., None]
         return torch.cat([x.movedim(1, -1), known_at], -1).movedim(-1, 1)  # channels_last
+
+    def known(self, index: int) -> int:
+        """The lattice of what a pass's source channels have decoded before it; 0 of the first."""
+        source, lattice = self.passes[index].source, 0
+        for earlier in self.config.passes[:index]:
+            if earlier.start == source.start:
+                lattice |= earlier.lattice
+        return lattice
 
     def freeze(self, frozen: bool = True) -> None:
         """Take the weights for what they are: those of an exported model are rounded already."""

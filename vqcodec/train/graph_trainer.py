@@ -42,6 +42,7 @@ class GraphTrainer(Trainer):
         self.batches, self.pace = Prefetched(self.batch, self.device), Pace(self.device)
         self.gradients: GradientStep | None = None
         self.update: Callable[[], None] | None = None
+        self._align()
 
     def batch(self) -> Batch:
         """As of `Trainer`, sorted by level."""
@@ -75,8 +76,14 @@ class GraphTrainer(Trainer):
             self._add_counts()
         if is_due(self.step + 1, self.config.refresh):
             self.optimiser.refresh()
+            self._align()
         self.pace.step()
         return Losses(*(tensor.clone() for tensor in losses))
+
+    def _align(self) -> None:
+        """Take the first process's weights: differences in the last bit would grow."""
+        if self.world > 1:
+            dist.broadcast(self.optimiser.data, 0)
 
     def _capture(self, batch: Batch) -> None:
         """Make the graphs that the step with this batch needs and that are not there yet."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..config import ModelConfig, PassConfig
 from ..nn.model import Network
-from ..nn.prior import LevelTables, lattice_mask
+from ..nn.prior import LevelTables, Prior, lattice_mask
 from ..nn.quantizer import Assignment
 from ..nn.rate_proxy import GaussianBits, scale_bounds
 from .data import place_of
@@ -49,10 +49,12 @@ class StaticObjective(Objective):
         """starts: for each pass, as of `starts_of`; the others as of `Objective`."""
         super().__init__(network, lambda_scale, autocast, distortion)
         self.starts, self.latents = starts, network.config.transform.latents
+        self.masks: list[Tensor] = []  # kept for graphs that read them: the cache may forget them
 
     def code(self, y: Tensor, levels: Tensor) -> Coded:
         """As of `Objective`, but for the counts, which `_count` has."""
         net, count = self.network, len(y)
+        self.masks = _masks(net.prior, y)
         low, high = scale_bounds(net.config.quantizer)
         latents = torch.zeros_like(y)
         h, tables, begun = net.prior.begin(latents), net.tables(levels), 0
@@ -98,6 +100,13 @@ class StaticObjective(Objective):
         flat = row * counts.shape[1] + torch.minimum(index, last).clamp(min=0)
         weight = used.to(counts.dtype) * (total / (number * share))
         counts.view(-1).index_add_(0, flat.flatten(), weight.flatten())
+
+
+def _masks(prior: Prior, like: Tensor) -> list[Tensor]:
+    """All masks of lattices that a walk of the passes takes from `lattice_mask`."""
+    passes = range(len(prior.passes))
+    lattices = {prior.config.passes[i].lattice for i in passes} | {prior.known(i) for i in passes}
+    return [lattice_mask(lattice, *like.shape[2:], like.device) for lattice in sorted(lattices)]
 
 
 def _mask(item: PassConfig, levels: Tensor, like: Tensor) -> Tensor:
