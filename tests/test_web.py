@@ -69,7 +69,8 @@ class Parent:
         return {"id": len(self.sessions) - 1}, []
 
     def run(self, message: dict, data: bytes) -> tuple[dict, list[bytes]]:
-        numbers, inputs = np.frombuffer(data, "<f4"), {"level": np.array([message["level"]])}
+        numbers = np.frombuffer(data, "<f4")
+        inputs = {name: np.array(values, np.int64) for name, values in message["whole"].items()}
         for item in message["inputs"]:
             size = int(np.prod(item["dims"]))
             inputs[item["name"]] = numbers[:size].reshape(item["dims"])

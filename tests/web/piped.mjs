@@ -11,11 +11,17 @@ export const pipedRuntime = {
 };
 
 function run(id, inputs) {
-  const arrays = Object.entries(inputs).filter(([, value]) => typeof value !== 'number');
-  const described = arrays.map(([name, {dims}]) => ({name, dims}));
-  const bytes = arrays.map(([, {data}]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  const [arrays, whole] = [[], {}];
+  for (const [name, value] of Object.entries(inputs)) {
+    if (value.data) arrays.push({name, ...value});
+    else whole[name] = [value].flat();
+  }
+  const described = arrays.map(({name, dims}) => ({name, dims}));
+  const bytes = arrays.map(({data: {buffer, byteOffset, byteLength}}) => {
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  });
   const size = bytes.reduce((sum, part) => sum + part.length, 0);
-  const {shapes} = ask({ask: 'run', id, level: inputs.level, inputs: described, bytes: size}, bytes);
+  const {shapes} = ask({ask: 'run', id, whole, inputs: described, bytes: size}, bytes);
   return shapes.map((dims) => {
     const data = new Float32Array(dims.reduce((a, b) => a * b, 1));
     read(new Uint8Array(data.buffer));

@@ -64,6 +64,7 @@ def model_files(model: Model, name: str, level: int = SMALL) -> dict[str, bytes]
             "name": name,
             "config": asdict(model.config),
             "reach": reach(model.config.transform),
+            "fine_reach": model.config.transform.fine_reach,
             "parts": parts,
         }
     )
@@ -82,10 +83,10 @@ def _parts(model: Model) -> Iterator[tuple[str, bytes]]:
     yield "tables", save(tables)
     for index in range(1, len(config.prior.passes)):
         yield f"pass {index}", networks.prior_pass(config, index, tensors)
-    yield "synthesis", networks.synthesis(config.transform, tensors)
+    yield "synthesis", networks.synthesis(config.transform, tensors, parts=True)
     if model.realism is not None:
         start, end = (
-            networks.synthesis(config.transform, {**tensors, **blended(model, weight)})
+            networks.synthesis(config.transform, {**tensors, **blended(model, weight)}, parts=True)
             for weight in (0.0, 1.0)
         )
         yield "realism", graph_between(start, end, "realism")

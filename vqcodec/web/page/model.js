@@ -2,7 +2,7 @@
 //
 // A source has `get(path)`, which gives the bytes of a file of the site, null if there is none. A
 // runtime has `open(bytes, isExact)`, which makes a network of a graph's bytes: a function from
-// inputs {name: number | {data, dims}} to a list of outputs {data, dims}.
+// inputs {name: whole number or list of them, or {data, dims}} to a list of outputs {data, dims}.
 
 import {Codebooks} from './codebooks.js';
 import {corrupt, VqcodecError} from './errors.js';

@@ -55,8 +55,9 @@ function networkOf(ort, session) {
   };
 }
 
-// Whole numbers are int64 [1].
+// Whole numbers, one or a list, are int64.
 function tensorOf(ort, value) {
-  if (typeof value === 'number') return new ort.Tensor('int64', BigInt64Array.of(BigInt(value)), [1]);
-  return new ort.Tensor('float32', value.data, value.dims);
+  if (value.data) return new ort.Tensor('float32', value.data, value.dims);
+  const whole = BigInt64Array.from([value].flat(), BigInt);
+  return new ort.Tensor('int64', whole, [whole.length]);
 }

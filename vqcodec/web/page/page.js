@@ -36,11 +36,12 @@ function setState(state) {
   element('empty').hidden = state !== 'empty' && state !== 'error';
   element('error').hidden = state !== 'error';
   element('progress').hidden = state !== 'busy';
+  element('wait').hidden = state !== 'busy' || !element('viewer').hidden;
   if (state !== 'busy') element('status').textContent = '';
 }
 
 function showStatus(text, done) {
-  element('status').textContent = text;
+  element('status').textContent = element('wait').textContent = text;
   const bar = element('progress');
   if (done === null) bar.removeAttribute('value');
   else bar.value = done;
@@ -80,6 +81,7 @@ function begin(facts) {
   }
   element('dial').hidden = !facts.hasRealism;
   element('viewer').hidden = false;
+  element('wait').hidden = true;
   showFacts();
 }
 
@@ -148,10 +150,11 @@ async function takeAddress() {
   if (file) {
     setState('busy');
     showStatus(`Loading ${nameOf(file)}`, null);
-    openBytes(nameOf(file), await download(new URL(file, location)));
+    openBytes(nameOf(file), await download(new URL(file, location), nameOf(file)));
   }
   if (picture) {
-    await setOriginal(new File([await download(new URL(picture, location))], nameOf(picture)));
+    const bytes = await download(new URL(picture, location), nameOf(picture));
+    await setOriginal(new File([bytes], nameOf(picture)));
   }
 }
 

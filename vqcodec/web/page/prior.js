@@ -23,7 +23,9 @@ export async function decodeTile(model, segments, level, grid, report, withIndic
     await report((index + 1) / coded.length);
   }
   walk.coders.forEach((coder) => coder.finish());
-  return {latents: Float32Array.from(walk.y, (y) => y / LATENT_UNIT), indices: walk.indices};
+  const latents = new Float32Array(walk.y); // much faster than `from` with a function
+  for (let i = 0; i < latents.length; i++) latents[i] /= LATENT_UNIT;
+  return {latents, indices: walk.indices};
 }
 
 class Walk {

@@ -10,7 +10,7 @@ export class Site {
 
   // The bytes of a file; null if there is none.
   async get(path) {
-    const response = await reach(new URL(path, this.base));
+    const response = await reach(new URL(path, this.base), path);
     if (response.status === 404) return null;
     check(response, path);
     const pieces = [];
@@ -23,23 +23,24 @@ export class Site {
   }
 }
 
-// The bytes of any address.
-export async function download(address) {
-  const response = await reach(address);
-  check(response, address);
+// The bytes of any address; `name` is for messages.
+export async function download(address, name) {
+  const response = await reach(address, name);
+  check(response, name);
   return new Uint8Array(await response.arrayBuffer());
 }
 
-async function reach(address) {
+async function reach(address, name) {
   try {
     return await fetch(address);
   } catch {
-    throw new VqcodecError('NetworkError', `${address} cannot be reached`);
+    throw new VqcodecError('NetworkError', `${name} cannot be reached`);
   }
 }
 
 function check(response, name) {
-  if (!response.ok) throw new VqcodecError('NetworkError', `${name}: HTTP status ${response.status}`);
+  if (response.ok) return;
+  throw new VqcodecError('NetworkError', `${name} cannot be had: HTTP status ${response.status}`);
 }
 
 // Not all browsers can iterate over a stream.

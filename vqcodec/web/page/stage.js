@@ -31,9 +31,16 @@ export class Stage {
     this.context.putImageData(new ImageData(data, width, height, {colorSpace}), 0, y);
   }
 
+  // What is in the middle of the frame stays there.
   setZoom(zoom) {
+    const frame = this.stage.parentElement;
+    const middle = (start, shown, all) => (start + shown / 2) / all;
+    const x = middle(frame.scrollLeft, frame.clientWidth, frame.scrollWidth);
+    const y = middle(frame.scrollTop, frame.clientHeight, frame.scrollHeight);
     this.zoom = zoom;
     this.resize();
+    frame.scrollLeft = x * frame.scrollWidth - frame.clientWidth / 2;
+    frame.scrollTop = y * frame.scrollHeight - frame.clientHeight / 2;
   }
 
   resize() {

@@ -73,7 +73,7 @@ function newStrip(header, top, rows) {
 }
 
 async function paint(model, header, realism, band, window, strip) {
-  const around = widened(window, model.reach, gridOf(header));
+  const around = widened(window, model.reach, wholeOf(...gridOf(header)));
   const channels = model.config.transform.latents;
   const data = new Float32Array(around.width * around.height * channels);
   for (let y = 0; y < around.height; y++) {
@@ -81,32 +81,51 @@ async function paint(model, header, realism, band, window, strip) {
     data.set(band.data.subarray(from, from + around.width * channels), y * around.width * channels);
   }
   const latents = {data, dims: [around.height, around.width, channels]};
-  const inputs = {latents, level: header.level};
+  const part = {...window, x: window.x - around.x, y: window.y - around.y};
+  const near = widened(part, model.fine_reach, wholeOf(around.height, around.width));
+  const inputs = {latents, level: header.level, ...ends(part, near)};
   if (realism) {
-    inputs.grain = grain(around);
+    inputs.grain = grain({...near, x: around.x + near.x, y: around.y + near.y});
     inputs.realism = {data: Float32Array.of(realism), dims: [1]};
   }
   const [pixels] = await model.run(painter(realism), inputs);
-  toBytes(pixels.data, around, window, header, strip);
+  toBytes(pixels.data, window, header, strip);
 }
 
-function widened(window, by, [height, width]) {
-  const [x, y] = [Math.max(window.x - by, 0), Math.max(window.y - by, 0)];
+// What part of the latents is wanted, as the graphs of vqcodec/engine/onnx/networks.py take it:
+// rows and columns of it, of what the fine blocks see of it, and of it in that, at 1/8.
+function ends(part, near) {
+  const fine = {x: 2 * (part.x - near.x), y: 2 * (part.y - near.y)};
+  Object.assign(fine, {width: 2 * part.width, height: 2 * part.height});
+  const found = {};
+  for (const [name, {x, y, width, height}] of Object.entries({part, near, fine})) {
+    found[`${name}_start`] = [y, x];
+    found[`${name}_end`] = [y + height, x + width];
+  }
+  return found;
+}
+
+function wholeOf(height, width) {
+  return {x: 0, y: 0, width, height};
+}
+
+// A region with so many latents around it, as far as the grid goes.
+function widened(region, by, grid) {
+  const [x, y] = [Math.max(region.x - by, 0), Math.max(region.y - by, 0)];
   return {
     x,
     y,
-    width: Math.min(window.x + window.width + by, width) - x,
-    height: Math.min(window.y + window.height + by, height) - y,
+    width: Math.min(region.x + region.width + by, grid.width) - x,
+    height: Math.min(region.y + region.height + by, grid.height) - y,
   };
 }
 
-// Pixels of `around`, float RGB in 0..1 -> those of the window, in the strip.
-function toBytes(pixels, around, window, header, strip) {
+// Pixels of the window, float RGB in 0..1 -> those in the strip.
+function toBytes(pixels, window, header, strip) {
   const left = STRIDE * window.x;
   const columns = Math.min(STRIDE * window.width, header.width - left);
   for (let y = 0; y < strip.height; y++) {
-    const row = STRIDE * (window.y - around.y) + y;
-    let from = 3 * (row * STRIDE * around.width + STRIDE * (window.x - around.x));
+    let from = 3 * y * STRIDE * window.width;
     let to = 4 * (y * header.width + left);
     for (let x = 0; x < columns; x++, from += 3, to += 4) {
       let [r, g, b] = [pixels[from], pixels[from + 1], pixels[from + 2]];
