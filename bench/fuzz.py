@@ -127,12 +127,12 @@ def _unpack(codec: Codec, data: bytes) -> None:
     assert container.pack(*file) == data, "another file of the same contents"
     with suppress(VqcodecError):
         chunks.read_metadata(file.chunks).upright()
-    chunks.read_alpha(file.chunks, file.header.width, file.header.height)
+    chunks.read_alpha(file.chunks, file.header)
 
 
 def _salvage(codec: Codec, data: bytes) -> None:
     found = salvage(data, MAX_PIXELS)
-    chunks.read_damaged(found.chunks, found.header.width, found.header.height)
+    chunks.read_damaged(found.chunks, found.header)
 
 
 def _decode(codec: Codec, data: bytes) -> None:

@@ -4,6 +4,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from PIL import Image
 
 from vqcodec.bitstream import chunks as chunks_module
 from vqcodec.bitstream.chunks import alpha_chunks, metadata_chunks, read_alpha, read_metadata
-from vqcodec.bitstream.container import Chunk
+from vqcodec.bitstream.container import Chunk, Header
 from vqcodec.errors import CorruptError, InputError
 from vqcodec.image.metadata import MAX_METADATA_BYTES, Metadata
 
+HEADER = Header(bytes(8), 0, 7, 5)
 PLANE = np.random.default_rng(0).integers(0, 256, (5, 7), dtype=np.uint8)  # [H, W]
 TEXT = b"<x:xmpmeta/>" * 9
 
@@ -106,19 +108,34 @@ def test_alpha_round_trips_as_a_png_that_any_reader_knows():
     with Image.open(io.BytesIO(chunk.data)) as image:
         assert (image.mode, image.size) == ("L", (7, 5))
         assert np.array_equal(np.asarray(image), PLANE)
-    assert np.array_equal(read_alpha([Chunk(b"note", b""), chunk], 7, 5), PLANE)
+    assert np.array_equal(read_alpha([Chunk(b"note", b""), chunk], HEADER), PLANE)
 
 
 def test_no_alpha_is_no_chunk():
     assert alpha_chunks(None) == []
-    assert read_alpha([Chunk(b"iccp", b"")], 7, 5) is None
+    assert read_alpha([Chunk(b"iccp", b"")], HEADER) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
 def test_flat_and_thin_planes_round_trip(size):
     plane = np.zeros(size, np.uint8)
 
-    assert np.array_equal(read_alpha(alpha_chunks(plane), size[1], size[0]), plane)
+    header = Header(bytes(8), 0, size[1], size[0])
+    assert np.array_equal(read_alpha(alpha_chunks(plane), header), plane)
+
+
+def test_deep_planes_round_trip_and_hold_no_more_than_their_depth():
+    header = replace(HEADER, depth=10)
+    plane = PLANE.astype(np.uint16) * 4 + 3  # up to 1023
+    (chunk,) = alpha_chunks(plane)
+
+    assert np.array_equal(read_alpha([chunk], header), plane)
+    assert read_alpha([chunk], header).dtype == np.uint16
+    for wrong in (HEADER, replace(header, depth=9)):
+        with pytest.raises(CorruptError, match=r"8-bit PNG|expected 9 bits"):
+            read_alpha([chunk], wrong)
+    with pytest.raises(CorruptError, match="not a grey 16-bit PNG of 7x5"):
+        read_alpha(alpha_chunks(PLANE), header)
 
 
 def test_a_plane_above_the_limit_of_a_chunk_is_an_input_error(monkeypatch):
@@ -153,14 +170,14 @@ def test_damaged_alpha_is_refused():
     for name in REFUSED_ALPHA:
         datas, reason = REFUSED_ALPHA[name]
         with pytest.raises(CorruptError, match=reason):
-            read_alpha([Chunk(b"ALPH", data) for data in datas], 7, 5)
+            read_alpha([Chunk(b"ALPH", data) for data in datas], HEADER)
 
 
 def test_the_size_of_alpha_is_checked_before_it_is_decoded():
     tracemalloc.start()
     try:
         with pytest.raises(CorruptError):
-            read_alpha([Chunk(b"ALPH", HUGE)], 7, 5)
+            read_alpha([Chunk(b"ALPH", HUGE)], HEADER)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -78,12 +78,12 @@ def test_any_words_and_sizes_are_decoded_or_refused(codec, level, width, height,
 
 @given(st.sampled_from([b"iccp", b"exif", b"xmpp", b"ALPH", b"abCD"]), st.binary(max_size=200))
 def test_any_chunk_is_read_or_refused(kind, data):
-    found = [Chunk(kind, data)]
+    found, header = [Chunk(kind, data)], Header(bytes(8), 0, 8, 8)
     with suppress(CorruptError):
         chunks.read_metadata(found).upright()
     with suppress(CorruptError):
-        chunks.read_alpha(found, 8, 8)
-    chunks.read_damaged(found, 8, 8)
+        chunks.read_alpha(found, header)
+    chunks.read_damaged(found, header)
 
 
 @given(st.binary(max_size=100), st.sampled_from([b"II*\0", b"MM\0*", b""]))

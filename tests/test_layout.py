@@ -40,7 +40,7 @@ ALLOWED = {
     "cli": {"PIL", "click", "numpy", "skimage", "torch", "tqdm"},
     "codec": {"numpy", "PIL"},
     "compare": {"numpy", "PIL"},
-    "engine": {"numpy"},
+    "engine": {"numpy", "PIL"},  # Pillow for annotations
     "engine.onnx": {"numpy", "onnxruntime"},
     "engine.torch": {"numpy", "torch"},
     "engine.torch.runtime": {"torch"},
@@ -60,7 +60,7 @@ ALLOWED = {
     "train": {"numpy", "torch", "PIL", "safetensors", "tqdm", "matplotlib"},
     "web": {"numpy", "safetensors"},
     "zoo": {"numpy", "safetensors"},
-    "__init__": {"PIL"},  # for annotations
+    "__init__": {"PIL", "numpy"},  # for annotations
 }
 # Importing these must not cost the seconds that torch takes.
 LIGHT = [

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from conftest import smooth_picture
 from vqcodec.image import colour_profile, pixels
+from vqcodec.image.colour_profile import Cicp
 from vqcodec.image.containers import Told, told_by
 from vqcodec.image.metadata import Metadata, to_info
 from vqcodec.image.pixels import Picture, blend, load
@@ -87,12 +88,13 @@ def test_a_palette_with_alpha_in_its_colours_keeps_it(convert):
     assert np.array_equal(found.alpha, alpha)
 
 
-def test_one_transparent_colour_of_16_bits_is_named():
-    row = np.full(12, 0x1234, ">u2").tobytes()
-    found = load(png((b"tRNS", row[:6]), depth=16, row=row))
+def test_one_transparent_colour_of_16_bits_is_found_among_those_of_equal_high_bytes():
+    levels = np.full(12, 0x1234, ">u2")
+    levels[3] += 1
+    found = load(png((b"tRNS", levels[:3].tobytes()), depth=16, row=levels.tobytes()))
 
-    assert found.alpha is None
-    assert found.notices == ("transparency dropped: it is one colour of 16 bits", SIXTEEN)
+    assert found.alpha.tolist() == [[0, 255, 0, 0]]
+    assert found.notices == (SIXTEEN,)
 
 
 # Levels
@@ -146,7 +148,7 @@ def test_the_bits_of_avif_are_read_from_its_boxes(place):
         data[at + 2] |= 0x60
     found = told_by(SimpleNamespace(fp=io.BytesIO(data), format="AVIF"))
 
-    assert found == Told(12, (1, 13))
+    assert found == Told(12, Cicp(1, 13, 0, 1))
 
 
 # Colours
@@ -215,8 +217,6 @@ def test_a_profile_of_the_file_comes_before_its_numbers():
 @pytest.mark.parametrize(
     ("chunks", "notice"),
     [
-        ([(b"cICP", bytes([9, 16, 0, 1]))], "HDR dropped: PQ levels stay as they are"),
-        ([(b"cICP", bytes([9, 18, 0, 1]))], "HDR dropped: HLG levels stay as they are"),
         ([(b"cICP", bytes([9, 9, 0, 1]))], "colours of codes 9 and 9 dropped"),
         ([(b"gAMA", bytes(4))], "gAMA and cHRM dropped"),
         ([(b"cHRM", bytes(32))], "gAMA and cHRM dropped"),
@@ -230,8 +230,12 @@ def test_colours_that_no_profile_says_are_named(chunks, notice):
     assert [text.startswith(notice) for text in found.notices] == [True]
 
 
-def test_hdr_of_avif_is_named():
-    assert load(avif(9, 16)).notices[0].startswith("HDR dropped: PQ levels stay as they are")
+def test_the_numbers_of_hdr_are_kept():
+    for transfer in (16, 18):
+        for data in (avif(9, transfer), png((b"cICP", bytes([9, transfer, 0, 1])))):
+            found = load(data)
+            assert (found.cicp, found.notices) == (Cicp(9, transfer, 0, 1), ())
+            assert found.metadata == Metadata()
 
 
 def test_a_gain_map_is_named():

@@ -74,7 +74,7 @@ def test_grey_and_alpha_arrays_are_accepted():
 @pytest.mark.parametrize(
     "array",
     [
-        RGB.astype(np.uint16),
+        RGB.astype(np.int16),
         RGB.astype(bool),
         RGB[..., :2],
         RGB[None],
@@ -251,19 +251,19 @@ def test_16_bit_grey_is_rounded_and_not_clipped(mode):
     image = Image.fromarray(levels if mode == "I;16" else levels.astype(np.int32))
 
     assert image.mode == mode
-    rgb, _, _, notices, grey = load(image)
-    assert rgb[0, :, 0].tolist() == [0, 0, 1, 7, 200, 255]
-    assert notices == (SIXTEEN,)
-    assert grey
+    found = load(image)
+    assert found.rgb[0, :, 0].tolist() == [0, 0, 1, 7, 200, 255]
+    assert found.notices == (SIXTEEN,)
+    assert found.grey
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (6, 4)])
 def test_16_bit_png_gives_a_notice(colour, channels):
     row = np.full((2, channels), 257 * 200, ">u2")
-    rgb, _, _, notices, _ = load(png(2, 1, 16, colour, b"\0" + row.tobytes()))
+    found = load(png(2, 1, 16, colour, b"\0" + row.tobytes()))
 
-    assert rgb.tolist() == [[[200] * 3] * 2]
-    assert SIXTEEN in notices
+    assert found.rgb.tolist() == [[[200] * 3] * 2]
+    assert SIXTEEN in found.notices
 
 
 def test_float_grey_is_0_to_1():
@@ -308,13 +308,11 @@ def test_orientation_is_applied_to_the_pixels(orientation):
 
 def test_damaged_exif_does_not_keep_a_picture_from_being_read():
     damaged = b"MM\0*\0\0\0\x08\0\xff\x01\x12"
-    rgb, _, metadata, notices, _ = load(
-        image_bytes(Image.fromarray(RGB), exif=b"Exif\0\0" + damaged)
-    )
+    found = load(image_bytes(Image.fromarray(RGB), exif=b"Exif\0\0" + damaged))
 
-    assert np.array_equal(rgb, RGB)
-    assert metadata == Metadata(exif=damaged)
-    assert notices == ()
+    assert np.array_equal(found.rgb, RGB)
+    assert found.metadata == Metadata(exif=damaged)
+    assert found.notices == ()
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
@@ -400,10 +398,10 @@ def test_metadata_above_the_limit_of_the_format_is_dropped():
 def test_the_first_frame_of_an_animation_is_kept():
     frames = [Image.new("L", (2, 2), level) for level in (10, 200)]
     data = image_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    rgb, _, _, notices, _ = load(data)
+    found = load(data)
 
-    assert rgb.tolist() == [[[10] * 3] * 2] * 2
-    assert notices == ("animated: only one frame is kept",)
+    assert found.rgb.tolist() == [[[10] * 3] * 2] * 2
+    assert found.notices == ("animated: only one frame is kept",)
 
 
 # Limits and damage

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from conftest import smooth_picture
 from vqcodec.errors import CorruptError, OutputError
-from vqcodec.image import pixels, strips
+from vqcodec.image import pixels, strip_files
 from vqcodec.image.metadata import Metadata
 from vqcodec.image.strips import Strips
 
@@ -33,7 +33,7 @@ SHAPES = [(1, 1, 3), (1, 1, 4), (5, 1, 3), (61, 37, 3), (61, 37, 4), (900, 700, 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_pixels_of_png_are_read_back(shape):
     whole, out = picture(*shape), io.BytesIO()
-    strips.save(in_strips(whole, *((1, 2) if shape[0] > 3 else ())), out, "png")
+    strip_files.save(in_strips(whole, *((1, 2) if shape[0] > 3 else ())), out, "png")
     with Image.open(out) as image:
         assert image.mode == ("RGB" if shape[2] == 3 else "RGBA")
         assert np.array_equal(np.asarray(image), whole)
@@ -44,7 +44,7 @@ def test_the_pixels_of_png_are_read_back(shape):
 def test_metadata_and_notices_are_those_of_pixels(format, channels):
     whole = picture(20, 30, channels)
     ours, theirs = io.BytesIO(), io.BytesIO()
-    notices = strips.save(in_strips(whole, 7), ours, format)
+    notices = strip_files.save(in_strips(whole, 7), ours, format)
     alpha = whole[..., 3] if channels == 4 else None
     expected = pixels.save(pixels.Picture(whole[..., :3], alpha, METADATA), theirs, format)
 
@@ -58,7 +58,7 @@ def test_metadata_and_notices_are_those_of_pixels(format, channels):
 def test_a_photograph_takes_no_more_bytes_than_pillow_needs():
     whole, theirs, ours = picture(200, 300, 3), io.BytesIO(), io.BytesIO()
     Image.fromarray(whole).save(theirs, "PNG")
-    strips.save(in_strips(whole, 50, metadata=Metadata()), ours, "png")
+    strip_files.save(in_strips(whole, 50, metadata=Metadata()), ours, "png")
 
     assert ours.tell() < 1.1 * theirs.tell()
 
@@ -70,7 +70,7 @@ def test_damage_found_on_the_way_leaves_no_file(tmp_path, name):
         raise CorruptError("3 words are left in the payload, expected none")
 
     with pytest.raises(CorruptError, match="3 words"):
-        strips.save(Strips(6, 9, 3, Metadata(), rows()), tmp_path / name)
+        strip_files.save(Strips(6, 9, 3, Metadata(), rows()), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,13 +78,13 @@ def test_an_existing_file_is_kept(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"kept")
     with pytest.raises(OutputError, match="exists"):
-        strips.save(in_strips(picture(4, 6, 3)), path)
+        strip_files.save(in_strips(picture(4, 6, 3)), path)
     assert path.read_bytes() == b"kept"
 
-    strips.save(in_strips(picture(4, 6, 3)), path, overwrite=True)
+    strip_files.save(in_strips(picture(4, 6, 3)), path, overwrite=True)
     assert pixels.load(path).rgb.shape == (4, 6, 3)
 
 
 def test_an_unknown_format_is_an_output_error():
     with pytest.raises(OutputError, match="xyz"):
-        strips.save(in_strips(picture(4, 6, 3)), io.BytesIO(), "xyz")
+        strip_files.save(in_strips(picture(4, 6, 3)), io.BytesIO(), "xyz")

@@ -10,6 +10,7 @@ from .rate_control import DEFAULT_QUALITY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from PIL import Image
 
     from .bitstream.container import Header
@@ -47,6 +48,7 @@ def encode(
     *,
     effort: int | None = None,
     tune: str | None = None,
+    depth: int | None = None,
     model: "str | Path | None" = None,
     device: str | None = None,
     progress: "Progress" = None,
@@ -61,30 +63,39 @@ def encode(
     `targets.reach`, OutOfReachError included.
     """
     codec = _codec(None, model, device)
+    how = {"effort": effort, "tune": tune, "depth": depth, "progress": progress}
     if not target:
-        return codec.encode(image, quality, effort=effort, tune=tune, progress=progress)
+        return codec.encode(image, quality, **how)
     from . import targets
 
-    return targets.encode(codec, image, effort=effort, tune=tune, progress=progress, **target)
+    return targets.encode(codec, image, **how, **target)
+
+
+@overload
+def decode(data: "FileSource", *, depth: None = None, **options: Any) -> "Image.Image": ...
+@overload
+def decode(data: "FileSource", *, depth: int, **options: Any) -> "np.ndarray": ...
 
 
 def decode(
     data: "FileSource",
     *,
+    depth: int | None = None,
     crop: "Crop | None" = None,
     scale: int = 1,
     realism: float = 0.0,
     model: "str | Path | None" = None,
     device: str | None = None,
     progress: "Progress" = None,
-) -> "Image.Image":
+) -> "Image.Image | np.ndarray":
     """The picture of a .vqc file, bytes, path or file object; see `Codec.decode`, and `Codec.load`
     for model (None: the one that the file names) and device."""
     from .bitstream.source import read_source
 
     data = read_source(data)
     codec = _codec(read_header(data).model_id, model, device)
-    return codec.decode(data, crop=crop, scale=scale, realism=realism, progress=progress)
+    how = {"depth": depth, "crop": crop, "scale": scale, "realism": realism}
+    return codec.decode(data, **how, progress=progress)
 
 
 def read_header(data: "FileSource") -> "Header":

@@ -8,7 +8,7 @@ machine and engine; pixels are float work that may differ by a level or two in 2
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
@@ -18,8 +18,9 @@ from .bitstream.container import Header
 from .bitstream.salvage import TileState, salvage
 from .bitstream.source import FileSource, read_source
 from .engine import downscaled, tiling
+from .engine.assembly import assemble, depth_of, whole
 from .engine.base import CodedTile, Engine, check_realism
-from .engine.concealment import conceal, tile_notices
+from .engine.concealment import Rescued, conceal, tile_notices
 from .engine.scheduling import AT_ONCE
 from .engine.search import Search, search_of
 from .engine.select import LOADING, Engines
@@ -30,13 +31,13 @@ from .geometry import (
     Rectangle,
     latents_across,
     region_of,
-    shrunk,
     within,
 )
 from .image import pixels
-from .image.metadata import Metadata, to_info
+from .image.depth import BYTE
+from .image.metadata import Metadata
 from .image.pixels import Source
-from .image.strips import Strips, shrink, shrink_rows, to_image, with_alpha
+from .image.strips import Strips, shrink_rows, to_image
 from .progress import Progress, followed
 from .rate_control import DEFAULT_QUALITY, OperatingPoint, operating_point
 from .tokens import Indices
@@ -44,15 +45,6 @@ from .zoo import shipped, weights
 from .zoo.weights import Model
 
 Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
-
-
-class Rescued(NamedTuple):
-    """What `Codec.decode_damaged` made. states: of each tile, in raster order; LOST ones are made
-    up from their neighbours, COARSE ones lack detail. notices: phrases of what is missing."""
-
-    image: Image.Image
-    states: tuple[TileState, ...]
-    notices: tuple[str, ...]
 
 
 class Codec:
@@ -77,7 +69,8 @@ class Codec:
         are needed, where it is imported already, or where the picture is large and it is there,
         and then on a GPU of CUDA if there is one. "cpu": torch's CPU where torch is installed.
         "onnx": ONNX Runtime. Others: as torch names them.
-        precise: never in bfloat16, which moves pixels by up to two levels in 255.
+        precise: never in bfloat16, which moves pixels by up to two levels in 255; pictures that are
+        decoded to more than 8 bits never are.
         Raises UnknownModelError, ModelError.
         """
         if model is None:
@@ -127,6 +120,7 @@ class Codec:
         *,
         effort: int | None = None,
         tune: str | None = None,
+        depth: int | None = None,
         max_pixels: int = MAX_PIXELS,
         progress: Progress = None,
     ) -> bytes | list[bytes]:
@@ -140,16 +134,18 @@ class Codec:
         takes torch. None: `rate_control.DEFAULT_EFFORT`.
         tune: what the search keeps low: "psnr", the squared error, or "eyes", half of it and what
         eyes see beside it. None: what the model was trained for.
+        depth: bits of a channel, 8 to 16, that the picture is to have, and of a uint16 array those
+        that it uses. None: the source's; 16 of uint16, 8 of floats.
         progress: called with the share done, 0..1, after each tile, or each picture of a list;
         True: a bar on stderr.
         Raises InputError, ImageTooLargeError, MissingExtraError; ValueError for a quality,
-        effort or tune out of range; TypeError for what is no picture.
+        effort, tune or depth out of range; TypeError for what is no picture.
         """
         if isinstance(image, list):
-            how = {"effort": effort, "tune": tune, "max_pixels": max_pixels}
+            how = {"effort": effort, "tune": tune, "depth": depth, "max_pixels": max_pixels}
             encode = partial(self.encode, quality=quality, **how)
             return list(followed(map(encode, image), len(image), progress))
-        picture = pixels.load(image, max_pixels)
+        picture = pixels.load(image, max_pixels, depth)
         search = search_of(self.model.config, effort, tune)
         header, tiles = self._encode(picture, quality, search, max_pixels)
         tiles = followed(tiles, container.tile_count(header), progress)
@@ -170,20 +166,30 @@ class Codec:
         header, tiles = self._encode(image, quality, search, max_pixels)
         return self._indices(header, tiles)
 
+    @overload
+    def decode(self, data: FileSource, *, depth: None = None, **options: Any) -> Image.Image: ...
+    @overload
+    def decode(self, data: FileSource, *, depth: int, **options: Any) -> np.ndarray: ...
+
     def decode(
         self,
         data: FileSource,
         *,
+        depth: int | None = None,
         crop: Crop | None = None,
         scale: int = 1,
         realism: float = 0.0,
         max_pixels: int = MAX_PIXELS,
         progress: Progress = None,
-    ) -> Image.Image:
+    ) -> Image.Image | np.ndarray:
         """The picture of a .vqc file (bytes, path or file object): RGB, or L if it is grey, and
         RGBA or LA if it has alpha. Its metadata goes to the image's `info`, under the names of
-        Pillow: `icc_profile`, `exif` and `xmp`.
+        Pillow: `icc_profile`, `exif` and `xmp`; the numbers of its colours, where the file has
+        them, as `cicp`.
 
+        depth: None: a Pillow image, of 8 bits whatever the file has. 8 to 16: an array instead, of
+        levels of so many bits, uint8 or, above 8, uint16: [H, W] if it is grey, else [H, W, C]. The
+        file's own depth is that of `read_header`.
         crop: x, y, width and height in pixels of the part to decode; None: all. Of a large
         picture only the tiles that matter to it are decoded.
         scale: 1, 2, 4 or 8; the picture, or the crop of it, comes at 1/scale of its size,
@@ -194,24 +200,27 @@ class Codec:
 
         Raises FormatError if the bytes are not a whole, undamaged file, UnknownModelError if
         it was made with another model than this one, ImageTooLargeError, NoDecoderError;
-        ValueError for a crop that is not inside the picture, a scale or realism out of range.
+        ValueError for a crop that is not inside the picture, a depth, scale or realism out of
+        range.
         """
-        strips = self.decode_strips(
-            data, crop=crop, scale=scale, realism=realism, max_pixels=max_pixels
-        )
-        return _image(strips._replace(rows=followed(strips.rows, strips.height, progress, len)))
+        how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}
+        strips = self.decode_strips(data, depth=depth or BYTE, **how)
+        strips = strips._replace(rows=followed(strips.rows, strips.height, progress, len))
+        return whole(strips, depth)
 
     def decode_strips(
         self,
         data: FileSource,
         *,
+        depth: int | None = None,
         crop: Crop | None = None,
         scale: int = 1,
         realism: float = 0.0,
         max_pixels: int = MAX_PIXELS,
     ) -> Strips:
         """As `decode`, strip by strip while they are asked for: a large picture is never held
-        as a whole. Raises as `decode`, some CorruptErrors only from `rows`."""
+        as a whole. depth: bits of a channel, None: the file's. Raises as `decode`, some
+        CorruptErrors only from `rows`."""
         file = container.unpack(read_source(data), max_pixels)
         header = file.header
         self._check(header.model_id, header.level)
@@ -219,46 +228,56 @@ class Codec:
             raise UnsupportedVersionError("exact parts are not decoded yet")
         region = region_of(crop, scale, header.width, header.height)
         check_realism(realism, self.model)
-        metadata = chunks.read_metadata(file.chunks).upright()
-        alpha = chunks.read_alpha(file.chunks, header.width, header.height)
-        engine = self._engines.pick(region.width * region.height // scale**2)
+        beside = chunks.read_beside(file.chunks, header)
+        depth = depth_of(depth, header)
+        area = region.width * region.height // scale**2
+        engine = self._engines.pick(area, precise=depth > BYTE)
         if downscaled.is_quick(self.model.config, region, scale):
-            rows = downscaled.synthesise(engine, file, region, scale)
+            rows = downscaled.synthesise(engine, file, region, scale, depth)
         else:
             read = partial(tiling.read_tile, engine, file)
             rows = tiling.synthesise(
-                engine, realism, header, region, lambda *tile: read(*tile).latents
+                engine, realism, header, region, lambda *tile: read(*tile).latents, depth
             )
             rows = shrink_rows(rows, scale)
-        return _strips(header, region, scale, rows, alpha, metadata)
+        return assemble(header, region, scale, rows, depth, beside)
 
-    def decode_damaged(
+    def decode_damaged(self, data: FileSource, *, depth: int | None = None, **how: Any) -> Rescued:
+        """What can be saved of a damaged or truncated .vqc file, the rest guessed. A sound file
+        gives what `decode` does, and arguments are its own, but for `progress`.
+
+        Raises FormatError if the header or every tile is lost, else as `decode`.
+        """
+        strips, *more = self.decode_damaged_strips(data, depth=depth or BYTE, **how)
+        return Rescued(whole(strips, depth), *more)
+
+    def decode_damaged_strips(
         self,
         data: FileSource,
         *,
+        depth: int | None = None,
         crop: Crop | None = None,
         scale: int = 1,
         realism: float = 0.0,
         max_pixels: int = MAX_PIXELS,
-    ) -> Rescued:
-        """What can be saved of a damaged or truncated .vqc file, the rest guessed. A sound file
-        gives what `decode` does.
-
-        Raises FormatError if the header or every tile is lost, else as `decode`.
-        """
+    ) -> tuple[Strips, tuple[TileState, ...], tuple[str, ...]]:
+        """As `decode_damaged`, its picture as of `decode_strips`."""
         found = salvage(read_source(data), max_pixels)
         header = found.header
         self._check(header.model_id, header.level)
         region = region_of(crop, scale, header.width, header.height)
         check_realism(realism, self.model)
-        engine = self._engines.pick(header.width * header.height)
+        depth = depth_of(depth, header)
+        engine = self._engines.pick(header.width * header.height, precise=depth > BYTE)
         latents, states = conceal(engine, found)
-        alpha, metadata, notices = chunks.read_damaged(found.chunks, header.width, header.height)
-        rows = tiling.synthesise(engine, realism, header, region, lambda _, tile: latents.cut(tile))
+        beside = chunks.read_damaged(found.chunks, header)
+        rows = tiling.synthesise(
+            engine, realism, header, region, lambda _, tile: latents.cut(tile), depth
+        )
         rows = shrink_rows(rows, scale)
-        strips = _strips(header, region, scale, rows, alpha, metadata.upright())
+        strips = assemble(header, region, scale, rows, depth, beside)
         tail = () if found.ended else ("the file's end is damaged: alpha or metadata may be lost",)
-        return Rescued(_image(strips), states, (*tile_notices(states), *notices, *tail))
+        return strips, states, (*tile_notices(states), *beside.notices, *tail)
 
     def read_indices(self, data: FileSource, *, max_pixels: int = MAX_PIXELS) -> Indices:
         """The tokens of a .vqc file, without its pixels. Raises as `decode`."""
@@ -320,8 +339,9 @@ class Codec:
         point = quality
         if not isinstance(point, OperatingPoint):
             point = operating_point(point, self.model.config.transform.levels)
-        picture = pixels.load(image, max_pixels)
-        header = self._header(point.level, *picture.rgb.shape[1::-1], picture.grey)
+        picture = pixels.load(image, max_pixels, None)
+        size, kind = picture.rgb.shape[1::-1], (picture.grey, picture.depth, picture.cicp)
+        header = self._header(point.level, *size, *kind)
         container.check_tiles(header, max_pixels)
         engine = self._engines.pick(header.width * header.height, gradients=search.effort > 1)
         encode = partial(tiling.encode_tile, engine, picture.rgb, header, point, search)
@@ -339,16 +359,20 @@ class Codec:
 
     def _header_of(self, indices: Indices) -> Header:
         """Raises UnknownModelError; ValueError if the indices are not of the picture's shape."""
-        header = self._header(indices.level, indices.width, indices.height, indices.grey)
+        kind = indices.grey, indices.depth, indices.cicp
+        header = self._header(indices.level, indices.width, indices.height, *kind)
         self._check(indices.model_id, indices.level)
         shape = (*_grid(header), self.model.config.transform.latents)
         if indices.indices.shape != shape:
             raise ValueError(f"indices are {list(indices.indices.shape)}, expected {list(shape)}")
         return header
 
-    def _header(self, level: int, width: int, height: int, grey: bool) -> Header:
+    def _header(
+        self, level: int, width: int, height: int, grey: bool, depth: int, cicp: tuple | None
+    ) -> Header:
         tile_log2 = container.choose_tile_log2(width, height)
-        return Header(self.model.id, level, width, height, tile_log2, grey)
+        more = {"depth": depth, "cicp": cicp and tuple(cicp)}
+        return Header(self.model.id, level, width, height, tile_log2, grey, **more)
 
     def _check(self, model_id: bytes, level: int) -> None:
         if model_id != self.model.id:
@@ -363,35 +387,12 @@ class Codec:
         found = np.empty((*_grid(header), self.model.config.transform.latents), dtype=np.int32)
         for tile, region in zip(tiles, container.tile_grid(header), strict=True):
             found[within(region)] = tile.indices
-        size = header.width, header.height
-        return Indices(header.model_id, header.level, *size, found, header.grey)
+        size, kind = (header.width, header.height), (header.grey, header.depth, header.cicp)
+        return Indices(header.model_id, header.level, *size, found, *kind)
 
 
 def _replay(engine: Engine, indices: Indices, region: Rectangle) -> CodedTile:
     return engine.tiles.replay(indices.indices[within(region)], indices.level)
-
-
-def _strips(
-    header: Header,
-    region: Rectangle,
-    scale: int,
-    rows: Iterator[np.ndarray],
-    alpha: np.ndarray | None,
-    metadata: Metadata,
-) -> Strips:
-    """Rows of a region, in pixels, at 1/scale of its size, with what belongs to it of alpha,
-    uint8 [H, W] of the whole picture."""
-    if alpha is not None:
-        rows = with_alpha(rows, shrink(alpha[within(region)][..., None], scale))
-    channels = (1 if header.grey else 3) + (alpha is not None)
-    size = shrunk(region.width, scale), shrunk(region.height, scale)
-    return Strips(*size, channels, metadata, rows)
-
-
-def _image(strips: Strips) -> Image.Image:
-    image = to_image(strips)
-    image.info.update(to_info(strips.metadata, strips.channels < 3))
-    return image
 
 
 def _grid(header: Header) -> tuple[int, int]:

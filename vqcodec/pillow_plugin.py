@@ -22,6 +22,7 @@ from .bitstream.salvage import salvage
 from .errors import FormatError, VqcodecError
 from .geometry import MAX_DIMENSION, QUICK_SCALES, shrunk
 from .image import pixels
+from .image.colour_profile import Cicp
 from .image.metadata import to_info
 from .rate_control import DEFAULT_QUALITY
 
@@ -48,6 +49,8 @@ class VqcImageFile(ImageFile.ImageFile):
             header = container.read_header(start, MAX_PIXELS)
         self._size = header.width, header.height
         self._mode = "L" if header.grey else "RGB"
+        if header.cicp:
+            self.info["cicp"] = Cicp(*header.cicp)
         if start[container.FLAGS_AT] & container.CHUNKED:
             self._read_chunks()
         # Never read: a tile tells Pillow that pixels are to be loaded yet.
@@ -169,7 +172,7 @@ def _picture(image: Image.Image) -> pixels.Picture:
     if "icc_profile" in given:  # even none: it comes before what PNG says of colours
         for name in ("gamma", "chromaticity"):
             copy.info.pop(name, None)
-    picture = pixels.load(copy, MAX_PIXELS)
+    picture = pixels.load(copy, MAX_PIXELS, None)
     unasked = {"exif", "xmp"} - given.keys()
     return picture._replace(metadata=picture.metadata.without(unasked))
 

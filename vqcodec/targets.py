@@ -1,11 +1,12 @@
 """Encoding to a target: a size, a rate, or how close the decoded picture is to the original.
 
 Each trial is a whole encode, so that a target is met by real bytes and, for closeness, by the
-decoded 8-bit picture. Sizes are found by bisection over quality; closeness, whose trials take
-longer, by secants.
+decoded picture, for PSNR in levels of the source's depth, else in 8 bits. Sizes are found by
+bisection over quality; closeness, whose trials take longer, by secants.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,10 @@ import numpy as np
 from .codec import Codec
 from .errors import OutOfReachError
 from .geometry import MAX_PIXELS
+from .image.depth import BYTE
+from .image.picture import at_depth
 from .image.pixels import Picture, Source, load
+from .image.strips import to_picture
 from .metrics import bits_per_pixel, psnr
 from .metrics.looks import butteraugli, ssimulacra2
 from .progress import Progress, followed
@@ -123,14 +127,7 @@ def reach(
         tune = _tune(name, tune)
     search = {"effort": effort, "tune": tune, "max_pixels": max_pixels}
 
-    def measured(data: bytes) -> float:
-        if name == "size":
-            return len(data)
-        if name == "bpp":
-            height, width = picture.rgb.shape[:2]
-            return bits_per_pixel(len(data), width, height)
-        decoded = load(codec.decode(data, max_pixels=max_pixels), max_pixels)
-        return CLOSENESS[name].between(picture.rgb, decoded.rgb)
+    measured = partial(_measured, codec, picture, name, max_pixels)
 
     def trial(quality: float, point: OperatingPoint | None = None) -> Reached:
         data = codec.encode(picture, quality if point is None else point, **search)
@@ -145,6 +142,21 @@ def reach(
     return _largest(trial, value, "bytes" if name == "size" else name, levels)
 
 
+def _measured(codec: Codec, picture: Picture, name: str, max_pixels: int, data: bytes) -> float:
+    """What a file has of a target."""
+    if name == "size":
+        return len(data)
+    if name == "bpp":
+        height, width = picture.rgb.shape[:2]
+        return bits_per_pixel(len(data), width, height)
+    original = picture if name == "psnr" else at_depth(picture, BYTE)
+    strips = codec.decode_strips(data, depth=original.depth, max_pixels=max_pixels)
+    decoded = to_picture(strips).rgb
+    if name == "psnr":
+        return psnr(original.rgb, decoded, original.depth)
+    return CLOSENESS[name].between(original.rgb, decoded)
+
+
 def encode(
     codec: Codec,
     image: Source | list[Source],
@@ -152,6 +164,7 @@ def encode(
     *,
     effort: int | None = None,
     tune: str | None = None,
+    depth: int | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: Progress = None,
     **target: float | None,
@@ -166,11 +179,11 @@ def encode(
         raise ValueError(f"{' and '.join(given)}: only one target can be met")
     how = {"effort": effort, "tune": tune, "max_pixels": max_pixels}
     if not given:
-        return codec.encode(image, quality, **how, progress=progress)
+        return codec.encode(image, quality, **how, depth=depth, progress=progress)
     ((name, value),) = given.items()
 
     def met(one: Source) -> bytes:
-        picture = load(one, max_pixels)
+        picture = load(one, max_pixels, depth)
         return reach(codec, picture, name.removeprefix("target_"), value, **how).data
 
     images = image if isinstance(image, list) else [image]

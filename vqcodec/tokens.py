@@ -12,7 +12,8 @@ class Indices(NamedTuple):
     order of coding, low frequencies first. An entry is the number of a codeword in the codebook
     that the prior picks for its position, given what comes before it; -1 where the codeword is that
     of the channel before (a pair). FORMAT.md, "Indices", has the details.
-    grey: the picture has one channel.
+    grey: the picture has one channel. depth: bits of a channel of its source. cicp: its colours in
+    the numbers of ITU-T H.273, if its file says them, see `Header`.
     """
 
     model_id: bytes
@@ -21,6 +22,8 @@ class Indices(NamedTuple):
     height: int
     indices: np.ndarray
     grey: bool = False
+    depth: int = 8
+    cicp: tuple[int, int, int, int] | None = None
 
     @property
     def words(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 from ..errors import CorruptError, InputError
 from ..image.metadata import MAX_METADATA_BYTES, Metadata
 from .container import ALPHA, MAX_CHUNK_BYTES, Chunk
+from .header import Header
 
 METADATA_KINDS = {"icc": b"iccp", "exif": b"exif", "xmp": b"xmpp"}  # field -> kind of chunk
 RAW, DEFLATED = b"\0", b"\1"  # first byte of the data: how the rest is written
@@ -46,7 +47,7 @@ def read_metadata(chunks: Sequence[Chunk]) -> Metadata:
 
 
 def alpha_chunks(alpha: np.ndarray | None) -> list[Chunk]:
-    """The chunk of a plane, uint8 [H, W], without loss; none for None.
+    """The chunk of a plane, uint8 or uint16 [H, W], without loss; none for None.
 
     Raises InputError if the plane takes more than a chunk may.
     """
@@ -59,18 +60,27 @@ def alpha_chunks(alpha: np.ndarray | None) -> list[Chunk]:
     return [Chunk(ALPHA, out.getvalue())]
 
 
-def read_alpha(chunks: Sequence[Chunk], width: int, height: int) -> np.ndarray | None:
-    """Undo `alpha_chunks` for a picture of this size. Raises CorruptError."""
+def read_alpha(chunks: Sequence[Chunk], header: Header) -> np.ndarray | None:
+    """Undo `alpha_chunks` for a picture of this size and depth. Raises CorruptError."""
     found = [data for kind, data in chunks if kind == ALPHA]
     if not found:
         return None
     if len(found) > 1:
         raise CorruptError("two chunks ALPH, expected at most one")
-    if not found[0].startswith(_png_start(width, height)):
-        raise CorruptError(f"chunk ALPH is not a grey 8-bit PNG of {width}x{height} pixels")
+    bits = 8 if header.depth == 8 else 16
+    if not found[0].startswith(_png_start(header.width, header.height, bits)):
+        size = f"{header.width}x{header.height}"
+        raise CorruptError(f"chunk ALPH is not a grey {bits}-bit PNG of {size} pixels")
+    alpha = _read_png(found[0])
+    if alpha.max() >= 2**header.depth:
+        raise CorruptError(f"chunk ALPH has {alpha.max()}, expected {header.depth} bits")
+    return alpha
+
+
+def _read_png(data: bytes) -> np.ndarray:
     try:
         # Not Image.open, which would compare a size that is known with a limit of its own.
-        with PngImagePlugin.PngImageFile(io.BytesIO(found[0])) as image:
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             return np.array(image)
     except MemoryError:
         raise
@@ -79,14 +89,19 @@ def read_alpha(chunks: Sequence[Chunk], width: int, height: int) -> np.ndarray |
 
 
 class Beside(NamedTuple):
-    """What a damaged file still has beside its pixels. notices: what cannot be read of it."""
+    """What a file has beside its pixels."""
 
-    alpha: np.ndarray | None
-    metadata: Metadata
-    notices: tuple[str, ...]
+    alpha: np.ndarray | None  # [H, W], levels of the file's depth
+    metadata: Metadata  # which says that pixels are upright
+    notices: tuple[str, ...] = ()  # what cannot be read of a damaged file
 
 
-def read_damaged(chunks: Sequence[Chunk], width: int, height: int) -> Beside:
+def read_beside(chunks: Sequence[Chunk], header: Header) -> Beside:
+    """`read_alpha` and `read_metadata` of all chunks. Raises CorruptError."""
+    return Beside(read_alpha(chunks, header), read_metadata(chunks).upright())
+
+
+def read_damaged(chunks: Sequence[Chunk], header: Header) -> Beside:
     """`read_alpha` and `read_metadata`, each kind by itself: what is refused is left out."""
     notices, metadata, alpha = [], Metadata(), None
     for name, kind in METADATA_KINDS.items():
@@ -96,15 +111,15 @@ def read_damaged(chunks: Sequence[Chunk], width: int, height: int) -> Beside:
         except CorruptError as exc:
             notices.append(f"{name.upper()} left out: {exc}")
     try:
-        alpha = read_alpha(chunks, width, height)
+        alpha = read_alpha(chunks, header)
     except CorruptError as exc:
         notices.append(f"alpha left out: {exc}")
-    return Beside(alpha, metadata, tuple(notices))
+    return Beside(alpha, metadata.upright(), tuple(notices))
 
 
-def _png_start(width: int, height: int) -> bytes:
-    """How a PNG of 8-bit grey without interlacing starts: its signature and header."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+def _png_start(width: int, height: int, bits: int) -> bytes:
+    """How a PNG of grey without interlacing starts: its signature and header."""
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + b"IHDR" + header
 
 

@@ -15,9 +15,9 @@ from ..compare.captions import ratio, spaced, speed
 from ..errors import CorruptError, OutputError
 from ..geometry import MAX_DIMENSION
 from ..image import formats, pixels
-from ..image.metadata import from_info
+from ..image.depth import DEPTHS
+from ..image.strip_files import save as save_strips
 from ..image.strips import Strips
-from ..image.strips import save as save_strips
 from . import goals, options
 from .console import Report
 from .info import anatomy, facts
@@ -27,6 +27,13 @@ from .workers import Done, Work, run_files
 
 if TYPE_CHECKING:
     from ..codec import Codec
+
+
+def _depth(text: str):
+    """The option of a depth; `text` says what it is of."""
+    return click.option(
+        "--depth", type=click.IntRange(DEPTHS[0], DEPTHS[-1]), metavar="BITS", help=text
+    )
 
 
 def run_batch(
@@ -49,6 +56,7 @@ def _encode_file(
     report: Report,
     goal: goals.Goal,
     keep: options.Keep,
+    depth: int | None,
     max_pixels: int,
     model: str | None,
     device: str,
@@ -56,7 +64,7 @@ def _encode_file(
     times: bool,
 ) -> Done:
     check_target(job, force)
-    picture = options.load_picture(read(job.source), max_pixels)
+    picture = options.load_picture(read(job.source), max_pixels, depth)
     for notice in picture.notices:
         report.notice(job.name, notice)
     picture = keep.of(picture)
@@ -106,6 +114,7 @@ def _facts(
 @goals.goal
 @options.alpha
 @options.strip
+@_depth("Bits of a channel that the picture is to have.  [default: the source's]")
 @options.max_pixels
 @options.force
 @options.model
@@ -121,6 +130,7 @@ def encode(
     goal: goals.Goal,
     alpha: str | tuple[int, int, int],
     strip: tuple[str, ...],
+    depth: int | None,
     max_pixels: int,
     force: bool,
     model: str | None,
@@ -134,7 +144,7 @@ def encode(
 
     IN is any image that Pillow reads, or - for stdin. Without -o, photo.jpg becomes photo.vqc
     beside it. Alpha, ICC profile, EXIF and XMP are kept, and orientation is applied to the pixels.
-    What a .vqc file cannot keep, such as 16 bits, is named on stderr. With --json it is in the
+    What a .vqc file cannot keep, such as animation, is named on stderr. With --json it is in the
     object of the file, as are failures; objects go to stdout, or to stderr if OUT is stdout.
 
     \b
@@ -157,6 +167,7 @@ def encode(
         _encode_file,
         goal=goal,
         keep=options.Keep(strip, alpha),
+        depth=depth,
         max_pixels=max_pixels,
         model=model,
         device=device,
@@ -169,26 +180,23 @@ def _decode_file(
     job: Job,
     report: Report,
     image_format: str | None,
-    crop: tuple[int, int, int, int] | None,
-    scale: int,
-    realism: float,
+    how: dict[str, object],
     allow_damaged: bool,
-    max_pixels: int,
     model: str | None,
     device: str,
     precise: bool,
     force: bool,
     times: bool,
 ) -> Done:
-    data = read(job.source)
+    """how: further arguments of `Codec.decode_strips`."""
+    data, max_pixels = read(job.source), how["max_pixels"]
     # Before the model: a damaged file is told at once.
     header = read_header(data, max_pixels) if allow_damaged else unpack(data, max_pixels).header
-    options.check_inside(crop, header)
+    options.check_inside(how["crop"], header)
     check_target(job, force)
     check_format(job, image_format)
     codec = options.codec_of(header, model, device, precise)
     start = time.perf_counter()
-    how = {"crop": crop, "scale": scale, "realism": realism, "max_pixels": max_pixels}
     strips, damage = _decode(codec, data, allow_damaged, how)
     seconds = [time.perf_counter() - start]
     strips = strips._replace(rows=_clocked(strips.rows, seconds))
@@ -201,7 +209,7 @@ def _decode_file(
         f" {speed(strips.width * strips.height, sum(seconds))}"
     )
     size = strips.width, strips.height
-    report.fact(**_facts(job, codec, data, size, sum(seconds)), realism=realism)
+    report.fact(**_facts(job, codec, data, size, sum(seconds)), realism=how["realism"])
     if damage:
         raise CorruptError(f"decoded, but damaged: {'; '.join(damage)}")
     report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {codec.device}")
@@ -211,15 +219,11 @@ def _decode_file(
 def _decode(
     codec: "Codec", data: bytes, allow_damaged: bool, how: dict[str, object]
 ) -> tuple[Strips, tuple[str, ...]]:
-    """The picture, and what is damaged of it. how: further arguments of `Codec.decode`."""
+    """The picture, and what is damaged of it. how: further arguments of `Codec.decode_strips`."""
     if not allow_damaged:
         return codec.decode_strips(data, **how), ()
-    found = codec.decode_damaged(data, **how)
-    width, height = found.image.size
-    channels = len(found.image.getbands())
-    rows = np.asarray(found.image).reshape(height, width, channels)
-    metadata = from_info(found.image.info)
-    return Strips(width, height, channels, metadata, iter([rows])), found.notices
+    strips, _, damage = codec.decode_damaged_strips(data, **how)
+    return strips, damage
 
 
 def _clocked(rows: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.ndarray]:
@@ -273,6 +277,7 @@ def _format(ctx: click.Context, param: click.Parameter, given: str | None) -> st
     callback=_format,
     help="png, webp, jpeg, ...: not by the extension of OUT. Default of stdout: png.",
 )
+@_depth("Bits of a channel to decode to: 8 of any file.  [default: the file's]")
 @options.crop
 @options.scale
 @options.realism
@@ -288,7 +293,8 @@ def _format(ctx: click.Context, param: click.Parameter, given: str | None) -> st
 @click.option(
     "--precise",
     is_flag=True,
-    help="Never compute pixels in bfloat16, which moves them by up to two levels in 255.",
+    help="Never compute pixels in bfloat16, which moves them by up to two levels in 255; above 8"
+    " bits they never are.",
 )
 @options.threads
 @options.batch
@@ -299,6 +305,7 @@ def decode(
     sources: tuple[str, ...],
     out: str | None,
     image_format: str | None,
+    depth: int | None,
     crop: tuple[int, int, int, int] | None,
     scale: int,
     realism: float,
@@ -317,7 +324,8 @@ def decode(
 
     IN is a .vqc file, or - for stdin. Without -o, photo.vqc becomes photo.png beside it. The
     extension of OUT decides the format. The model is the one that the file names. PNG and PPM
-    files are written as they are decoded, so that pictures of any size need little memory.
+    files are written as they are decoded, so that pictures of any size need little memory. These
+    and TIFF hold what a file has beyond 8 bits.
 
     \b
     Examples:
@@ -334,14 +342,12 @@ def decode(
     """
     jobs = batch.plan(sources, out, f".{(image_format or 'png').lower()}", {".vqc"})
     check_stdout(jobs, force)
+    how = {"depth": depth, "crop": crop, "scale": scale, "realism": realism}
     work = partial(
         _decode_file,
         image_format=image_format,
-        crop=crop,
-        scale=scale,
-        realism=realism,
+        how=how | {"max_pixels": max_pixels},
         allow_damaged=allow_damaged,
-        max_pixels=max_pixels,
         model=model,
         device=device,
         precise=precise,

@@ -10,6 +10,7 @@ from ..compare.captions import ratio, spaced
 from ..errors import UnknownModelError
 from ..geometry import MAX_DIMENSION, STRIDE
 from ..image import formats, pixels
+from ..image.colour_profile import Cicp
 from ..zoo import shipped
 from . import options
 from .console import Report, run
@@ -24,6 +25,8 @@ class Facts(NamedTuple):
     width: int
     height: int
     mode: str  # of the decoded picture: L, LA, RGB or RGBA
+    depth: int  # bits of a channel
+    cicp: list[int] | None  # primaries, transfer, matrix and full range, as H.273 numbers them
     bits_per_pixel: float
     format_version: int
     model_id: str  # hex
@@ -54,6 +57,8 @@ def facts(data: bytes) -> Facts:
         width=header.width,
         height=header.height,
         mode=mode,
+        depth=header.depth,
+        cicp=header.cicp and list(header.cicp),
         bits_per_pixel=8 * len(data) / (header.width * header.height),
         format_version=header.version,
         model_id=header.model_id.hex(),
@@ -87,7 +92,8 @@ def _text(name: str, found: Facts) -> str:
         f"  format    version {found.format_version}",
         f"  model     {found.model_id} ({name_or_place})",
         f"  decoders  {', '.join(found.decoders) or 'unknown'}",
-        f"  mode      {found.mode}",
+        f"  mode      {found.mode}, {found.depth} bits",
+        *([f"  colours   {Cicp(*found.cicp).name}"] if found.cicp else []),
         f"  level     {found.level}",
         f"  tiles     {found.tiles}",
         f"  coarse    {spaced(found.coarse_bytes)} B",

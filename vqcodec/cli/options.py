@@ -15,6 +15,7 @@ from ..bitstream.container import Header
 from ..engine.extras import DEVICES, has_torch
 from ..engine.search import TUNES
 from ..geometry import MAX_PIXELS, SCALES, check_crop
+from ..image.depth import BYTE
 from ..image.metadata import Metadata
 from ..image.pixels import Picture, Source, blend, load
 from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
@@ -93,7 +94,7 @@ max_pixels = click.option(
 )
 
 
-def load_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
+def load_picture(source: Source, max_pixels: int = MAX_PIXELS, depth: int | None = BYTE) -> Picture:
     """`pixels.load`, whose limit is Pillow's as well where it is above that. Pillow's remarks on
     odd files are not shown: what matters to the user is in the notices."""
     # Pillow refuses above twice this number. Not in the option: worker processes start anew.
@@ -101,7 +102,7 @@ def load_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     with warnings.catch_warnings():  # not safe in threads: for commands alone
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return load(source, max_pixels)
+        return load(source, max_pixels, depth)
 
 
 quiet = click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")

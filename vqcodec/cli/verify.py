@@ -7,6 +7,7 @@ import click
 import numpy as np
 
 from ..bitstream import container
+from ..image.strips import to_picture
 from . import options
 from .console import Report, name_of, run
 from .paths import read
@@ -31,11 +32,11 @@ def _verify_file(
         "bits_per_pixel": bits_per_pixel(len(data), header.width, header.height),
     }
     if against is not None:
-        original = options.load_picture(read(against), max_pixels).rgb
-        decoded = options.load_picture(codec.decode_indices(indices), max_pixels).rgb
+        original = options.load_picture(read(against), max_pixels, header.depth).rgb
+        decoded = to_picture(codec.decode_strips(data, max_pixels=max_pixels)).rgb
         if decoded.shape != original.shape:
             raise click.UsageError(f"{against} is {original.shape[1]}x{original.shape[0]} pixels")
-        found |= _closeness(decoded, original)
+        found |= _closeness(decoded, original, header.depth)
     if report.as_json:
         report.record(source, found)
         return
@@ -45,13 +46,13 @@ def _verify_file(
     report.line(f"{name_of(source)}: ok, {figures}")
 
 
-def _closeness(decoded: np.ndarray, original: np.ndarray) -> dict:
-    """PSNR in dB and, where it can be measured, MS-SSIM."""
+def _closeness(decoded: np.ndarray, original: np.ndarray, depth: int) -> dict:
+    """PSNR in dB and, where it can be measured, MS-SSIM, of levels of this depth."""
     from ..metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 
-    found = {"psnr": psnr(decoded, original)}
+    found = {"psnr": psnr(decoded, original, depth)}
     if find_spec("pytorch_msssim") and min(original.shape[:2]) >= MS_SSIM_MIN_SIDE:
-        found["ms_ssim"] = ms_ssim(decoded, original)
+        found["ms_ssim"] = ms_ssim(decoded, original, depth)
     return found
 
 

@@ -139,7 +139,8 @@ class Engine(Protocol):
     tiles: TileCoder
 
     def analyse(self, rgb: np.ndarray, level: int) -> np.ndarray:
-        """uint8 [16 h, 16 w, 3] -> latents float32 [h, w, C], in steps."""
+        """Pixels [16 h, 16 w, 3], uint8 or float32 in 0..1 -> latents float32 [h, w, C], in
+        steps."""
 
     def synthesise(
         self,
@@ -165,9 +166,9 @@ class Engine(Protocol):
     ) -> Target:
         """What costs less than the encoder's latents of a tile.
 
-        rgb: its pixels, uint8 [H, W, 3], without padding. around: the encoder's latents of the
-        tile and a halo. search: of effort 2 to 9. Raises MissingExtraError if the backend has no
-        gradients.
+        rgb: its pixels, as of `analyse`, [H, W, 3], without padding. around: the encoder's latents
+        of the tile and a halo. search: of effort 2 to 9. Raises MissingExtraError if the backend
+        has no gradients.
         """
 
     def ahead(self, most: int) -> Calls:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ..bitstream.container import Segments, tile_grid
 from ..bitstream.salvage import Salvaged, TileState
@@ -18,6 +19,16 @@ from ..image.pull_push import extend
 from .base import CodedTile, Engine, Maps, TileCoder
 
 MARGIN = 1  # latents around a lost tile that are looked at: with 2 or 8 it is no closer
+
+
+class Rescued(NamedTuple):
+    """What `Codec.decode_damaged` made. states: of each tile, in raster order; LOST ones are
+    made up from their neighbours, COARSE ones lack detail. notices: what is missing, one
+    phrase each; none for a sound file."""
+
+    image: Image.Image | np.ndarray
+    states: tuple[TileState, ...]
+    notices: tuple[str, ...]
 
 
 class Concealed(NamedTuple):

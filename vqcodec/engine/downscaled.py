@@ -15,8 +15,9 @@ import numpy as np
 from ..bitstream.container import Unpacked, tile_grid
 from ..config import STRIDE, ModelConfig, PriorConfig
 from ..geometry import QUICK_SCALES, Rectangle, meet, shrunk
+from ..image.depth import BYTE
 from .base import Engine, Maps
-from .tiling import to_bytes
+from .tiling import to_pixels
 
 
 def is_quick(config: ModelConfig, region: Rectangle, scale: int) -> bool:
@@ -27,10 +28,10 @@ def is_quick(config: ModelConfig, region: Rectangle, scale: int) -> bool:
 
 
 def synthesise(
-    engine: Engine, file: Unpacked, region: Rectangle, scale: int
+    engine: Engine, file: Unpacked, region: Rectangle, scale: int, depth: int = BYTE
 ) -> Iterator[np.ndarray]:
-    """A region, in pixels, at 1/scale of its size, one row of tiles after the other: uint8
-    [n, ceil(region.width / scale), 3] each, of a grey picture with one channel.
+    """A region, in pixels, at 1/scale of its size, one row of tiles after the other: levels of this
+    depth [n, ceil(region.width / scale), 3] each, of a grey picture with one channel.
 
     Raises CorruptError as `TileCoder.decode_start`.
     """
@@ -50,7 +51,7 @@ def synthesise(
             means = latents[..., : len(weight)] @ weight + bias  # [h, w, n n 3]
             means = means.reshape(*means.shape[:2], side, side, 3).swapaxes(1, 2)
             pixels = means.reshape(side * tile.height, side * tile.width, 3)
-            parts.append(to_bytes(Maps(pixels, area).cut(part), header.grey))
+            parts.append(to_pixels(Maps(pixels, area).cut(part), header.grey, depth))
         if parts:
             yield np.concatenate(parts, 1)
 

@@ -39,8 +39,9 @@ class Engines:
         self.model, self.device, self.precise = model, device or "auto", precise
         self._made: dict[str, Engine] = {}
 
-    def pick(self, pixels: int = 0, gradients: bool = False) -> Engine:
-        """The engine for a picture of so many pixels. gradients: it must have them.
+    def pick(self, pixels: int = 0, gradients: bool = False, precise: bool = False) -> Engine:
+        """The engine for a picture of so many pixels. gradients: it must have them. precise: as of
+        `Codec.load`, for this picture.
 
         Raises MissingExtraError if what it takes is not installed; VqcodecError for a device that
         does not compute exactly.
@@ -49,7 +50,7 @@ class Engines:
             if not has_torch():
                 what = "search (effort above 1)" if gradients else f"device {self.device}"
                 raise MissingExtraError(f"{what} takes torch: pip install 'vqcodec[torch]'")
-            return self._engine("torch")
+            return self._engine("precise torch" if precise or self.precise else "torch")
         return self._engine("onnx")
 
     def _takes_torch(self, pixels: int, gradients: bool) -> bool:
@@ -75,7 +76,7 @@ class Engines:
         from .torch.engine import TorchEngine
 
         device = "auto" if self.device == "onnx" else self.device
-        return TorchEngine(self.model, device, precise=self.precise)
+        return TorchEngine(self.model, device, precise=kind == "precise torch")
 
 
 def _has_onnx() -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..bitstream.container import Header, Unpacked, tile_grid
 from ..geometry import Rectangle, cover, end, grid_of, meet, pixels_of, reach, widened, within
+from ..image.depth import BYTE, to_levels, to_unit
 from ..image.pixels import pad
 from ..rate_control import OperatingPoint
 from .base import REFINEMENT_HALO, CodedTile, Engine, Maps
@@ -26,24 +27,24 @@ Result = TypeVar("Result")
 LatentsOf = Callable[[int, Rectangle], np.ndarray]  # of a tile: number, rectangle -> [h, w, C]
 
 
-def to_bytes(x: np.ndarray, grey: bool) -> np.ndarray:
-    """Pixels float32 [H, W, 3], about 0..1, which it overwrites -> uint8 [H, W, 3], or [H, W, 1]
-    of a grey picture."""
+def to_pixels(x: np.ndarray, grey: bool, depth: int) -> np.ndarray:
+    """Pixels float32 [H, W, 3], about 0..1, which it overwrites -> levels of this depth [H, W, 3],
+    or [H, W, 1] of a grey picture: uint8, or uint16 above 8 bits."""
     if grey:
         x = x.mean(2, keepdims=True)
-    x *= 255
-    x += 0.5
-    return np.clip(x, 0, 255, out=x).astype(np.uint8)
+    return to_levels(x, depth)
 
 
-def analyse(engine: Engine, rgb: np.ndarray, level: int, region: Rectangle) -> np.ndarray:
+def analyse(
+    engine: Engine, rgb: np.ndarray, level: int, region: Rectangle, depth: int = BYTE
+) -> np.ndarray:
     """The latents of one region of a picture: float32 [region.height, region.width, C], in steps.
 
-    rgb: the whole picture, uint8 [H, W, 3]. region: in latents.
+    rgb: the whole picture, levels [H, W, 3] of this depth. region: in latents.
     """
     grid = grid_of(rgb.shape[1], rgb.shape[0])
     window = widened(region, reach(engine.model.config.transform), grid)
-    part = pad(rgb[within(pixels_of(window))])
+    part = to_unit(pad(rgb[within(pixels_of(window))]), depth)
     return Maps(engine.analyse(part, level), window).cut(region)
 
 
@@ -55,13 +56,14 @@ def encode_tile(
     search: Search,
     tile: Rectangle,
 ) -> CodedTile:
-    """Code one tile, in latents, of a picture uint8 [H, W, 3]."""
+    """Code one tile, in latents, of a picture [H, W, 3], levels of the header's depth."""
     whole = grid_of(header.width, header.height)
     region = widened(tile, REFINEMENT_HALO if search.effort > 1 else 0, whole)
-    y = Maps(analyse(engine, rgb, header.level, region), region)
+    y = Maps(analyse(engine, rgb, header.level, region, header.depth), region)
     if search.effort == 1:
         return engine.tiles.encode(y.cut(tile), header.level, point.lambda_scale)
-    best = engine.refine(rgb[within(pixels_of(tile))], y, tile, point, search)
+    part = to_unit(rgb[within(pixels_of(tile))], header.depth)
+    best = engine.refine(part, y, tile, point, search)
     return engine.tiles.encode(best.latents, header.level, best.lambda_scale)
 
 
@@ -81,10 +83,15 @@ def each_tile(
 
 
 def synthesise(
-    engine: Engine, realism: float, header: Header, crop: Rectangle, latents_of: LatentsOf
+    engine: Engine,
+    realism: float,
+    header: Header,
+    crop: Rectangle,
+    latents_of: LatentsOf,
+    depth: int = BYTE,
 ) -> Iterator[np.ndarray]:
-    """A crop of a picture strip by strip, from the top: uint8 [n, crop.width, 3] each, of a grey
-    picture [n, crop.width, 1].
+    """A crop of a picture strip by strip, from the top: levels of this depth [n, crop.width, 3]
+    each, of a grey picture [n, crop.width, 1].
 
     crop: in pixels, inside the picture. latents_of is asked once for each tile whose latents
     matter to the crop, a few ahead of the synthesis, in several threads at once.
@@ -99,7 +106,8 @@ def synthesise(
 
     def work(item: tuple[Maps, Rectangle, Rectangle]) -> tuple[Rectangle, np.ndarray]:
         known, strip, window = item
-        return strip, _window(engine, realism, header, known, window)
+        x = _window(engine, realism, header, known, window)
+        return strip, to_pixels(x, header.grey, depth)
 
     with engine.ahead(min(AT_ONCE, len(tiles))) as ahead:
         latents = ahead.map(lambda item: latents_of(*item[:2]), tiles)
@@ -151,13 +159,12 @@ def _bands(
 def _window(
     engine: Engine, realism: float, header: Header, known: Maps, window: Rectangle
 ) -> np.ndarray:
-    """Pixels of latents that are known, as is their halo: uint8 [16 height, 16 width, 3 or 1]."""
+    """Pixels of latents that are known, as is their halo: float32 [16 height, 16 width, 3]."""
     grid = grid_of(header.width, header.height)
     around = widened(window, reach(engine.model.config.transform), grid)
     part = window._replace(x=window.x - around.x, y=window.y - around.y)
     origin = around.y, around.x
-    x = engine.synthesise(known.cut(around), header.level, realism, origin, part)
-    return to_bytes(x, header.grey)
+    return engine.synthesise(known.cut(around), header.level, realism, origin, part)
 
 
 def _crop_strip(rgb: np.ndarray, strip: Rectangle, crop: Rectangle) -> np.ndarray:

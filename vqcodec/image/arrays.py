@@ -9,9 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ..errors import InputError
+from . import depth as depths
 
 CHANNELS = 1, 3, 4  # grey, RGB, and RGB with alpha
-EXPECTED = "uint8, or float in 0..1, [H, W], [H, W, C] or [C, H, W], C 1, 3 or 4"
+EXPECTED = "uint8, uint16, or float in 0..1, [H, W], [H, W, C] or [C, H, W], C 1, 3 or 4"
 
 
 @runtime_checkable
@@ -22,7 +23,8 @@ class Array(Protocol):
 
 
 def channels_last(source: Array) -> np.ndarray:
-    """A picture [H, W, C], of any size but none, uint8 or float; not copied if it need not be.
+    """A picture [H, W, C], of any size but none, uint8, uint16 or float; not copied if it
+    need not be.
 
     source: [H, W], [H, W, C], or [C, H, W] where the last axis can be no channels.
     Raises InputError.
@@ -33,7 +35,7 @@ def channels_last(source: Array) -> np.ndarray:
         pixels = pixels[..., None]
     elif pixels.ndim == 3 and shape[2] not in CHANNELS:
         pixels = np.moveaxis(pixels, 0, 2)
-    known = pixels.dtype == np.uint8 or pixels.dtype.kind == "f"
+    known = pixels.dtype.name in ("uint8", "uint16") or pixels.dtype.kind == "f"
     if not known or pixels.ndim != 3 or pixels.shape[2] not in CHANNELS:
         batch = "; a batch is encoded as list(batch)" if len(shape) == 4 else ""
         raise InputError(f"array is {pixels.dtype} {list(shape)}, expected {EXPECTED}{batch}")
@@ -42,14 +44,26 @@ def channels_last(source: Array) -> np.ndarray:
     return pixels
 
 
-def to_levels(pixels: np.ndarray) -> np.ndarray:
-    """uint8 of float numbers in 0..1, rounded; uint8 as it is. Raises InputError."""
+def to_levels(pixels: np.ndarray, depth: int | None = None) -> tuple[np.ndarray, int]:
+    """Levels of an array as `channels_last` gives it, and their depth.
+
+    depth: of uint16, the bits that it uses, by default 16; of others the depth that they come to,
+    by default 8. Raises InputError for floats outside 0..1, and levels outside the depth.
+    """
     if pixels.dtype == np.uint8:
-        return pixels
+        to = depth or depths.BYTE
+        return depths.rescaled(pixels, depths.peak(depths.BYTE), to), to
     low, high = pixels.min(), pixels.max()
-    if not (low >= 0 and high <= 1):  # false for NaN as well
-        raise InputError(f"float pixels are {low:g}..{high:g}, expected 0..1")
-    return np.rint(pixels.astype(np.float32, copy=False) * 255).astype(np.uint8)
+    if pixels.dtype.kind == "f":
+        if not (low >= 0 and high <= 1):  # false for NaN as well
+            raise InputError(f"float pixels are {low:g}..{high:g}, expected 0..1")
+        to = depth or depths.BYTE
+        scaled = pixels.astype(np.float32, copy=False) * depths.peak(to)
+        return np.rint(scaled).astype(depths.dtype_of(to)), to
+    to = depth or 16
+    if high > depths.peak(to):
+        raise InputError(f"levels are {low}..{high}, expected 0..{depths.peak(to)} of {to} bits")
+    return pixels.astype(depths.dtype_of(to), copy=False), to
 
 
 def _to_numpy(source: Array) -> np.ndarray:

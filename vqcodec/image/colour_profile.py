@@ -41,6 +41,31 @@ HDR = {16: "PQ", 18: "HLG"}  # codes of transfer
 _UNKNOWN = 2  # of both tables: pixels without further word are sRGB
 
 
+class Cicp(NamedTuple):
+    """Coding-independent code points: the numbers of ITU-T H.273 for what pixels mean."""
+
+    primaries: int
+    transfer: int
+    matrix: int  # 0: R, G and B, as pixels are here
+    full_range: int  # 1: levels take the full range, 0: that of video
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the numbers are in range, whatever they say."""
+        return max(self[:3]) <= 255 and self.full_range in (0, 1)
+
+    @property
+    def hdr(self) -> str | None:
+        """PQ or HLG, if it is one of them."""
+        return HDR.get(self.transfer)
+
+    @property
+    def name(self) -> str:
+        """As a report has it, such as cICP 9/16/0 (PQ)."""
+        numbers = "/".join(map(str, self[:3])) + ("" if self.full_range else ", narrow range")
+        return f"cICP {numbers}" + (f" ({self.hdr})" if self.hdr else "")
+
+
 class Colours(NamedTuple):
     """primaries: x and y of red, green, blue and white. curve: from levels to light."""
 
@@ -86,18 +111,15 @@ def is_srgb(colours: Colours) -> bool:
     return colours.curve == SRGB.curve and _near(colours.primaries, SRGB.primaries)
 
 
-def told(
-    info: dict, codes: tuple[int, int] | None, grey: bool
-) -> tuple[bytes | None, tuple[str, ...]]:
+def told(info: dict, codes: Cicp | None, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
     """The profile of pixels whose file has none: what its other signals of colour say, and notices
     of what became of these. None: the pixels are sRGB.
 
-    info: of a Pillow image. codes: of primaries and transfer, as in ITU-T H.273; they come first.
+    info: of a Pillow image. codes: they come first.
     """
-    if codes is not None and codes[1] in HDR:
-        return None, ()  # has its own notice
     if codes is not None:
-        found, name = of_codes(*codes), f"colours of codes {codes[0]} and {codes[1]}"
+        found = of_codes(codes.primaries, codes.transfer)
+        name = f"colours of codes {codes.primaries} and {codes.transfer}"
     elif "srgb" in info or not {"gamma", "chromaticity"} & info.keys():
         found, name = SRGB, ""
     else:

@@ -10,6 +10,8 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
+from .colour_profile import Cicp
+
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _J2K_SIZE = b"\xff\x4f\xff\x51"  # start of code stream and its marker of sizes
 _START_BYTES = 2**16  # in which a JPEG 2000 code stream begins, and at most 2**8 boxes of a file
@@ -21,9 +23,10 @@ class Told(NamedTuple):
     """What a file tells beside its pixels."""
 
     bits: int = 8  # of a channel
-    codes: tuple[int, int] | None = None  # of primaries and transfer, as in ITU-T H.273
+    cicp: Cicp | None = None  # of the pixels that Pillow makes of it
     gain_map: bool = False
     provenance: bool = False  # C2PA
+    significant: int | None = None  # bits of a channel that say something: sBIT of PNG
 
 
 def told_by(image: Image.Image) -> Told:
@@ -37,7 +40,7 @@ def told_by(image: Image.Image) -> Told:
             return _told(file, image.format)
         finally:
             file.seek(offset)
-    except (OSError, ValueError, struct.error, IndexError, AttributeError):
+    except (OSError, ValueError, TypeError, struct.error, IndexError, AttributeError):
         return Told()
 
 
@@ -54,17 +57,22 @@ def _told(file: BinaryIO, format: str | None) -> Told:
 
 def _told_by_png(file: BinaryIO) -> Told:
     """From the chunks in front of the pixels."""
-    codes, provenance, offset = None, False, len(_PNG_MAGIC)
+    cicp, significant, provenance, offset = None, None, False, len(_PNG_MAGIC)
     while True:
         file.seek(offset)
         size, kind = struct.unpack(">I4s", file.read(8))
         if kind in (b"IDAT", b"IEND"):
-            return Told(codes=codes, provenance=provenance)
+            return Told(cicp=cicp, provenance=provenance, significant=significant)
         if kind == b"cICP":
-            primaries, transfer = file.read(2)
-            codes = primaries, transfer
+            cicp = _valid(Cicp(*file.read(4)))
+        if kind == b"sBIT":
+            significant = max(file.read(min(size, 4)))
         provenance |= kind == b"caBX"
         offset += 12 + size
+
+
+def _valid(cicp: Cicp) -> Cicp | None:
+    return cicp if cicp.is_valid else None
 
 
 def _meta(file: BinaryIO) -> bytes:
@@ -108,15 +116,15 @@ def _told_by_meta(meta: bytes) -> Told:
     (primary,) = struct.unpack_from(">I" if wide else ">H", boxes[b"pitm"], 4)
     groups = dict(_boxes(boxes[b"iprp"]))
     properties = list(_boxes(groups[b"ipco"])) if b"ipco" in groups else []
-    bits, codes = 8, None
+    bits, cicp = 8, None
     for number in _associations(groups.get(b"ipma", b"")).get(primary, ()):
         if not 1 <= number <= len(properties):
             continue
         kind, data = properties[number - 1]
         bits = max(bits, _bits_of(kind, data))
         if kind == b"colr" and data[:4] == b"nclx":
-            codes = struct.unpack_from(">HH", data, 4)
-    return Told(bits, codes, any(name in meta for name in _GAIN_MAPS))
+            cicp = _valid(Cicp(*struct.unpack_from(">HH", data, 4), 0, 1))
+    return Told(bits, cicp, any(name in meta for name in _GAIN_MAPS))
 
 
 def _associations(data: bytes) -> dict[int, list[int]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from PIL import Image, PngImagePlugin
 
 from ..errors import OutputError
-from .colour_profile import grey_of, space_of
+from .colour_profile import Cicp, grey_of, space_of, told
 from .metadata import MAX_METADATA_BYTES, ORIENTATION, Metadata, to_info
 
 # Extensions by which pictures are found in folders. Pillow knows more, of films and data sets.
@@ -68,14 +68,25 @@ def takes_alpha(name: str) -> bool:
     return name in _WITH_ALPHA
 
 
+def no_alpha(name: str) -> str:
+    """The notice of a format without alpha."""
+    return f"alpha dropped: {name} cannot hold it"
+
+
 def saving(
-    name: str, metadata: Metadata, grey: bool = False, size: tuple[int, int] = (1, 1)
+    name: str,
+    metadata: Metadata,
+    grey: bool = False,
+    size: tuple[int, int] = (1, 1),
+    cicp: Cicp | None = None,
 ) -> Saving:
     """How to write a picture with `metadata` in the format of this Pillow name.
 
-    grey: it has grey pixels. size: width and height.
+    grey: it has grey pixels. size: width and height. cicp: its colours by numbers, which PNG alone
+    is written with; where they come first, others get a profile instead if one can say them.
     """
     limits = _METADATA_LIMITS.get(name, {})
+    metadata, notices = _with_colours(name, metadata, grey, cicp)
     kept = metadata.without([kind for kind in metadata._fields if kind not in limits])
     kept = kept.without([kind for kind, limit in limits.items() if _size(kept, kind) > limit])
     if name == "AVIF" and kept.exif and orientation(kept.exif) is None:
@@ -89,9 +100,9 @@ def saving(
         kind.upper() for kind in metadata._fields if getattr(metadata, kind) != getattr(kept, kind)
     ]
     options = _OPTIONS.get(name, {}) | to_info(kept, grey)
-    if name == "PNG" and kept.xmp:
-        options["pnginfo"] = _png_text(options.pop("xmp"))
-    notices = (f"{', '.join(lost)} dropped: {name} cannot hold it",) if lost else ()
+    if name == "PNG" and (kept.xmp or cicp):
+        options["pnginfo"] = _png_info(options.pop("xmp", None), cicp)
+    notices += (f"{', '.join(lost)} dropped: {name} cannot hold it",) if lost else ()
     if name in _POORER and not (grey and name in ("GIF", "SPIDER")):
         notices += (_POORER[name],)
     if name == "ICO":
@@ -121,8 +132,25 @@ def _size(metadata: Metadata, kind: str) -> int:
     return len(getattr(metadata, kind) or b"")
 
 
-def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
-    """XMP as PNG has it: international text of an agreed keyword, not compressed."""
-    text = PngImagePlugin.PngInfo()
-    text.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
-    return text
+def _with_colours(
+    name: str, metadata: Metadata, grey: bool, cicp: Cicp | None
+) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata that says what `cicp` does as far as the format can, and notices."""
+    if cicp is None or name == "PNG":
+        return metadata, ()
+    if cicp.hdr:
+        return metadata, (f"HDR dropped: {name} cannot tell that levels are those of {cicp.hdr}",)
+    if metadata.icc or "icc" not in _METADATA_LIMITS.get(name, {}):
+        return metadata, (f"colours of {cicp.name} dropped: {name} cannot hold them",)
+    profile, notices = told({}, cicp, grey)
+    return metadata._replace(icc=profile), notices
+
+
+def _png_info(xmp: bytes | None, cicp: Cicp | None) -> PngImagePlugin.PngInfo:
+    """Chunks of PNG: XMP as international text of an agreed keyword, not compressed; cICP."""
+    info = PngImagePlugin.PngInfo()
+    if cicp:
+        info.add(b"cICP", bytes(cicp))
+    if xmp:
+        info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    return info

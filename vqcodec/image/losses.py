@@ -5,8 +5,8 @@ All of it is named, and nothing else: what goes through needs no notice.
 
 from PIL import ExifTags, Image
 
-from . import colour_profile
 from .containers import Told
+from .deep_levels import GREY_MODES
 
 _APP_SEGMENTS = (  # of JPEG: marker, start, name
     ("APP1", b"http://ns.adobe.com/xmp/extension/\0", "extended XMP"),
@@ -32,17 +32,17 @@ def bits_of(image: Image.Image, told: Told) -> int:
     decoder, arguments = tiles[0][0], tiles[0][3]
     last = arguments[-1] if isinstance(arguments, tuple) and arguments else arguments
     if ";16" in str(tiles) or decoder == "sgi16" or (decoder, last) == ("sgi_rle", 2):
-        return 16
+        return min(16, max(8, told.significant or 16))
     if raw_mode(image).endswith(";12"):
         return 12
     if decoder.startswith("ppm") and isinstance(last, int):  # the largest level
         return last.bit_length()
-    return max(told.bits, image.info.get("bit_depth") or 8)  # what the plugin of HEIF tells
+    bits = max(told.bits, image.info.get("bit_depth") or 8)  # what the plugin of HEIF tells
+    return 16 if bits == 8 and image.mode in GREY_MODES else bits
 
 
-def of_pixels(image: Image.Image, told: Told, bits: int) -> list[str]:
-    """What is lost of a source's pictures and levels. bits: of a channel; above 8 only where
-    the image has 8."""
+def of_pictures(image: Image.Image, told: Told) -> list[str]:
+    """What is lost of a source's pictures, their levels apart."""
     notices = []
     sizes = set(image.info.get("sizes", ()))
     if _has_gain_map(image, told):
@@ -53,11 +53,6 @@ def of_pixels(image: Image.Image, told: Told, bits: int) -> list[str]:
         notices.append("animated: only one frame is kept")
     if len(sizes) > 1:
         notices.append(f"{len(sizes)} sizes: only the largest is kept")
-    if bits > 8:
-        notices.append(f"{bits} bits reduced to 8")
-    hdr = colour_profile.HDR.get(told.codes[1]) if told.codes else None
-    if hdr:
-        notices.append(f"HDR dropped: {hdr} levels stay as they are, to be shown like those of SDR")
     return notices
 
 

@@ -1,8 +1,9 @@
 """Quality and rate metrics: PSNR, MS-SSIM, bits per pixel, Bjontegaard rate difference; in `looks`
 what was made after people's eyes.
 
-Pictures are 8-bit RGB as a viewer shows them, never float reconstructions. Importing this module
-costs numpy only; what a figure needs besides (the `bench` extra) is imported where it is used.
+Pictures are RGB of 8 to 16 bits as a viewer shows them, never float reconstructions. Importing this
+module costs numpy only; what a figure needs besides (the `bench` extra) is imported where it is
+used.
 """
 
 import math
@@ -25,32 +26,35 @@ class RateChange(NamedTuple):
     high: float
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
+def psnr(a: np.ndarray, b: np.ndarray, depth: int = 8) -> float:
     """Peak signal to noise ratio in dB over all pixels and channels; inf for equal pictures.
 
-    a, b: uint8 [H, W, 3]. Raises ValueError for anything else.
+    a, b: [H, W, 3], uint8, or uint16 of levels of `depth` bits. Raises ValueError for anything
+    else.
     """
-    check_pair(a, b)
+    check_pair(a, b, depth)
     difference = a.astype(np.int32) - b
+    if depth > 8:
+        difference = difference.astype(np.float64)  # squares have 32 bits
     error = np.mean(difference * difference)
-    return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
+    return math.inf if error == 0 else float(10 * np.log10((2**depth - 1) ** 2 / error))
 
 
-def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
+def ms_ssim(a: np.ndarray, b: np.ndarray, depth: int = 8) -> float:
     """Multi-scale structural similarity, mean over R, G and B; 1 for equal pictures.
 
-    a, b: uint8 [H, W, 3], sides of 161 at least. Raises ValueError for anything else.
+    a, b, depth: as of `psnr`, sides of 161 at least. Raises ValueError for anything else.
     Wang et al. 2003, as pytorch-msssim computes it.
     """
     import torch
     from pytorch_msssim import ms_ssim as measure
 
-    check_pair(a, b)
+    check_pair(a, b, depth)
     if min(a.shape[:2]) < MS_SSIM_MIN_SIDE:
         raise ValueError(f"picture is {list(a.shape)}, expected sides of {MS_SSIM_MIN_SIDE}")
     pair = [torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)[None] for rgb in (a, b)]
     with torch.inference_mode():
-        return float(measure(*pair, data_range=255))
+        return float(measure(*pair, data_range=2**depth - 1))
 
 
 def bits_per_pixel(size: int, width: int, height: int) -> float:
@@ -125,11 +129,12 @@ def _unpaired(x: np.ndarray, y: np.ndarray) -> float:
     return float(total - (((x * y).mean(1) + 1) ** 3).sum())
 
 
-def check_pair(a: np.ndarray, b: np.ndarray) -> None:
-    """Raise ValueError unless both are uint8 [H, W, 3], of one size."""
+def check_pair(a: np.ndarray, b: np.ndarray, depth: int = 8) -> None:
+    """Raise ValueError unless both are [H, W, 3], of one size: uint8, or uint16 above 8 bits."""
+    kind = "uint8" if depth == 8 else "uint16"
     for rgb in (a, b):
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-            raise ValueError(f"picture is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
+        if rgb.dtype.name != kind or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+            raise ValueError(f"picture is {rgb.dtype} {list(rgb.shape)}, expected {kind} [H, W, 3]")
     if a.shape != b.shape:
         raise ValueError(f"pictures are {list(a.shape)} and {list(b.shape)}, expected the same")
 

@@ -19,7 +19,7 @@ from . import runtime
 from .decoder_blend import DecoderBlend
 from .network import build
 from .refinement import refine
-from .tensors import to_array, to_map
+from .tensors import to_array, to_map, to_unit_map
 from .tile_coder import TileCoder
 
 
@@ -98,8 +98,7 @@ class TorchEngine:
     def analyse(self, rgb: np.ndarray, level: int) -> np.ndarray:
         """See `Engine.analyse`."""
         with runtime.isolated():
-            x = to_map(rgb, self.torch_device)
-            x = x.float().div_(255) if x.dtype == torch.uint8 else x
+            x = to_unit_map(rgb, self.torch_device)
             y = self.network.analyse(x, self._levels(level))
             return to_array(y)
 

@@ -28,7 +28,7 @@ from ..base import Maps, Target
 from ..search import Search
 from .distortion import judge
 from .runtime import exact_sums, isolated_with_gradients
-from .tensors import to_array, to_map
+from .tensors import to_array, to_map, to_unit_map
 from .tile_coder import TileCoder
 
 ROUNDS = (None, 1, 3, 5, 7, 11, 16, 22, 31)  # of efforts 1 to 9; 1 takes the encoder's latents
@@ -89,14 +89,14 @@ class Refinement:
         point: OperatingPoint,
         distortion: str,
     ):
-        """rgb: the tile's pixels, uint8 [H, W, 3], without padding. around: the encoder's
+        """rgb: the tile's pixels, as of `Engine.refine`, without padding. around: the encoder's
         latents of the tile and a halo, float32 [h, w, C]. tile: in latents. distortion: of
         `config.DISTORTIONS`."""
         self.network, self.decoder, self.dtype = coder.network, decoder, coder.dtype
         self.region, self.tile, self.distortion = around.region, tile, distortion
         self.around = to_map(around.values, coder.device)
         self.levels = torch.tensor([point.level], device=coder.device)
-        self.x = to_map(rgb, coder.device).float() / 255
+        self.x = to_unit_map(rgb, coder.device)
         ratio = float(self.network.lambdas[1] / self.network.lambdas[0])
         scale = ratio**point.level_offset
         self.weight = float(self.network.lambdas[point.level]) * scale
