@@ -122,6 +122,24 @@ def test_golden_files_have_the_same_indices_and_pixels_within_one_level(models, 
 
 
 @needs_node
+def test_deep_pictures_are_shown_in_8_bits_and_so_is_their_alpha(models, tmp_path):
+    rng, files = np.random.default_rng(0), []
+    for depth in (10, 16):
+        levels = rng.integers(0, 2**depth, (24, 40, 4), dtype=np.uint16)
+        levels[..., :3] = (np.arange(40) * (2**depth // 41))[:, None]
+        files.append(tmp_path / f"{depth}.vqc")
+        files[-1].write_bytes(Codec.load(device="onnx").encode(levels, depth=depth))
+    results = decode(models, tmp_path, files)
+
+    for number, (file, result) in enumerate(zip(files, results, strict=True)):
+        expected = pixels_of(file)
+        found = rgba(tmp_path, number, expected.shape)
+        assert result["facts"]["depth"] == int(file.stem)
+        assert np.array_equal(found[..., 3], expected[..., 3])
+        assert np.abs(found - expected).max() <= 1
+
+
+@needs_node
 def test_realism_is_that_of_the_package(models, tmp_path):
     name = next(entry.name for entry in reversed(shipped.own()) if len(entry.decoders) > 1)
     file = golden(name, "waves")

@@ -30,6 +30,7 @@ def _write_tokens(
         size=np.array([indices.width, indices.height]),
         model_id=indices.model_id.hex(),
         grey=indices.grey,
+        depth=indices.depth,
     )
     write(job, archive.getvalue(), force)
     shape = "x".join(map(str, indices.indices.shape))
@@ -57,7 +58,7 @@ def tokens(
     """Write the indices of .vqc files as .npz archives; no pixel is computed.
 
     An archive holds the indices as words (int32 [h, w, C], as vqcodec.Indices describes them),
-    level, size (width, height) and model_id (hex).
+    level, size (width, height), model_id (hex), grey and depth.
 
     \b
     Examples:

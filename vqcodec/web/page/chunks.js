@@ -9,7 +9,7 @@ const MAX_METADATA_BYTES = 2 ** 24;
 // Uint8Array [H * W], or null: all is opaque.
 export async function readAlpha(chunks, header) {
   const found = only(chunks, 'ALPH');
-  return found && readGreyPng(found, header.width, header.height);
+  return found && readGreyPng(found, header.width, header.height, header.depth);
 }
 
 // What there is: {name, bytes} each, as they are in the file.

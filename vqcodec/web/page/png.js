@@ -1,4 +1,4 @@
-// The grey 8-bit PNG of an alpha plane. FORMAT.md, "Alpha". Not the browser's decoder, which may
+// The grey PNG of an alpha plane. FORMAT.md, "Alpha". Not the browser's decoder, which may
 // convert colours, and which Node has not.
 
 import {crc32} from './checksums.js';
@@ -6,20 +6,33 @@ import {corrupt} from './errors.js';
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
-// Uint8Array [height * width]. It refuses any other PNG, and a damaged one.
-export async function readGreyPng(data, width, height) {
+// Uint8Array [height * width]: levels of `depth` bits as ones of 8. It refuses any other PNG, and a
+// damaged one.
+export async function readGreyPng(data, width, height, depth) {
+  const bytes = depth > 8 ? 2 : 1;
   const start = new Uint8Array(29);
   start.set(SIGNATURE);
   start.set([0, 0, 0, 13, ...new TextEncoder().encode('IHDR')], 8);
   const view = new DataView(start.buffer);
   view.setUint32(16, width);
   view.setUint32(20, height);
-  start[24] = 8; // bits; colour type, methods and interlacing are 0
+  start[24] = 8 * bytes; // colour type, methods and interlacing are 0
   if (data.length < 33 || start.some((byte, n) => byte !== data[n])) {
-    throw corrupt(`chunk ALPH is not a grey 8-bit PNG of ${width}x${height} pixels`);
+    throw corrupt(`chunk ALPH is not a grey ${8 * bytes}-bit PNG of ${width}x${height} pixels`);
   }
-  const rows = await inflate(imageData(data), (width + 1) * height);
-  return unfilter(rows, width, height);
+  const rows = await inflate(imageData(data), (bytes * width + 1) * height);
+  const levels = unfilter(rows, bytes * width, height, bytes);
+  return bytes === 1 ? levels : ofEightBits(levels, 2 ** depth - 1);
+}
+
+// Levels of two bytes each, up to `highest`, rounded.
+function ofEightBits(levels, highest) {
+  const view = new DataView(levels.buffer);
+  return Uint8Array.from({length: levels.length / 2}, (_, n) => {
+    const level = view.getUint16(2 * n);
+    if (level > highest) throw corrupt(`chunk ALPH has ${level}, expected at most ${highest}`);
+    return Math.round((level * 255) / highest);
+  });
 }
 
 // The zlib stream, in pieces.
@@ -71,8 +84,8 @@ async function* chunksOf(reader) {
   }
 }
 
-// Undo the filters of the rows: PNG, section 9.
-function unfilter(rows, width, height) {
+// Undo the filters of the rows, of `width` bytes and `pixel` bytes a pixel: PNG, section 9.
+function unfilter(rows, width, height, pixel) {
   const out = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
     const from = y * (width + 1);
@@ -80,9 +93,9 @@ function unfilter(rows, width, height) {
     if (filter > 4) throw corrupt(`chunk ALPH has filter ${filter}, expected 0..4`);
     for (let x = 0; x < width; x++) {
       const at = y * width + x;
-      const left = x ? out[at - 1] : 0;
+      const left = x >= pixel ? out[at - pixel] : 0;
       const above = y ? out[at - width] : 0;
-      const corner = x && y ? out[at - width - 1] : 0;
+      const corner = x >= pixel && y ? out[at - width - pixel] : 0;
       out[at] = rows[from + 1 + x] + predicted(filter, left, above, corner);
     }
   }
