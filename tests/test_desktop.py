@@ -350,3 +350,12 @@ def test_a_misspelt_command_or_option_is_told_the_near_ones():
         found = call(*words)
         assert found.exit_code == 2
         assert meant in found.stderr.split("Did you mean")[1]
+
+
+def test_commands_are_imported_when_they_are_called():
+    code = "import sys; from vqcodec.cli import main; main(['--version'], standalone_mode=False);"
+    code += "sys.exit(bool({'numpy', 'PIL', 'tqdm'} & sys.modules.keys()))"
+
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    assert all(command.name == name for name, command in main.commands.items())
+    assert call("-h").exit_code == 0
