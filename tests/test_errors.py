@@ -23,6 +23,7 @@ EXIT_CODES = {
     "InputError": 3,
     "OutputError": 7,
     "OutOfReachError": 8,
+    "NoIndicesError": 9,
     "NoDecoderError": 2,
     "MissingExtraError": 1,
 }

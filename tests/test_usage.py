@@ -27,7 +27,7 @@ def test_the_bits_of_all_places_are_those_of_the_payload(codec, picture, source,
 def test_bits_are_where_the_detail_is(codec):
     rgb = np.full((128, 128, 3), 128, np.uint8)
     rgb[32:96, 64:128] = noise(64)
-    bits = bit_allocation.measure(codec, codec.encode(rgb, 60)).bits
+    bits = bit_allocation.measure(codec, codec.encode(rgb, 60, exact=False)).bits
 
     assert bits[2:6, 4:8].mean() > bits[:, :3].mean()
 

@@ -49,6 +49,8 @@ def encode(
     effort: int | None = None,
     tune: str | None = None,
     depth: int | None = None,
+    lossless: bool = False,
+    exact: bool = True,
     model: "str | Path | None" = None,
     device: str | None = None,
     progress: "Progress" = None,
@@ -63,7 +65,8 @@ def encode(
     `targets.reach`, OutOfReachError included.
     """
     codec = _codec(None, model, device)
-    how = {"effort": effort, "tune": tune, "depth": depth, "progress": progress}
+    how = {"effort": effort, "tune": tune, "depth": depth, "lossless": lossless, "exact": exact}
+    how["progress"] = progress
     if not target:
         return codec.encode(image, quality, **how)
     from . import targets

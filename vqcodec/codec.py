@@ -6,6 +6,7 @@ machine and engine; pixels are float work that may differ by a level or two in 2
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -14,30 +15,23 @@ import numpy as np
 from PIL import Image
 
 from .bitstream import chunks, container
-from .bitstream.container import Header
+from .bitstream.container import Exact, Header
 from .bitstream.salvage import TileState, salvage
 from .bitstream.source import FileSource, read_source
-from .engine import downscaled, tiling
+from .engine import exact_tiles, reading, tiling
 from .engine.assembly import assemble, depth_of, whole
 from .engine.base import CodedTile, Engine, check_realism
-from .engine.concealment import Rescued, conceal, tile_notices
-from .engine.scheduling import AT_ONCE
+from .engine.concealment import Rescued
 from .engine.search import Search, search_of
 from .engine.select import LOADING, Engines
 from .entropy.sampler import IndexSampler
-from .errors import CorruptError, UnknownModelError, UnsupportedVersionError
-from .geometry import (
-    MAX_PIXELS,
-    Rectangle,
-    latents_across,
-    region_of,
-    within,
-)
+from .errors import CorruptError, NoIndicesError, UnknownModelError
+from .geometry import MAX_PIXELS, Rectangle, latents_across, region_of, within
 from .image import pixels
 from .image.depth import BYTE
 from .image.metadata import Metadata
-from .image.pixels import Source
-from .image.strips import Strips, shrink_rows, to_image
+from .image.pixels import Picture, Source
+from .image.strips import Strips, to_image
 from .progress import Progress, followed
 from .rate_control import DEFAULT_QUALITY, OperatingPoint, operating_point
 from .tokens import Indices
@@ -121,6 +115,8 @@ class Codec:
         effort: int | None = None,
         tune: str | None = None,
         depth: int | None = None,
+        lossless: bool = False,
+        exact: bool = True,
         max_pixels: int = MAX_PIXELS,
         progress: Progress = None,
     ) -> bytes | list[bytes]:
@@ -136,6 +132,8 @@ class Codec:
         eyes see beside it. None: what the model was trained for.
         depth: bits of a channel, 8 to 16, that the picture is to have, and of a uint16 array those
         that it uses. None: the source's; 16 of uint16, 8 of floats.
+        lossless: all pixels are exact, whatever the quality. exact: text and drawings are, from
+        quality 75 on, nearly so below, where that is better; without, a file has indices of all.
         progress: called with the share done, 0..1, after each tile, or each picture of a list;
         True: a bar on stderr.
         Raises InputError, ImageTooLargeError, MissingExtraError; ValueError for a quality,
@@ -143,14 +141,20 @@ class Codec:
         """
         if isinstance(image, list):
             how = {"effort": effort, "tune": tune, "depth": depth, "max_pixels": max_pixels}
+            how |= {"lossless": lossless, "exact": exact}
             encode = partial(self.encode, quality=quality, **how)
             return list(followed(map(encode, image), len(image), progress))
         picture = pixels.load(image, max_pixels, depth)
         search = search_of(self.model.config, effort, tune)
-        header, tiles = self._encode(picture, quality, search, max_pixels)
-        tiles = followed(tiles, container.tile_count(header), progress)
         beside = chunks.alpha_chunks(picture.alpha) + chunks.metadata_chunks(picture.metadata)
-        return container.pack(header, [tile.segments for tile in tiles], beside)
+        if lossless:
+            header = exact_tiles.without_networks(self._header_for(picture, 0, max_pixels))
+            exact = exact_tiles.without_loss(picture.rgb, header)
+            exact = list(followed(exact, container.tile_count(header), progress))
+            return container.pack(header, (), beside, exact)
+        header, tiles, exact = self._encode(picture, quality, search, max_pixels, exact)
+        tiles = followed(tiles, container.tile_count(header), progress)
+        return container.pack(header, [tile.segments for tile in tiles], beside, exact)
 
     def encode_indices(
         self,
@@ -161,9 +165,10 @@ class Codec:
         tune: str | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> Indices:
-        """The tokens of a picture: those that `encode` would write. Raises as `encode`."""
+        """The tokens of a picture: those that `encode` would write, had it no exact blocks. Raises
+        as `encode`."""
         search = search_of(self.model.config, effort, tune)
-        header, tiles = self._encode(image, quality, search, max_pixels)
+        header, tiles, _ = self._encode(image, quality, search, max_pixels)
         return self._indices(header, tiles)
 
     @overload
@@ -223,23 +228,11 @@ class Codec:
         CorruptErrors only from `rows`."""
         file = container.unpack(read_source(data), max_pixels)
         header = file.header
-        self._check(header.model_id, header.level)
-        if header.exact:
-            raise UnsupportedVersionError("exact parts are not decoded yet")
+        self._check(header)
         region = region_of(crop, scale, header.width, header.height)
         check_realism(realism, self.model)
-        beside = chunks.read_beside(file.chunks, header)
-        depth = depth_of(depth, header)
-        area = region.width * region.height // scale**2
-        engine = self._engines.pick(area, precise=depth > BYTE)
-        if downscaled.is_quick(self.model.config, region, scale):
-            rows = downscaled.synthesise(engine, file, region, scale, depth)
-        else:
-            read = partial(tiling.read_tile, engine, file)
-            rows = tiling.synthesise(
-                engine, realism, header, region, lambda *tile: read(*tile).latents, depth
-            )
-            rows = shrink_rows(rows, scale)
+        depth, beside = depth_of(depth, header), chunks.read_beside(file.chunks, header)
+        rows = reading.rows_of(self._engines.pick, file, region, scale, realism, depth)
         return assemble(header, region, scale, rows, depth, beside)
 
     def decode_damaged(self, data: FileSource, *, depth: int | None = None, **how: Any) -> Rescued:
@@ -264,23 +257,19 @@ class Codec:
         """As `decode_damaged`, its picture as of `decode_strips`."""
         found = salvage(read_source(data), max_pixels)
         header = found.header
-        self._check(header.model_id, header.level)
+        self._check(header)
         region = region_of(crop, scale, header.width, header.height)
         check_realism(realism, self.model)
-        depth = depth_of(depth, header)
-        engine = self._engines.pick(header.width * header.height, precise=depth > BYTE)
-        latents, states = conceal(engine, found)
-        beside = chunks.read_damaged(found.chunks, header)
-        rows = tiling.synthesise(
-            engine, realism, header, region, lambda _, tile: latents.cut(tile), depth
-        )
-        rows = shrink_rows(rows, scale)
+        depth, beside = depth_of(depth, header), chunks.read_damaged(found.chunks, header)
+        how = region, scale, realism, depth
+        rows, states, lost = reading.rescued_rows(self._engines.pick, found, *how)
         strips = assemble(header, region, scale, rows, depth, beside)
         tail = () if found.ended else ("the file's end is damaged: alpha or metadata may be lost",)
-        return strips, states, (*tile_notices(states), *beside.notices, *tail)
+        return strips, states, (*lost, *beside.notices, *tail)
 
     def read_indices(self, data: FileSource, *, max_pixels: int = MAX_PIXELS) -> Indices:
-        """The tokens of a .vqc file, without its pixels. Raises as `decode`."""
+        """The tokens of a .vqc file, without its pixels; under exact blocks they are of a smooth
+        fill. Raises as `decode`, and NoIndicesError for a file of exact pixels alone."""
         file, tiles = self._read(data, max_pixels)
         return self._indices(file.header, tiles)
 
@@ -334,26 +323,28 @@ class Codec:
         quality: float | OperatingPoint,
         search: Search,
         max_pixels: int,
-    ) -> tuple[Header, Iterator[CodedTile]]:
-        """The tiles come one by one, while they are asked for."""
+        exact: bool = False,
+    ) -> tuple[Header, Iterator[CodedTile], tuple[Exact | None, ...]]:
+        """The tiles come one by one, while they are asked for. exact: some parts may be so."""
         point = quality
         if not isinstance(point, OperatingPoint):
             point = operating_point(point, self.model.config.transform.levels)
         picture = pixels.load(image, max_pixels, None)
-        size, kind = picture.rgb.shape[1::-1], (picture.grey, picture.depth, picture.cicp)
-        header = self._header(point.level, *size, *kind)
-        container.check_tiles(header, max_pixels)
+        header = self._header_for(picture, point.level, max_pixels)
         engine = self._engines.pick(header.width * header.height, gradients=search.effort > 1)
-        encode = partial(tiling.encode_tile, engine, picture.rgb, header, point, search)
-        most = AT_ONCE if search.effort == 1 else 1  # a search takes 0.8 GB
-        return header, tiling.each_tile(engine, header, lambda _, tile: encode(tile), most)
+        plan = exact_tiles.Plan(header, picture.rgb)
+        if exact:
+            plan = exact_tiles.plan(engine, plan, point)
+        return plan.header, exact_tiles.learned_tiles(engine, plan, point, search), plan.exact
 
     def _read(
         self, data: FileSource, max_pixels: int
     ) -> tuple[container.Unpacked, Iterator[CodedTile]]:
         file = container.unpack(read_source(data), max_pixels)
         header = file.header
-        self._check(header.model_id, header.level)
+        self._check(header)
+        if not header.learned:
+            raise NoIndicesError("all pixels of the file are exact: it has no indices")
         engine = self._engines.pick(header.width * header.height)
         return file, tiling.each_tile(engine, header, partial(tiling.read_tile, engine, file))
 
@@ -361,7 +352,7 @@ class Codec:
         """Raises UnknownModelError; ValueError if the indices are not of the picture's shape."""
         kind = indices.grey, indices.depth, indices.cicp
         header = self._header(indices.level, indices.width, indices.height, *kind)
-        self._check(indices.model_id, indices.level)
+        self._check(replace(header, model_id=indices.model_id))
         shape = (*_grid(header), self.model.config.transform.latents)
         if indices.indices.shape != shape:
             raise ValueError(f"indices are {list(indices.indices.shape)}, expected {list(shape)}")
@@ -374,14 +365,22 @@ class Codec:
         more = {"depth": depth, "cicp": cicp and tuple(cicp)}
         return Header(self.model.id, level, width, height, tile_log2, grey, **more)
 
-    def _check(self, model_id: bytes, level: int) -> None:
-        if model_id != self.model.id:
+    def _header_for(self, picture: Picture, level: int, max_pixels: int) -> Header:
+        size, kind = picture.rgb.shape[1::-1], (picture.grey, picture.depth, picture.cicp)
+        header = self._header(level, *size, *kind)
+        container.check_tiles(header, max_pixels)
+        return header
+
+    def _check(self, header: Header) -> None:
+        if not header.learned:
+            return  # no model was used
+        if header.model_id != self.model.id:
             raise UnknownModelError(
-                f"made with model {model_id.hex()}, but this codec has {self.model.id.hex()}"
+                f"made with model {header.model_id.hex()}, but this codec has {self.model.id.hex()}"
             )
         levels = self.model.config.transform.levels
-        if level >= levels:
-            raise CorruptError(f"level is {level}, expected less than {levels}")
+        if header.level >= levels:
+            raise CorruptError(f"level is {header.level}, expected less than {levels}")
 
     def _indices(self, header: Header, tiles: Iterable[CodedTile]) -> Indices:
         found = np.empty((*_grid(header), self.model.config.transform.latents), dtype=np.int32)

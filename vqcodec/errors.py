@@ -12,6 +12,7 @@ VqcodecError(Exception)              1  some file failed
   InputError(ValueError)             3  a source that cannot be read as a picture
   OutputError(OSError)               7  a target that exists or cannot be written
   OutOfReachError(ValueError)        8  a size or closeness that no quality has
+  NoIndicesError(ValueError)         9  a file of exact pixels alone, asked for its indices
   NoDecoderError(ValueError)         2  realism of a model that has no decoder for it
   MissingExtraError(ImportError)     1  work that takes a package which is not installed
 
@@ -101,6 +102,12 @@ class OutOfReachError(VqcodecError, ValueError):
     """A size or a closeness that was asked for, and that no quality has for this picture."""
 
     exit_code = 8
+
+
+class NoIndicesError(VqcodecError, ValueError):
+    """Indices were asked of a file that has none: all of its pixels are exact."""
+
+    exit_code = 9
 
 
 class NoDecoderError(VqcodecError, ValueError):

@@ -141,15 +141,17 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: BinaryIO, filename: str | bytes) -> None:
     """Encode with the default model.
 
-    Options: `quality`, `effort` and `tune` of `Codec.encode`, ValueError for what is none of
-    theirs, or one of the targets of `targets.encode`, such as `target_ssimulacra2`; `icc_profile`,
-    by default the image's own; `exif` and `xmp`, by default none, as with Pillow's own formats.
+    Options: `quality`, `effort`, `tune`, `lossless` and `exact` of `Codec.encode`, ValueError for
+    what is none of theirs, or one of the targets of `targets.encode`, such as `target_ssimulacra2`;
+    `icc_profile`, by default the image's own; `exif` and `xmp`, by default none, as with Pillow's
+    own formats.
     """
     from .codec import Codec
     from .targets import encode
 
     quality = image.encoderinfo.get("quality", DEFAULT_QUALITY)
-    search = {name: image.encoderinfo.get(name) for name in ("effort", "tune")}
+    names = "effort", "tune", "lossless", "exact"
+    search = {name: image.encoderinfo[name] for name in names if name in image.encoderinfo}
     target = {k: value for k, value in image.encoderinfo.items() if k.startswith("target_")}
     with _os_error():
         picture = _picture(image)

@@ -37,6 +37,11 @@ def operating_point(quality: float, levels: int) -> OperatingPoint:
     return at_level(level, position - level)
 
 
+def quality_of(point: OperatingPoint, levels: int) -> float:
+    """The quality of an operating point: undoes `operating_point`."""
+    return 100 * (point.level + point.level_offset + BELOW) / (levels - 1 + BELOW)
+
+
 def at_level(level: int, level_offset: float) -> OperatingPoint:
     """A level with the lambda of a quality that lies `level_offset` levels above it."""
     return OperatingPoint(level, LAMBDA_SCALE * SCALE_PER_LEVEL**level_offset, level_offset)

@@ -107,6 +107,7 @@ def reach(
     max_pixels: int = MAX_PIXELS,
     tune: str | None = None,
     told: Told = None,
+    exact: bool = True,
 ) -> Reached:
     """The file that meets a target.
 
@@ -116,7 +117,7 @@ def reach(
     3-norm of at most `value` (3.4 is low, 2.4 medium, 1.4 high, 0.5 visually lossless). The
     smallest means to within 0.05 dB, 0.3 points and 0.015.
     effort, tune: as of `Codec.encode`; closeness has the tune of its measure, the squared error for
-    PSNR, else what eyes see. told: called with each trial.
+    PSNR, else what eyes see. told: called with each trial. exact: as of `Codec.encode`.
 
     Raises OutOfReachError if no quality meets it; MissingExtraError if what measures it is not
     installed; ValueError for another name, or a tune of another measure; and as `Codec.encode`.
@@ -125,7 +126,7 @@ def reach(
         raise ValueError(f"target is {name!r}, expected one of {', '.join(NAMES)}")
     if name in CLOSENESS:
         tune = _tune(name, tune)
-    search = {"effort": effort, "tune": tune, "max_pixels": max_pixels}
+    search = {"effort": effort, "tune": tune, "exact": exact, "max_pixels": max_pixels}
 
     measured = partial(_measured, codec, picture, name, max_pixels)
 
@@ -165,21 +166,28 @@ def encode(
     effort: int | None = None,
     tune: str | None = None,
     depth: int | None = None,
+    lossless: bool = False,
+    exact: bool = True,
     max_pixels: int = MAX_PIXELS,
     progress: Progress = None,
     **target: float | None,
 ) -> bytes | list[bytes]:
     """`Codec.encode`, or what meets the target that is given: target_size, target_bpp, target_psnr,
     target_ssimulacra2 or target_butteraugli, see `reach`. With a target, progress is told after
-    each picture. Raises TypeError for another name, ValueError for two targets, and as both."""
+    each picture. Raises TypeError for another name, ValueError for two targets or one without loss,
+    and as both."""
     given = {name: value for name, value in target.items() if value is not None}
     if unknown := given.keys() - {f"target_{name}" for name in NAMES}:
         raise TypeError(f"unexpected {', '.join(sorted(unknown))}")
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)}: only one target can be met")
-    how = {"effort": effort, "tune": tune, "max_pixels": max_pixels}
+    how = {"effort": effort, "tune": tune, "exact": exact, "max_pixels": max_pixels}
     if not given:
-        return codec.encode(image, quality, **how, depth=depth, progress=progress)
+        return codec.encode(
+            image, quality, **how, depth=depth, lossless=lossless, progress=progress
+        )
+    if lossless:
+        raise ValueError(f"{', '.join(given)} with lossless, which meets no target")
     ((name, value),) = given.items()
 
     def met(one: Source) -> bytes:

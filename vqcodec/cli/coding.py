@@ -158,6 +158,7 @@ def encode(
       vqcodec encode *.png -o coded/ --json | jq .bits_per_pixel
       vqcodec encode photo.jpg --strip exif --strip xmp
       vqcodec encode logo.png --alpha blend:white
+      vqcodec encode screenshot.png --lossless
       curl -s https://example.org/a.png | vqcodec encode - > a.vqc
     """
     jobs = batch.plan(sources, out, ".vqc", formats.PICTURES)

@@ -32,6 +32,14 @@ _OPTIONS = (
     options.quality("0 is the smallest file, 100 the closest picture; 62.5 is possible."),
     options.effort,
     options.tune,
+    click.option("--lossless", is_flag=True, help="Keep every pixel as it is."),
+    click.option(
+        "--exact/--no-exact",
+        default=True,
+        show_default=True,
+        help="Keep text and drawings exact from -q 75 on, nearly so below, where that is better."
+        " Without, the file has indices of the whole picture.",
+    ),
     click.option(
         "--target-size",
         type=Bytes(),
@@ -61,8 +69,9 @@ def goal(command: Callable) -> Callable:
 
     @wraps(command)
     def packed(quality: float, effort: int, tune: str | None, **given: object) -> object:
+        ways = {name: given.pop(name) for name in ("lossless", "exact")}
         targets = {name: given.pop(name) for name in list(given) if name.startswith(PREFIX)}
-        return command(goal=Goal.of(quality, effort, tune, **targets), **given)
+        return command(goal=Goal.of(quality, effort, tune, **ways, **targets), **given)
 
     for option in reversed(_OPTIONS):
         packed = option(packed)
@@ -77,27 +86,38 @@ class Goal(NamedTuple):
     tune: str | None  # none: as the model was trained
     target: str  # of `targets.NAMES`; empty: the quality
     value: float
+    lossless: bool = False
+    exact: bool = True
 
     @classmethod
     def of(
-        cls, quality: float, effort: int, tune: str | None = None, **targets: float | None
+        cls,
+        quality: float,
+        effort: int,
+        tune: str | None = None,
+        lossless: bool = False,
+        exact: bool = True,
+        **targets: float | None,
     ) -> "Goal":
         """targets: target_size and so on, none but for the one that is given.
 
-        Raises click.UsageError for more than one, and for one that goes with another tune.
+        Raises click.UsageError for more than one, for one that goes with another tune, and for
+        what does not go with `lossless`.
         """
         given = [(name, value) for name, value in targets.items() if value is not None]
         names = [f"--{name.replace('_', '-')}" for name, _ in given]
         if len(given) > 1:
             raise click.UsageError(f"{' and '.join(names)}: only one target can be met")
+        if lossless and (names or not exact):
+            raise click.UsageError(f"--lossless does not go with {(*names, '--no-exact')[0]}")
         if not given:
-            return cls(quality, effort, tune, "", 0.0)
+            return cls(quality, effort, tune, "", 0.0, lossless, exact)
         from ..targets import CLOSENESS
 
         target, value = given[0][0].removeprefix(PREFIX), given[0][1]
         if target in CLOSENESS and tune not in (None, CLOSENESS[target].tune):
             raise click.UsageError(f"{names[0]} does not go with --tune {tune}")
-        return cls(quality, effort, tune, target, value)
+        return cls(quality, effort, tune, target, value, exact=exact)
 
     def encode(
         self, codec: "Codec", picture: Picture, max_pixels: int, report: Report
@@ -106,7 +126,9 @@ class Goal(NamedTuple):
         each trial. Raises OutOfReachError, MissingExtraError."""
         if not self.target:
             given = {"effort": self.effort, "tune": self.tune, "max_pixels": max_pixels}
-            return codec.encode(picture, self.quality, **given), {"quality": self.quality}
+            given |= {"lossless": self.lossless, "exact": self.exact}
+            quality = None if self.lossless else self.quality
+            return codec.encode(picture, self.quality, **given), {"quality": quality}
         from ..targets import CLOSENESS, reach
 
         told: list[None] = []
@@ -116,7 +138,7 @@ class Goal(NamedTuple):
             report.status(f"trial {len(told)}, quality {found.quality:.1f}")
 
         given = codec, picture, self.target, self.value, self.effort, max_pixels, self.tune
-        data, quality, value = reach(*given, told=tell)
+        data, quality, value = reach(*given, told=tell, exact=self.exact)
         reached = {"quality": quality}
         return data, reached | ({self.target: value} if self.target in CLOSENESS else {})
 

@@ -7,6 +7,7 @@ import click
 
 from ..bitstream.container import ALPHA, tile_count, unpack
 from ..compare.captions import ratio, spaced
+from ..engine.exact_pixels import exact_share
 from ..errors import UnknownModelError
 from ..geometry import MAX_DIMENSION, STRIDE
 from ..image import formats, pixels
@@ -36,18 +37,24 @@ class Facts(NamedTuple):
     tiles: int
     coarse_bytes: int
     fine_bytes: int
+    exact_bytes: int  # of exact pixels
+    exact_share: float  # of the pixels that are exact
+    lossless: bool  # all are, and no model is needed
     overhead_bytes: int  # header, sizes, checksums and chunks
     chunks: list[dict]  # kind and bytes of each
 
 
 def facts(data: bytes) -> Facts:
     """Check and describe a whole file, of any size: no index is decoded. Raises FormatError."""
-    header, tiles, chunks, _ = unpack(data, MAX_DIMENSION**2)
+    header, tiles, chunks, exact = unpack(data, MAX_DIMENSION**2)
     coarse = sum(len(tile.coarse) for tile in tiles)
     fine = sum(len(tile.fine) for tile in tiles)
     mode = "L" if header.grey else "RGB"
     mode += "A" if any(chunk.kind == ALPHA for chunk in chunks) else ""
+    pixels_exact = sum(len(part.stream) for part in exact if part is not None)
     try:
+        if not header.learned:
+            raise UnknownModelError("no model was used")
         entry = shipped.entry_of(header.model_id)
         name, decoders = entry.name, list(entry.decoders)
     except UnknownModelError:
@@ -68,36 +75,46 @@ def facts(data: bytes) -> Facts:
         tiles=tile_count(header),
         coarse_bytes=coarse,
         fine_bytes=fine,
-        overhead_bytes=len(data) - coarse - fine,
+        exact_bytes=pixels_exact,
+        exact_share=exact_share(header, exact),
+        lossless=not header.learned,
+        overhead_bytes=len(data) - coarse - fine - pixels_exact,
         chunks=[{"kind": c.kind.decode(), "bytes": len(c.data)} for c in chunks],
     )
 
 
 def anatomy(found: Facts) -> str:
     """Model, level and the parts of the bytes, in one line: what `-v` adds."""
+    name = "none" if found.lossless else found.model or found.model_id
     return (
-        f"model {found.model or found.model_id}, level {found.level}, tiles {found.tiles},"
+        f"model {name}, level {found.level}, tiles {found.tiles},"
         f" bytes: {spaced(found.coarse_bytes)} coarse + {spaced(found.fine_bytes)} fine"
-        f" + {spaced(found.overhead_bytes)} overhead"
+        f" + {spaced(found.exact_bytes)} exact + {spaced(found.overhead_bytes)} overhead"
     )
+
+
+def _model(found: Facts) -> str:
+    if found.lossless:
+        return "none: all pixels are exact"
+    return f"{found.model_id} ({found.model or shipped.absent(bytes.fromhex(found.model_id))})"
 
 
 def _text(name: str, found: Facts) -> str:
     pixels = found.width * found.height
-    name_or_place = found.model or shipped.absent(bytes.fromhex(found.model_id))
     chunks = ", ".join(f"{c['kind']} {spaced(c['bytes'])} B" for c in found.chunks)
     lines = [
         f"{name}: {found.width}x{found.height}, {spaced(found.bytes)} B,"
         f" {found.bits_per_pixel:.3f} bpp, {ratio(pixels, found.bytes)}",
         f"  format    version {found.format_version}",
-        f"  model     {found.model_id} ({name_or_place})",
-        f"  decoders  {', '.join(found.decoders) or 'unknown'}",
+        f"  model     {_model(found)}",
+        f"  decoders  {', '.join(found.decoders) or ('none' if found.lossless else 'unknown')}",
         f"  mode      {found.mode}, {found.depth} bits",
         *([f"  colours   {Cicp(*found.cicp).name}"] if found.cicp else []),
         f"  level     {found.level}",
         f"  tiles     {found.tiles}",
         f"  coarse    {spaced(found.coarse_bytes)} B",
         f"  fine      {spaced(found.fine_bytes)} B",
+        f"  exact     {spaced(found.exact_bytes)} B, {found.exact_share:.0%} of the pixels",
         f"  overhead  {spaced(found.overhead_bytes)} B",
         f"  chunks    {chunks or 'none'}",
     ]

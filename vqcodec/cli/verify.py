@@ -2,6 +2,7 @@
 
 from functools import partial
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -11,6 +12,9 @@ from ..image.strips import to_picture
 from . import options
 from .console import Report, name_of, run
 from .paths import read
+
+if TYPE_CHECKING:
+    from ..codec import Codec
 
 
 def _verify_file(
@@ -26,14 +30,15 @@ def _verify_file(
     data = read(source)
     header = container.unpack(data, max_pixels).header
     codec = options.codec_of(header, model, device)
-    indices = codec.read_indices(data, max_pixels=max_pixels)
+    decoded = None
+    if header.exact or against is not None:  # what checksums and indices do not tell: the streams
+        decoded = to_picture(codec.decode_strips(data, max_pixels=max_pixels)).rgb
     found = {
-        "indices": int((indices.indices >= 0).sum()),
+        "indices": _count_indices(codec, data, max_pixels) if header.learned else 0,
         "bits_per_pixel": bits_per_pixel(len(data), header.width, header.height),
     }
     if against is not None:
         original = options.load_picture(read(against), max_pixels, header.depth).rgb
-        decoded = to_picture(codec.decode_strips(data, max_pixels=max_pixels)).rgb
         if decoded.shape != original.shape:
             raise click.UsageError(f"{against} is {original.shape[1]}x{original.shape[0]} pixels")
         found |= _closeness(decoded, original, header.depth)
@@ -44,6 +49,10 @@ def _verify_file(
     close += f", MS-SSIM {found['ms_ssim']:.4f}" if found.get("ms_ssim") is not None else ""
     figures = f"{found['indices']} indices, {found['bits_per_pixel']:.3f} bpp{close}"
     report.line(f"{name_of(source)}: ok, {figures}")
+
+
+def _count_indices(codec: "Codec", data: bytes, max_pixels: int) -> int:
+    return int((codec.read_indices(data, max_pixels=max_pixels).indices >= 0).sum())
 
 
 def _closeness(decoded: np.ndarray, original: np.ndarray, depth: int) -> dict:
@@ -73,7 +82,7 @@ def verify(
     device: str,
     quiet: bool,
 ) -> None:
-    """Check .vqc files: every checksum, and that the indices decode to the last word.
+    """Check .vqc files: every checksum, and that indices and exact pixels decode to the last byte.
 
     Nothing is written. The exit code is 0 if all files are whole. MS-SSIM needs the package
     pytorch-msssim (pip install 'vqcodec[bench]') and sides of 161 pixels; without, it is left out.

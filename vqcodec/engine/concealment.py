@@ -89,13 +89,13 @@ def tile_notices(states: Sequence[TileState]) -> tuple[str, ...]:
     }
     found = {kind: [n for n, s in enumerate(states, 1) if s is kind] for kind in texts}
     return tuple(
-        f"{len(numbers)} of {len(states)} tiles {texts[kind]}: {_ranges(numbers)}"
+        f"{len(numbers)} of {len(states)} tiles {texts[kind]}: {ranges(numbers)}"
         for kind, numbers in found.items()
         if numbers
     )
 
 
-def _ranges(numbers: list[int]) -> str:
+def ranges(numbers: list[int]) -> str:
     """[1, 3, 4, 5] -> '1, 3-5'."""
     parts: list[list[int]] = []
     for number in numbers:

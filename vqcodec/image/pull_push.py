@@ -26,7 +26,7 @@ def _pull_push(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     counts = _in_blocks(known[..., None].astype(np.float32))
     coarse = _pull_push(sums / np.maximum(counts, 1), counts[..., 0] > 0)
     height, width = known.shape
-    spread = _doubled(_doubled(coarse, 0), 1)[:height, :width]
+    spread = doubled(doubled(coarse, 0), 1)[:height, :width]
     filled = np.where(known[..., None], values, spread)
     _smooth(filled, known)
     return filled
@@ -40,7 +40,7 @@ def _in_blocks(x: np.ndarray) -> np.ndarray:
     return x[:, 0::2] + x[:, 1::2]
 
 
-def _doubled(x: np.ndarray, axis: int) -> np.ndarray:
+def doubled(x: np.ndarray, axis: int) -> np.ndarray:
     """Twice as long along an axis, interpolated linearly between the centres of what was."""
     x = x.swapaxes(0, axis)
     padded = np.concatenate([x[:1], x, x[-1:]])

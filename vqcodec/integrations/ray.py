@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Batch = dict[str, np.ndarray]
 INDICES = ("model_id", "level", "width", "height", "words", "grey")
+WAYS = "lossless", "exact"  # to encode, beside a target
 _log = logging.getLogger(__name__)
 
 
@@ -102,16 +103,16 @@ class Encode(_FromPicture):
     gives = ("vqc",)
 
     def __init__(self, *how: object, **more: object):
-        """As `EncodeIndices`, or with a target instead of a quality, as `targets.encode` has it:
-        Encode(target_ssimulacra2=70)."""
-        named = [name for name in more if name.startswith("target_")]
-        self.target = {name: more.pop(name) for name in named}
+        """As `EncodeIndices`, or with a target instead of a quality, `lossless` or `exact`, as
+        `targets.encode` has them: Encode(target_ssimulacra2=70), Encode(exact=False)."""
+        named = [name for name in more if name.startswith("target_") or name in WAYS]
+        self.how = {name: more.pop(name) for name in named}
         super().__init__(*how, **more)
 
     def row(self, picture: "bytes | np.ndarray") -> tuple[bytes]:
         from ..targets import encode
 
-        return (encode(self.codec(), picture, self.quality, effort=self.effort, **self.target),)
+        return (encode(self.codec(), picture, self.quality, effort=self.effort, **self.how),)
 
 
 class EncodeIndices(_FromPicture):

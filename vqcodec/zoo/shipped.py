@@ -88,7 +88,10 @@ def name_of(identity: bytes) -> str:
 
 
 def entry_of(identity: bytes) -> Entry:
-    """The shipped model with this id. Raises UnknownModelError."""
+    """The shipped model with this id; for zeros, which a file of exact pixels alone has, the
+    default one. Raises UnknownModelError."""
+    if not any(identity):
+        return find(default_name())
     if entry := _first("id", identity):
         return entry
     if row := _elsewhere("id", identity.hex()):
