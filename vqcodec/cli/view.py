@@ -1,24 +1,21 @@
 """`vqcodec view` and `vqcodec web`: the decoder as a web page, here and for any server."""
 
 import tempfile
+import webbrowser
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
 
 from ..bitstream import container
 from ..errors import OutputError
-from ..web import runtime, site
+from ..web import runtime, server, site
 from ..zoo import shipped, weights
 from . import options
 from .console import Report, run
 from .paths import read
 from .streams import STREAM, say
-
-if TYPE_CHECKING:
-    from ..web.server import Files
 
 fetch = click.option(
     "--fetch", is_flag=True, help="Get ONNX Runtime Web by npm, if it is not here: once, 33 MB."
@@ -36,19 +33,22 @@ def _shipped_files(name: str, level: int) -> dict[str, bytes]:
     return site.model_files(weights.load_shipped(name), name, level)
 
 
-def _given(source: str | None, original: str | None, max_pixels: int) -> dict[str, bytes]:
-    """The files to open by their paths in the site, the .vqc file first. Raises FormatError."""
+def _given(source: str | None, original: str | None, model: str | None) -> dict[str, bytes]:
+    """The files to open by their paths in the site, the .vqc file first. Raises FormatError;
+    UnknownModelError for a file whose model is not installed, unless another is given."""
     found = {}
     for folder, path in (("file", source), ("original", original)):
         if path is not None:
             name = "stdin.vqc" if path == STREAM else PurePath(path).name
             found[f"{folder}/{name}"] = read(path)
     if source is not None:
-        container.unpack(next(iter(found.values())), max_pixels)
+        header = container.unpack(next(iter(found.values()))).header
+        if header.learned and model is None:
+            shipped.entry_of(header.model_id)
     return found
 
 
-def _files(folder: Path, model: str | None, given: dict[str, bytes]) -> "Files":
+def _files(folder: Path, model: str | None, given: dict[str, bytes]) -> server.Files:
     """What the server has: the models that are installed, and `--model` if that is given."""
     models = {entry.id: entry.name for entry in shipped.entries()}
     makers = {
@@ -62,16 +62,10 @@ def _files(folder: Path, model: str | None, given: dict[str, bytes]) -> "Files":
             site.model_files, loaded, name, level=site.FAST
         )
     index = site.index_file((name, key) for key, name in models.items())
-    from ..web import server  # of Python's modules it takes those of HTTP
-
     return server.files_of(folder, makers, index, given)
 
 
-def _serve(files: "Files", given: dict[str, bytes], port: int, show: bool) -> None:
-    import webbrowser
-
-    from ..web import server
-
+def _serve(files: server.Files, given: dict[str, bytes], port: int, show: bool) -> None:
     try:
         served = server.Server(files, port)
     except OSError as exc:
@@ -96,7 +90,6 @@ def _serve(files: "Files", given: dict[str, bytes], port: int, show: bool) -> No
 @fetch
 @onnxruntime
 @options.file_model
-@options.max_pixels
 def view(
     source: str | None,
     original: str | None,
@@ -105,7 +98,6 @@ def view(
     fetch: bool,
     onnxruntime: str | None,
     model: str | None,
-    max_pixels: int,
 ) -> None:
     """Look at a .vqc file in the browser, which decodes it.
 
@@ -120,13 +112,14 @@ def view(
       vqcodec view --no-open --port 8000
     """
 
-    def work() -> None:
-        given = _given(source, original, max_pixels)
-        files = _files(_runtime(fetch, onnxruntime), model, given)
-        _serve(files, given, port, not no_open)
+    ready: list[tuple[server.Files, dict[str, bytes]]] = []
 
-    # Not by `run`, whose clock would go on for as long as the page is served.
-    work()
+    def work() -> None:
+        given = _given(source, original, model)
+        ready.append((_files(_runtime(fetch, onnxruntime), model, given), given))
+
+    run([(source or "page", work)], Report())
+    _serve(*ready[0], port, not no_open)
 
 
 def _write_site(target: str, names: tuple[str, ...], folder: Path) -> None:

@@ -12,7 +12,7 @@ export function describe(facts, name, result) {
     ...(facts.exactTiles ? [['Exact', exact(facts)]] : []),
     ...(facts.tiles > 1 ? [['Tiles', String(facts.tiles)]] : []),
     ...(facts.metadata.length ? [['Metadata', metadata(facts)]] : []),
-    ...(facts.cicp ? [['Colours', `H.273 ${facts.cicp.slice(0, 3).join('/')}, ${shown(facts)}`]] : []),
+    ...(facts.cicp ? [['Colours', `H.273 ${facts.cicp.slice(0, 3)}, ${shown(facts)}`]] : []),
     ...(result.seconds === undefined
       ? []
       : [['Decoded', `in ${result.seconds.toFixed(2)} s by ${result.device}`]]),
@@ -26,7 +26,9 @@ function exact(facts) {
 }
 
 function metadata(facts) {
-  const names = facts.metadata.map(({name, bytes}) => `${name} (${bytes.toLocaleString('en')} bytes)`);
+  const names = facts.metadata.map(({name, bytes}) => {
+    return `${name} (${bytes.toLocaleString('en')} bytes)`;
+  });
   const hasProfile = facts.metadata.some(({name}) => name === 'ICC profile');
   return names.join(', ') + (hasProfile ? `; ${shown(facts)}` : '');
 }

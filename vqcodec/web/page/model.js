@@ -1,8 +1,9 @@
 // Models of a site: a manifest, tables and graphs, which are fetched when they are first needed.
 //
-// A source has `get(path)`, which gives the bytes of a file of the site, null if there is none. A
-// runtime has `open(bytes, isExact)`, which makes a network of a graph's bytes: a function from
-// inputs {name: whole number or list of them, or {data, dims}} to a list of outputs {data, dims}.
+// A source has `get(path)`, which gives the bytes of a file of the site, null if there is none, and
+// may have `expect(bytes)`, which is told of those to come. A runtime has `open(bytes, isExact)`,
+// which makes a network of a graph's bytes: a function from inputs {name: whole number or list of
+// them, or {data, dims}} to a list of outputs {data, dims}.
 
 import {Codebooks} from './codebooks.js';
 import {corrupt, VqcodecError} from './errors.js';
@@ -84,7 +85,8 @@ class Model {
 
   // The bytes of a part, checked against the hash that is its name.
   async part(name) {
-    const {path} = this.parts[name];
+    const {path, bytes: size} = this.parts[name];
+    this.source.expect?.(size);
     const packed = await this.source.get(path);
     if (!packed) throw this.error(name, 'is missing');
     let bytes;

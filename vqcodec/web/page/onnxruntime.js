@@ -51,7 +51,10 @@ function networkOf(ort, session) {
     const feeds = {};
     for (const [name, value] of Object.entries(inputs)) feeds[name] = tensorOf(ort, value);
     const outputs = await session.run(feeds);
-    return session.outputNames.map((name) => ({data: outputs[name].data, dims: outputs[name].dims}));
+    return session.outputNames.map((name) => {
+      const {data, dims} = outputs[name];
+      return {data, dims};
+    });
   };
 }
 

@@ -12,11 +12,13 @@ const REALISM_DELAY = 150; // milliseconds that a dial must rest
 
 const element = (id) => document.getElementById(id);
 const stage = new Stage();
-const worker = new Worker(new URL(`worker.js${location.search}`, import.meta.url), {type: 'module'});
+const workerAddress = new URL(`worker.js${location.search}`, import.meta.url);
+const worker = new Worker(workerAddress, {type: 'module'});
 
 let job = 0;
 let open = null; // {name, facts, result}
 let original = null; // a Blob
+let rest = 0; // timer of the dial
 
 worker.addEventListener('message', ({data}) => {
   if (data.job !== job) return;
@@ -61,6 +63,7 @@ function warn(message) {
 }
 
 function openBytes(name, bytes) {
+  clearTimeout(rest);
   open = {name, facts: null, result: {}};
   element('viewer').hidden = true;
   setState('busy');
@@ -145,7 +148,9 @@ async function setNoOriginal() {
 
 async function takeAddress() {
   const query = new URLSearchParams(location.search);
-  const nameOf = (address) => decodeURIComponent(new URL(address, location).pathname.split('/').pop());
+  const nameOf = (address) => {
+    return decodeURIComponent(new URL(address, location).pathname.split('/').pop());
+  };
   const [file, picture] = ['file', 'original'].map((key) => query.get(key));
   if (file) {
     setState('busy');
@@ -180,7 +185,6 @@ addEventListener('paste', (event) => take([...event.clipboardData.files]));
 element('zoom').addEventListener('change', ({target}) => stage.setZoom(target.value));
 addEventListener('resize', () => stage.resize());
 
-let rest = 0;
 element('realism').addEventListener('input', ({target}) => {
   element('realism-value').textContent = target.value;
   clearTimeout(rest);

@@ -2,10 +2,16 @@
 
 import {VqcodecError} from './errors.js';
 
-// progress: called with the bytes that came so far, of all files.
+// progress: called with the bytes that came so far, and those that are to come in all.
 export class Site {
   constructor(base, progress) {
-    Object.assign(this, {base, progress, received: 0});
+    Object.assign(this, {base, progress, received: 0, expected: 0});
+  }
+
+  // Say that a file of so many bytes will be asked for.
+  expect(bytes) {
+    if (this.received >= this.expected) this.received = this.expected = 0;
+    this.expected += bytes;
   }
 
   // The bytes of a file; null if there is none.
@@ -17,7 +23,7 @@ export class Site {
     for await (const piece of piecesOf(response.body)) {
       pieces.push(piece);
       this.received += piece.length;
-      this.progress(this.received);
+      this.progress(this.received, this.expected);
     }
     return new Uint8Array(await new Blob(pieces).arrayBuffer());
   }

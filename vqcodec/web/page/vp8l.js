@@ -16,12 +16,12 @@ const REPEATS = {16: [3, 2], 17: [3, 3], 18: [11, 7]}; // least count, bits of w
 const [PREDICTOR, COLOR, , INDEXING] = [0, 1, 2, 3]; // types of transforms
 // Where the first 120 distances lead, [columns, rows] back: RFC 9649, section 5.2.2.
 const NEAR = [
-  '0,1 1,0 1,1 -1,1 0,2 2,0 1,2 -1,2 2,1 -2,1 2,2 -2,2 0,3 3,0 1,3 -1,3 3,1 -3,1 2,3 -2,3 3,2 -3,2',
-  '0,4 4,0 1,4 -1,4 4,1 -4,1 3,3 -3,3 2,4 -2,4 4,2 -4,2 0,5 3,4 -3,4 4,3 -4,3 5,0 1,5 -1,5 5,1 -5,1',
-  '2,5 -2,5 5,2 -5,2 4,4 -4,4 3,5 -3,5 5,3 -5,3 0,6 6,0 1,6 -1,6 6,1 -6,1 2,6 -2,6 6,2 -6,2 4,5 -4,5',
-  '5,4 -5,4 3,6 -3,6 6,3 -6,3 0,7 7,0 1,7 -1,7 5,5 -5,5 7,1 -7,1 4,6 -4,6 6,4 -6,4 2,7 -2,7 7,2 -7,2',
-  '3,7 -3,7 7,3 -7,3 5,6 -5,6 6,5 -6,5 8,0 4,7 -4,7 7,4 -7,4 8,1 8,2 6,6 -6,6 8,3 5,7 -5,7 7,5 -7,5',
-  '8,4 6,7 -6,7 7,6 -7,6 8,5 7,7 -7,7 8,6 8,7',
+  '0,1 1,0 1,1 -1,1 0,2 2,0 1,2 -1,2 2,1 -2,1 2,2 -2,2 0,3 3,0 1,3 -1,3 3,1 -3,1 2,3 -2,3',
+  '3,2 -3,2 0,4 4,0 1,4 -1,4 4,1 -4,1 3,3 -3,3 2,4 -2,4 4,2 -4,2 0,5 3,4 -3,4 4,3 -4,3 5,0',
+  '1,5 -1,5 5,1 -5,1 2,5 -2,5 5,2 -5,2 4,4 -4,4 3,5 -3,5 5,3 -5,3 0,6 6,0 1,6 -1,6 6,1 -6,1',
+  '2,6 -2,6 6,2 -6,2 4,5 -4,5 5,4 -5,4 3,6 -3,6 6,3 -6,3 0,7 7,0 1,7 -1,7 5,5 -5,5 7,1 -7,1',
+  '4,6 -4,6 6,4 -6,4 2,7 -2,7 7,2 -7,2 3,7 -3,7 7,3 -7,3 5,6 -5,6 6,5 -6,5 8,0 4,7 -4,7 7,4',
+  '-7,4 8,1 8,2 6,6 -6,6 8,3 5,7 -5,7 7,5 -7,5 8,4 6,7 -6,7 7,6 -7,6 8,5 7,7 -7,7 8,6 8,7',
 ].flatMap((line) => line.split(' ').map((pair) => pair.split(',').map(Number)));
 
 // Uint32Array [height * width]. Throws VqcodecError for a stream that cannot be decoded in full.
@@ -138,7 +138,9 @@ function readPixels(bits, width, height, groups, groupOf, cacheBits) {
   const shift = 32 - cacheBits;
   let cached = 0; // pixels before this one are in the cache
   const fillCache = (end) => {
-    for (; cached < end; cached++) cache[Math.imul(0x1e35a7bd, pixels[cached]) >>> shift] = pixels[cached];
+    for (; cached < end; cached++) {
+      cache[Math.imul(0x1e35a7bd, pixels[cached]) >>> shift] = pixels[cached];
+    }
   };
   for (let at = 0; at < pixels.length; ) {
     const x = at % width;
@@ -218,8 +220,8 @@ class PrefixCode {
     const used = counts.reduce((sum, count) => sum + count, 0);
     this.single = used === 1 ? lengths.findIndex((length) => length) : -1;
     if (used === 1) return;
-    const room = counts.reduce((sum, count, length) => sum + count * 2 ** (MAX_CODE_LENGTH - length), 0);
-    if (room !== 2 ** MAX_CODE_LENGTH) throw fault('a prefix code is not complete');
+    const room = counts.reduce((sum, count, length) => sum + count / 2 ** length, 0);
+    if (room !== 1) throw fault('a prefix code is not complete');
     this.counts = counts;
     const next = new Int32Array(MAX_CODE_LENGTH + 2);
     for (let n = 1; n <= MAX_CODE_LENGTH; n++) next[n + 1] = next[n] + counts[n];

@@ -93,7 +93,8 @@ function addColors({log2, across, data}, pixels, width, height) {
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at++) {
       const element = data[(y >> log2) * across + (x >> log2)];
-      const [redToBlue, greenToBlue, greenToRed] = [element >> 16, element >> 8, element].map(signed);
+      const [redToBlue, greenToBlue] = [signed(element >> 16), signed(element >> 8)];
+      const greenToRed = signed(element);
       const argb = pixels[at];
       const green = signed(argb >> 8);
       const red = ((argb >> 16) + ((greenToRed * green) >> 5)) & 255;

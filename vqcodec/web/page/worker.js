@@ -1,8 +1,8 @@
 // Decodes in the background, so that the page stays responsive.
 //
 // Messages in: {job, bytes, realism} opens a file, {job, realism} paints the open one again. A
-// newer job ends an older one, even {job} alone. Out, each with `job`: {facts}, {status, done} (done: 0..1), {strip},
-// {end: {seconds, device}}, {error}.
+// newer job ends an older one, even {job} alone. Out, each with `job`: {facts}, {status, done}
+// (done: 0..1, null where nobody knows), {strip}, {end: {seconds, device}}, {error}.
 
 import {openPicture} from './decoder.js';
 import {Library} from './model.js';
@@ -43,8 +43,10 @@ async function work({job, bytes, realism}) {
   setUp ??= start();
   setUp.catch(() => (setUp = null));
   const {library, device} = await setUp;
-  loading = (received) => {
-    if (job === current) say({status: `Loading the model, ${megabytes(received)}`, done: null});
+  loading = (received, expected) => {
+    if (job !== current || received > expected) return; // of a manifest, which is short
+    const status = `Loading the model, ${megabytes(received)} of ${megabytes(expected)} MB`;
+    say({status, done: received / expected});
   };
   if (bytes) {
     picture = null;
@@ -85,10 +87,12 @@ async function start() {
   const ort = await import(`./ort/ort.${gpu ? 'webgpu' : 'wasm'}.min.mjs`);
   ort.env.wasm.wasmPaths = new URL('ort/', BASE).href;
   // Threads share memory, which only isolated pages may.
-  const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
+  const cores = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+  const threads = Math.min(cores, MAX_THREADS);
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = 'error';
-  const library = new Library(new Site(BASE, (received) => loading?.(received)), runtimeOf(ort, gpu));
+  const site = new Site(BASE, (...numbers) => loading?.(...numbers));
+  const library = new Library(site, runtimeOf(ort, gpu));
   const wasm = `WebAssembly, ${threads} thread${threads > 1 ? 's' : ''}`;
   return {library, device: gpu ? `WebGPU and ${wasm}` : wasm};
 }
@@ -107,5 +111,5 @@ async function hasGpu() {
 }
 
 function megabytes(bytes) {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
+  return (bytes / 1e6).toFixed(1);
 }
