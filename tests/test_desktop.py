@@ -173,7 +173,7 @@ def test_python_knows_the_type_once_the_plugin_is_imported():
 
 
 def test_xdg_mime_and_file_know_the_type(home):
-    for program in ("xdg-mime", "file", "update-mime-database"):
+    for program in ("xdg-mime", "mimetype", "file", "update-mime-database"):
         needs(program)
     call("desktop", "install")
     source = next(GOLDEN.glob("*.vqc"))
@@ -313,9 +313,9 @@ def test_every_command_has_a_man_page_with_its_options_and_examples():
 
 
 def test_man_pages_are_roff_without_a_warning():
-    needs("man")
+    needs("groff")
     for name, page in man.pages(main, "vqcodec").items():
-        command = ["man", "-l", "--warnings=w", "-"]
+        command = ["groff", "-man", "-Tascii", "-ww"]
         done = subprocess.run(command, input=page, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), name
         assert name.removesuffix(".1") in done.stdout
