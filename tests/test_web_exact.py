@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from conftest import fast_model, smooth_picture
-from test_web import HERE, PAGE, decode, golden, models, needs_node, pixels_of, rgba
+from test_web import DEFAULT, HERE, PAGE, decode, golden, models, needs_node, pixels_of, rgba
 from vqcodec.bitstream import container
 from vqcodec.bitstream.container import Exact
 from vqcodec.bitstream.header import NO_MODEL
+from vqcodec.codec import Codec
 from vqcodec.errors import FormatError
 
 __all__ = ["models"]  # a fixture
@@ -122,6 +123,26 @@ def test_exact_blocks_lie_over_the_learned_picture(models, tmp_path):
     found = rgba(tmp_path, 0, expected.shape)[..., :3]
     assert np.array_equal(found[16:32, 16:64], picture[16:32, 16:64])
     assert np.array_equal(found[64:, 64:128], picture[64:, 64:128])
+
+
+def test_text_beside_a_photograph_is_as_the_package_decodes_it(models, tmp_path):
+    picture = np.full((160, 320, 3), 255, np.uint8)
+    picture[:, 160:] = smooth_picture(160, 160)
+    letters = Image.fromarray(picture)
+    for y in range(4, 150, 14):
+        ImageDraw.Draw(letters).text((4, y), "exact blocks of a tile", "black")
+    picture, codec = np.asarray(letters), Codec.load(device="onnx")
+    (tmp_path / "mixed.vqc").write_bytes(codec.encode(picture, 60, effort=1))
+    (tmp_path / "lossless.vqc").write_bytes(codec.encode(picture, lossless=True))
+    files = [tmp_path / name for name in ("mixed.vqc", "lossless.vqc")]
+    mixed, lossless = decode(models, tmp_path, files)
+
+    assert mixed["facts"]["exactTiles"] == 1
+    assert mixed["facts"]["model"] == DEFAULT
+    expected = pixels_of(files[0])
+    assert np.abs(rgba(tmp_path, 0, expected.shape) - expected).max() <= 1
+    assert lossless["facts"]["model"] is None
+    assert np.array_equal(rgba(tmp_path, 1, expected.shape)[..., :3], picture)
 
 
 def test_a_file_of_exact_pixels_alone_takes_no_model(tmp_path):

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import chromium
+from conftest import smooth_picture
 from test_web import DEFAULT, GOLDEN, MODELS, VALID, golden, pixels_of
+from vqcodec.codec import Codec
 from vqcodec.errors import MissingExtraError
 from vqcodec.web import runtime, server, site
 from vqcodec.zoo import shipped, weights
@@ -43,6 +45,7 @@ PIXELS = """(() => {
   }
   return btoa(text);
 })()"""
+EXACT = smooth_picture(48, 40)
 STATE = "document.documentElement.dataset.state"
 
 
@@ -60,9 +63,16 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def address():
+def asked() -> list[str]:
+    """The paths that the server was asked for."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def address(asked):
     """Of a server of the page with all models and golden files."""
     given = {f"file/{path.name}": path.read_bytes() for path in GOLDEN.rglob("*.vqc")}
+    given["file/exact.vqc"] = Codec.load(device="onnx").encode(EXACT, lossless=True)
     given |= {f"original/{path.name}": path.read_bytes() for path in GOLDEN.rglob("*.png")}
     makers = {
         site.manifest_path(entry.id): lambda name=entry.name: site.model_files(
@@ -71,7 +81,13 @@ def address():
         for entry in shipped.own()
     }
     index = site.index_file((entry.name, entry.id) for entry in shipped.own())
-    with server.Server(server.files_of(_runtime(), makers, index, given)) as served:
+    files = server.files_of(_runtime(), makers, index, given)
+
+    def listen(path: str) -> bytes | None:
+        asked.append(path)
+        return files(path)
+
+    with server.Server(listen) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield served.address
         served.shutdown()
@@ -86,6 +102,10 @@ def browser():
 def finish(browser, state: str) -> None:
     browser.wait(f"['done', 'error'].includes({STATE})")
     assert browser.evaluate(STATE) == state, browser.evaluate("document.body.innerText")
+
+
+def facts_of(browser) -> str:
+    return browser.evaluate("document.getElementById('facts').innerText")
 
 
 def shown(browser, shape: tuple[int, ...]) -> np.ndarray:
@@ -114,9 +134,20 @@ def test_the_page_shows_the_pixels_of_the_package_within_one_level(browser, addr
     browser.open(f"{address}?file=file/{DEFAULT}-dressed.vqc")
     finish(browser, "done")
     assert np.array_equal(shown(browser, (*alpha.shape, 4))[..., 3], alpha)
-    facts = browser.evaluate("document.getElementById('facts').innerText")
+    facts = facts_of(browser)
     for word in (f"{DEFAULT}-dressed.vqc", "56 × 40, RGB, alpha", DEFAULT, "EXIF", "XMP"):
         assert word in facts
+
+
+def test_exact_pixels_take_neither_a_model_nor_a_runtime(browser, address, asked):
+    asked.clear()
+    browser.open(f"{address}?file=file/exact.vqc")
+    finish(browser, "done")
+
+    assert np.array_equal(shown(browser, (48, 40, 4))[..., :3], EXACT)
+    assert "all pixels" in facts_of(browser)
+    assert "worker.js" in asked
+    assert not [path for path in asked if path.startswith(("ort/", "models/"))]
 
 
 def test_the_dial_paints_the_same_file_with_another_realism(browser, address):

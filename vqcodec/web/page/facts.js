@@ -15,9 +15,13 @@ export function describe(facts, name, result) {
     ...(facts.cicp ? [['Colours', `H.273 ${facts.cicp.slice(0, 3)}, ${shown(facts)}`]] : []),
     ...(result.seconds === undefined
       ? []
-      : [['Decoded', `in ${result.seconds.toFixed(2)} s by ${result.device}`]]),
+      : [['Decoded', decoded(result)]]),
     ...(result.original ? [['Original', result.original]] : []),
   ];
+}
+
+function decoded({seconds, device}) {
+  return `in ${seconds.toFixed(2)} s${device ? ` by ${device}` : ''}`;
 }
 
 function exact(facts) {

@@ -3,7 +3,8 @@
 // A source has `get(path)`, which gives the bytes of a file of the site, null if there is none, and
 // may have `expect(bytes)`, which is told of those to come. A runtime has `open(bytes, isExact)`,
 // which makes a network of a graph's bytes: a function from inputs {name: whole number or list of
-// them, or {data, dims}} to a list of outputs {data, dims}.
+// them, or {data, dims}} to a list of outputs {data, dims}. It may have `begin()`, to set itself up
+// while the first bytes come.
 
 import {Codebooks} from './codebooks.js';
 import {corrupt, VqcodecError} from './errors.js';
@@ -30,6 +31,7 @@ export class Library {
   }
 
   async load(id) {
+    this.runtime.begin?.();
     const manifest = await this.source.get(`models/${id}.json`);
     if (!manifest) {
       const index = JSON.parse(text((await this.source.get('models/index.json')) ?? '{}'));

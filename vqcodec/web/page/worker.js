@@ -14,8 +14,14 @@ const BASE = new URL('.', import.meta.url);
 
 let current = 0;
 let picture = null;
-let setUp = null;
+let runtime = null; // a promise; files of exact pixels alone take none
 let loading = null; // what to say of bytes that come
+
+const site = new Site(BASE, (...numbers) => loading?.(...numbers));
+const library = new Library(site, {
+  begin: started,
+  open: async (...graph) => (await started()).open(...graph),
+});
 
 class Superseded extends Error {}
 
@@ -40,9 +46,6 @@ function explain(error) {
 async function work({job, bytes, realism}) {
   const say = (message) => self.postMessage({job, ...message});
   say({status: 'Starting', done: null});
-  setUp ??= start();
-  setUp.catch(() => (setUp = null));
-  const {library, device} = await setUp;
   loading = (received, expected) => {
     if (job !== current || received > expected) return; // of a manifest, which is short
     const status = `Loading the model, ${megabytes(received)} of ${megabytes(expected)} MB`;
@@ -55,10 +58,12 @@ async function work({job, bytes, realism}) {
     picture = opened;
     say({facts: picture.facts});
   }
-  const dial = picture.facts.hasRealism ? realism : 0;
-  await picture.prepare(dial);
+  const open = picture; // a newer job may take its place
+  const dial = open.facts.hasRealism ? realism : 0;
+  const device = open.model && (await started()).device;
+  await open.prepare(dial);
   const begun = performance.now();
-  await paint(picture, dial, say, job);
+  await paint(open, dial, say, job);
   say({end: {device, seconds: (performance.now() - begun) / 1000}});
 }
 
@@ -82,6 +87,12 @@ function nextTask() {
   });
 }
 
+function started() {
+  runtime ??= start();
+  runtime.catch(() => (runtime = null)); // the next file tries again
+  return runtime;
+}
+
 async function start() {
   const gpu = await hasGpu();
   const ort = await import(`./ort/ort.${gpu ? 'webgpu' : 'wasm'}.min.mjs`);
@@ -91,10 +102,8 @@ async function start() {
   const threads = Math.min(cores, MAX_THREADS);
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = 'error';
-  const site = new Site(BASE, (...numbers) => loading?.(...numbers));
-  const library = new Library(site, runtimeOf(ort, gpu));
   const wasm = `WebAssembly, ${threads} thread${threads > 1 ? 's' : ''}`;
-  return {library, device: gpu ? `WebGPU and ${wasm}` : wasm};
+  return {...runtimeOf(ort, gpu), device: gpu ? `WebGPU and ${wasm}` : wasm};
 }
 
 // In the page's address, which is the worker's as well, ?gpu=0 does without, and ?gpu=1 takes even
