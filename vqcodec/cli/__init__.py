@@ -37,9 +37,9 @@ COMMANDS = {
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 wrong usage, 3 the input is not an image or not a .vqc file,
 4 a damaged .vqc file, 5 a model that is missing or refused, 6 a picture above the
-size limit, 7 the output cannot be written, 8 a target out of reach, 1 anything
-else. If several files fail, the rest is still done; the code is theirs if they
-agree, else 1. What Ctrl-C stops ends with 130.
+size limit, 7 the output cannot be written, 8 a target out of reach, 9 a file that
+has no indices, 1 anything else. If several files fail, the rest is still done; the code
+is theirs if they agree, else 1. What Ctrl-C stops ends with 130.
 
 \b
 Every option can be set in the environment, VQCODEC_COMMAND_OPTION:
