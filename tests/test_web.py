@@ -15,7 +15,9 @@ import pytest
 
 from conftest import fast_model
 from vqcodec import read_header
+from vqcodec.bitstream import container
 from vqcodec.codec import Codec
+from vqcodec.errors import CorruptError
 from vqcodec.web import site
 from vqcodec.web.between import graph_between
 from vqcodec.zoo import shipped, weights
@@ -161,6 +163,35 @@ def test_invalid_files_are_refused_in_one_line_that_names_the_fault(models, tmp_
     for file, result in zip(files, results, strict=True):
         assert result.get("error") == file.stem.rsplit(".", 1)[1], file.name
         assert "\n" not in result["message"]
+
+
+def outcome(path: Path) -> str:
+    """The hash of a file's indices as the package reads them, or the name of its error."""
+    try:
+        indices = Codec.load(DEFAULT, "onnx").read_indices(path.read_bytes()).indices
+    except CorruptError as error:
+        return type(error).__name__
+    return hashlib.sha256(indices.tobytes()).hexdigest()
+
+
+@needs_node
+def test_words_that_no_encoder_writes_give_what_they_give_in_the_package(models, tmp_path):
+    """Behind right checksums, wrong words: escapes without end, and payloads that do not end where
+    they should."""
+    header, tiles, _, _ = container.unpack(golden(DEFAULT, "dots").read_bytes())
+    rng, files = np.random.default_rng(0), [tmp_path / f"{number}.vqc" for number in range(12)]
+    for number, file in enumerate(files):
+        words = [np.frombuffer(words, "<u4").copy() for words in tiles[0]]
+        for part in words[number % 2 :]:
+            at = rng.integers(0, len(part) - 1, 1 + 4 * number)
+            part[at] = rng.integers(0, 2**32, len(at), dtype=np.uint32)
+        segments = container.Segments(*(part.tobytes() for part in words))
+        file.write_bytes(container.pack(header, [segments]))
+    expected = [outcome(file) for file in files]
+    found = [result.get("error") or result["words"] for result in decode(models, tmp_path, files)]
+
+    assert found == expected
+    assert expected.count("CorruptError") >= 8
 
 
 @needs_node

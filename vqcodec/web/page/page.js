@@ -44,9 +44,15 @@ function setState(state) {
 
 function showStatus(text, done) {
   element('status').textContent = element('wait').textContent = text;
+  say(text.split(',')[0]); // without numbers
   const bar = element('progress');
   if (done === null) bar.removeAttribute('value');
   else bar.value = done;
+}
+
+// For screen readers, which read what changes.
+function say(text) {
+  if (element('said').textContent !== text) element('said').textContent = text;
 }
 
 // No picture can be shown.
@@ -92,6 +98,7 @@ async function end(result) {
   setState('done');
   open.result = result;
   element('status').textContent = `Done, ${result.seconds.toFixed(2)} s`;
+  say(`${open.name} is decoded`);
   showFacts();
   await compare();
 }

@@ -20,10 +20,21 @@ export class Stage {
     this.canvas.setAttribute('aria-label', `${name}, ${facts.width} by ${facts.height} pixels`);
     const options = {colorSpace: facts.colorSpace, willReadFrequently: true};
     this.context = this.canvas.getContext('2d', options);
-    if (!this.context || this.canvas.width !== facts.width) {
-      throw new Error('this browser has no canvas of the size of the picture');
+    if (!this.context || !this.isWorking()) {
+      const size = `${facts.width}x${facts.height}`;
+      throw new Error(`this browser has no canvas of the size of the picture, ${size}`);
     }
+    facts.colorSpace = this.context.getContextAttributes?.().colorSpace ?? 'srgb';
     this.resize();
+  }
+
+  // A canvas that is too large takes what is drawn and shows nothing.
+  isWorking() {
+    const {width, height} = this.canvas;
+    this.context.fillRect(width - 1, height - 1, 1, 1);
+    const [, , , alpha] = this.context.getImageData(width - 1, height - 1, 1, 1).data;
+    this.context.clearRect(width - 1, height - 1, 1, 1);
+    return alpha === 255;
   }
 
   draw({y, height, data}) {
