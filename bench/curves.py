@@ -41,6 +41,8 @@ class Curve(NamedTuple):
     lpips: np.ndarray
     st_lpips: np.ndarray
     squares: np.ndarray
+    repeats_8: np.ndarray
+    repeats_16: np.ndarray
     kid: np.ndarray
 
     @property

@@ -40,9 +40,12 @@ FIGURES = {
     "lpips": Figure("LPIPS", "{:.4f}", -1),
     "st_lpips": Figure("ST-LPIPS", "{:.4f}", -1),
     "squares": Figure("squares of colour", "{:.3f}", -1, False),
+    "repeats_8": Figure("repeats each 8 pixels", "{:.3f}", -1, False),
+    "repeats_16": Figure("repeats each 16 pixels", "{:.3f}", -1, False),
     "kid": Figure("KID", "{:.5f}", -1, False),  # of all pictures together
 }
 NAMES = tuple(name for name in FIGURES if name != "kid")
+LEVELS = tuple(name for name in NAMES if not FIGURES[name].is_curve)
 CURVES = tuple(name for name in FIGURES if FIGURES[name].is_curve)
 
 
@@ -107,6 +110,7 @@ MEASURES = {
         "pip install --no-deps stlpips-pytorch",
     ),
     "squares": Measure(("squares",), lambda _: measures.squares, _always),
+    "repeats": Measure(("repeats_8", "repeats_16"), lambda _: measures.repeats, _always),
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from vqcodec.metrics import looks, stand_ins
 from vqcodec.train.perceptual import MIN_SIDE
 
 from .lpips import Lpips
+from .repeats import repeats as repeats_of
 
 GRID = 16  # pixels between the borders that `squares` looks at
 
@@ -91,6 +92,11 @@ class LpipsOf:
 
     def __call__(self, pair: Pair) -> tuple[float]:
         return (self._network.distance(pair.before, pair.after),)
+
+
+def repeats(pair: Pair) -> tuple[float, ...]:
+    """See `repeats.repeats`."""
+    return repeats_of(pair.before, pair.after)
 
 
 def squares(pair: Pair) -> tuple[float]:

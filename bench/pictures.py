@@ -44,6 +44,8 @@ class Point(NamedTuple):
     lpips: float = math.nan
     st_lpips: float = math.nan
     squares: float = math.nan
+    repeats_8: float = math.nan
+    repeats_16: float = math.nan
 
     @property
     def bpp(self) -> float:

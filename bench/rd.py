@@ -11,7 +11,7 @@ from vqcodec.rate_control import DEFAULT_EFFORT
 
 from . import crops, curves, kid, machine, ours, peers, plots, report, results, worst
 from .curves import Curve, Intervals
-from .figures import CURVES, Figures
+from .figures import CURVES, LEVELS, Figures
 from .ours import Encoder
 from .pictures import Picture, Point, content, find
 from .workers import cores, workers
@@ -154,7 +154,7 @@ def _report(
         curves.summary_table(by_figure, own),
         {n: curves.figure_table(n, by_figure[n], anchor, own, rates) for n in measured},
         worst.table(shown.worst),
-        curves.level_table("squares", found),
+        [curves.level_table(name, found) for name in LEVELS],
     )
     if is_new:
         written = crops.write(out, shown.groups)

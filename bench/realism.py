@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -42,6 +42,8 @@ TIMED = 4  # pictures, at the middle rate
 RUNS = 3
 # What realism 1 is to be, against realism 0.
 LPIPS_LESS, KID_LESS, PSNR_LOSS, SHIFT, TIME = 0.25, 0.3, 1.5, 1.0, 1.3
+BUTTERAUGLI_MORE, REPEATS_OFF = 0.05, 0.1
+TEACHERS = "LPIPS, the teacher's"  # the network of the training; the judge is ST-LPIPS
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def _print(rate: float, count: int, rows: dict[str, Row], outside: Counter[str])
     if over:
         print(f"not even their smallest file fits: {', '.join(over)}")
     names = next(iter(rows.values())).figures
-    labels = (FIGURES[name].label for name in names)
+    labels = (TEACHERS if name == "lpips" else FIGURES[name].label for name in names)
     lines = [["realism", "bpp", *labels, "KID", "colour", "colour from 0"]]
     for row in rows.values():
         figures = (FIGURES[name].form.format(value) for name, value in row.figures.items())
@@ -213,7 +215,7 @@ def _checks(rows: dict[str, Row]) -> list[tuple[str, bool]]:
     less, fewer = 1 - last.lpips / first.lpips, 1 - last.kid / first.kid
     loss = first.psnr - last.psnr
     found = [
-        (f"LPIPS at least {LPIPS_LESS:.0%} below realism 0: {less:.1%}", less >= LPIPS_LESS),
+        (f"{TEACHERS}, at least {LPIPS_LESS:.0%} below realism 0: {less:.1%}", less >= LPIPS_LESS),
         (f"KID at least {KID_LESS:.0%} below realism 0: {fewer:.1%}", fewer >= KID_LESS),
         (f"PSNR at most {PSNR_LOSS:g} dB below realism 0: {loss:.2f}", loss <= PSNR_LOSS),
         (f"colours within {SHIFT:g} of the original: {last.shift:.2f}", last.shift <= SHIFT),
@@ -221,13 +223,28 @@ def _checks(rows: dict[str, Row]) -> list[tuple[str, bool]]:
     ]
     for name in peers.available(PEERS):
         peer = rows[peers.PEERS[name].label]
-        text = f"LPIPS below {peer.label}: {last.lpips:.4f}, {peer.lpips:.4f}"
-        found.append((text, last.lpips < peer.lpips))
+        for name, text in (("st_lpips", "ST-LPIPS, the judge's,"), ("lpips", f"{TEACHERS},")):
+            if name in last.figures:
+                own, its = last.figures[name], peer.figures[name]
+                found.append((f"{text} below {peer.label}: {own:.4f}, {its:.4f}", own < its))
+    found += _judged(first.figures, last.figures)
     dial = [rows[label(step)] for step in STEPS]
     for figure in ("lpips", "psnr"):
         falls = bool((np.diff([getattr(row, figure) for row in dial]) < 0).all())
         found.append((f"{figure.upper()} falls along the dial", falls))
     return found
+
+
+def _judged(first: Mapping[str, float], last: Mapping[str, float]) -> Iterator[tuple[str, bool]]:
+    """What realism 1 is to be by measures that it was not trained with, as far as measured."""
+    if "butteraugli_3" in last:
+        more = last["butteraugli_3"] / first["butteraugli_3"] - 1
+        text = f"Butteraugli at most {BUTTERAUGLI_MORE:.0%} above realism 0: {more:+.1%}"
+        yield text, more <= BUTTERAUGLI_MORE
+    for name in ("repeats_8", "repeats_16"):
+        if name in last:
+            text = f"{FIGURES[name].label} within {REPEATS_OFF:.0%} of the original"
+            yield f"{text}: {last[name]:.3f}", abs(last[name] - 1) <= REPEATS_OFF
 
 
 def _time(codec: Codec, files: list[bytes]) -> tuple[str, bool]:

@@ -42,7 +42,7 @@ at that PSNR. Rates are of whole files; points are means over the pictures.</p>
 <h2>By figure</h2>
 {figures}
 <h3>Squares of colour</h3>
-{squares}
+{levels}
 <p>The mean absolute step of Cb and Cr over the borders of the 16-pixel grid against that elsewhere;
 originals have about 1.</p>
 <h2>Worst pictures</h2>
@@ -69,7 +69,7 @@ class Tables(NamedTuple):
     summary: list[list[str]]
     by_figure: dict[str, list[list[str]]]
     worst: list[list[str]]
-    squares: list[list[str]]
+    levels: list[list[list[str]]]  # a table a figure
 
 
 def write(
@@ -87,7 +87,7 @@ def write(
         summary=_table(tables.summary),
         figures="".join(by_figure),
         worst=_table(tables.worst),
-        squares=_table(tables.squares),
+        levels="".join(_table(lines) for lines in tables.levels if len(lines) > 1),
         ours=html.escape(meta["ours"]),
         plot=svg[svg.index("<svg") :],
         crops="".join(map(_figures, groups)) or "<p>None.</p>",
@@ -99,10 +99,10 @@ def write(
 
 
 def tell(tables: Tables, found: list[Curve]) -> None:
-    """Print the tables of PSNR, of all figures, of the worst pictures and of squares, and
-    what codecs are."""
+    """Print the tables of PSNR, of all figures, of the worst pictures and of figures at some rates,
+    and what codecs are."""
     show(tables.psnr)
-    for table in (tables.summary, tables.worst, tables.squares):
+    for table in (tables.summary, tables.worst, *tables.levels):
         if len(table) > 1:
             print()
             show(table)

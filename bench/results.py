@@ -23,6 +23,8 @@ FIELDS = {
     "lpips": "lpips",
     "st_lpips": "st-lpips",
     "squares": "squares-of-colour",
+    "repeats_8": "repeats-each-8-pixels",
+    "repeats_16": "repeats-each-16-pixels",
     "kid": "kid",
     "bpp_total": "bpp-total",
     "qualities": "quality",
