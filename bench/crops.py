@@ -70,7 +70,8 @@ def cut(
         ]
         for name in peers.available(SHOWN):
             version = of_size(peers.PEERS[name], before, size)
-            own.append((version.name, version.rgb, version.size, version.psnr))
+            psnr = metrics.psnr(before, version.rgb)
+            own.append((version.name, version.rgb, version.size, psnr))
         box = busiest_box(before, SIDE)
         own = [Crop(label, box.of(after), *figures) for label, after, *figures in own]
         own.insert(0, Crop("original", box.of(before), 0, math.inf))
