@@ -9,7 +9,8 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ..bitstream.byte_reader import Cursor, varint
+from ..bitstream.byte_reader import Cursor
+from ..engine.onnx.graph import field
 
 GRAPH, NODE, INITIALIZER, INPUT = 7, 1, 5, 11  # numbers of fields: of a model, and of its graph
 TENSOR_NAME, TENSOR_DATA = 8, 9
@@ -34,8 +35,8 @@ def graph_between(start: bytes, end: bytes, name: str) -> bytes:
             added += _blend(first, second, name)
         else:
             raise ValueError("the graphs differ in more than their constants' values")
-    body = b"".join(_field(*item) for item in added + kept)
-    return b"".join(_field(n, body if n == GRAPH else value) for n, value in outer)
+    body = b"".join(field(*item) for item in added + kept)
+    return b"".join(field(n, body if n == GRAPH else value) for n, value in outer)
 
 
 def _described(tensor: bytes) -> list[tuple[int, int | bytes]]:
@@ -51,7 +52,7 @@ def _blend(first: bytes, second: bytes, weight: str) -> list[tuple[int, bytes]]:
     values = {f"{name}.start": a, f"{name}.change": b - a}
     tensors = [
         b"".join(
-            _field(number, {TENSOR_NAME: key.encode(), TENSOR_DATA: array.tobytes()}.get(number, v))
+            field(number, {TENSOR_NAME: key.encode(), TENSOR_DATA: array.tobytes()}.get(number, v))
             for number, v in _fields(first)
         )
         for key, array in values.items()
@@ -66,14 +67,14 @@ def _blend(first: bytes, second: bytes, weight: str) -> list[tuple[int, bytes]]:
 
 def _node(operator: str, first: str, second: str, output: str) -> bytes:
     values = ((1, first), (1, second), (2, output), (4, operator))
-    return b"".join(_field(number, text.encode()) for number, text in values)
+    return b"".join(field(number, text) for number, text in values)
 
 
 def _scalar_input(name: str) -> bytes:
     """The description of an input float32 [1]."""
-    shape = _field(1, _field(1, 1))
-    kind = _field(1, _field(1, FLOAT) + _field(2, shape))
-    return _field(1, name.encode()) + _field(2, kind)
+    shape = field(1, field(1, 1))
+    kind = field(1, field(1, FLOAT) + field(2, shape))
+    return field(1, name) + field(2, kind)
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -85,9 +86,3 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         if kind not in (VARINT, MESSAGE):
             raise ValueError(f"a field of wire type {kind}, expected {VARINT} or {MESSAGE}")
         yield number, cursor.take(value, "message") if kind == MESSAGE else value
-
-
-def _field(number: int, value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3 | VARINT) + varint(value)
-    return varint(number << 3 | MESSAGE) + varint(len(value)) + value
