@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqcodec.cli import options
 from vqcodec.codec import Codec
@@ -206,3 +207,29 @@ def decoded_tiles(codec, monkeypatch) -> list:
 
     monkeypatch.setattr(coder, "decode", listen)
     return calls
+
+
+WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "unique", "equal"}
+BY_INDEX = {"index", "index_put", "index_put_", "_unsafe_index_put", "_index_put_impl_"}
+
+
+class Decisions(TorchDispatchMode):
+    """Lists operations whose shapes depend on data, or that wait for the device to know it; and
+    copies to or from another device."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.count = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, self.count = func.overloadpacket.__name__, self.count + 1
+        if name in WAITS or name.startswith("unique"):
+            self.found.append(name)
+        if name in BY_INDEX and any(i is not None and i.dtype == torch.bool for i in args[1]):
+            self.found.append(f"{name} by a mask")
+        result = func(*args, **(kwargs or {}))
+        if name in ("_to_copy", "copy_") and isinstance(result, torch.Tensor):
+            source = args[1] if name == "copy_" else args[0]
+            if source.device != result.device:
+                self.found.append(f"copy from {source.device} to {result.device}")
+        return result

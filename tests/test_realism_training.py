@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from conftest import smooth_picture
+from conftest import Decisions, smooth_picture
 from vqcodec.cli import main
 from vqcodec.config import GRAIN_CHANNELS
 from vqcodec.errors import ModelError
@@ -19,6 +20,7 @@ from vqcodec.train.perceptual import ALEXNET, SQUEEZENET, VGG16, Perceptual
 from vqcodec.train.presets import REALISM_PRESETS
 
 pytest.importorskip("matplotlib")
+from vqcodec.train.graph_realism import GraphRealismTrainer
 from vqcodec.train.realism import STRENGTHS, RealismTrainer
 from vqcodec.train.realism_scene import Scene
 from vqcodec.train.realism_validation import pattern
@@ -189,6 +191,59 @@ def test_a_run_goes_on_where_it_stopped(pictures, tmp_path, model_folder):
         assert torch.equal(tensor, second.decoder.state_dict()[name])
     second.measure()
     assert size_of(tmp_path / "samples.png") == (4 * 64, 4 * 64)
+
+
+def state_of(trainer):
+    parts = {"decoder": trainer.decoder, "discriminator": trainer.discriminator}
+    found = {f"{k}.{n}": p for k, m in parts.items() for n, p in m.named_parameters()}
+    found |= {f"ema.{name}": average for name, average in trainer.ema.items()}
+    found |= {"strength": trainer.strength, "fallen": trainer.fallen}
+    return {name: tensor.detach().clone() for name, tensor in found.items()}
+
+
+def assert_alike(one, other, start):
+    """Up to a small part of how far it has moved."""
+    found = state_of(other)
+    for name, tensor in state_of(one).items():
+        far, apart = ((tensor - x[name]).norm() for x in (start, found))
+        assert apart <= 0.05 * far + 1e-6, name
+
+
+@pytest.mark.parametrize("with_network", [True, False], ids=["lpips", "matching"])
+def test_graphs_train_as_the_cpu_does_and_wait_for_nothing(
+    pictures, tmp_path, model_folder, perceptual_file, with_network, monkeypatch
+):
+    """In both phases, without bfloat16, whose rounding shows in Adam's first steps; then either
+    goes on from a run of graphs."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())
+    given = perceptual_file if with_network else None
+    config = dataclasses.replace(REALISM_PRESETS["tiny"], minutes=1e12, alone=2, batch=4)
+    kinds = RealismTrainer, GraphRealismTrainer
+    one, other = (
+        kind(config, [pictures], tmp_path / kind.__name__, model_folder, given) for kind in kinds
+    )
+    x, shift = torch.rand(2, 3, 64, 64), torch.tensor([3, 7])
+    assert torch.equal(one._window(x, shift), other._window(x, shift))
+    monkeypatch.setattr(RealismTrainer, "_window", GraphRealismTrainer._window)  # in one layout
+    start = state_of(one)
+    assert all(torch.equal(tensor, state_of(other)[name]) for name, tensor in start.items())
+    for trainer in (one, other):
+        for _ in range(4):
+            trainer.train_step()
+            trainer.step += 1
+    assert_alike(one, other, start)
+    assert not torch.equal(other.strength, start["strength"])
+
+    with Decisions() as met:
+        other._prepare()
+        other.steps[True]()
+    assert met.found == []
+    other.save()
+    again = [kind(config, [pictures], tmp_path / "again", model_folder, given) for kind in kinds]
+    for trainer in again:
+        trainer.resume(other.out / "checkpoint.pt")
+        trainer.train_step()
+    assert_alike(*again, start)
 
 
 def test_strengths_follow_what_they_cost(pictures, tmp_path, model_folder):

@@ -6,9 +6,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 from PIL import Image
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from conftest import random_network, smooth_picture
+from conftest import Decisions, random_network, smooth_picture
 from vqcodec.errors import VqcodecError
 from vqcodec.nn.prior import lattice_mask
 from vqcodec.train.data import spread_levels
@@ -105,32 +104,6 @@ def test_a_sample_of_a_large_batch_is_counted(no_noise):
     assert float(part.sum() / whole.sum()) == pytest.approx(0.5, abs=0.02)
     often = whole > 300
     assert (part[often] / whole[often] - 0.5).abs().max() < 0.12
-
-
-WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "unique", "equal"}
-BY_INDEX = {"index", "index_put", "index_put_", "_unsafe_index_put", "_index_put_impl_"}
-
-
-class Decisions(TorchDispatchMode):
-    """Lists operations whose shapes depend on data, or that wait for the device to know it; and
-    copies to or from another device."""
-
-    def __init__(self):
-        super().__init__()
-        self.found, self.count = [], 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, self.count = func.overloadpacket.__name__, self.count + 1
-        if name in WAITS or name.startswith("unique"):
-            self.found.append(name)
-        if name in BY_INDEX and any(i is not None and i.dtype == torch.bool for i in args[1]):
-            self.found.append(f"{name} by a mask")
-        result = func(*args, **(kwargs or {}))
-        if name in ("_to_copy", "copy_") and isinstance(result, torch.Tensor):
-            source = args[1] if name == "copy_" else args[0]
-            if source.device != result.device:
-                self.found.append(f"copy from {source.device} to {result.device}")
-        return result
 
 
 def trainer_of(kind, pictures, out, **changes):

@@ -248,15 +248,17 @@ def _realism_trainer(
     perceptual: str | None,
     resume: bool,
 ) -> "RealismTrainer":
+    from ..train import cuda, graph_realism, realism
     from ..train.presets import REALISM_PRESETS
-    from ..train.realism import RealismTrainer
     from ..train.runner import CHECKPOINT
     from ..zoo import shipped
 
     config = _changed(REALISM_PRESETS[preset], changes)
     source = Path(init) if shipped.is_path(init) else shipped.folder_of(init)
     weights = None if perceptual is None else Path(perceptual)
-    trainer = RealismTrainer(config, data, out, source, weights)
+    on_gpu = cuda.is_there()
+    kind = graph_realism.GraphRealismTrainer if on_gpu else realism.RealismTrainer
+    trainer = kind(config, data, out, source, weights)
     if resume:
         trainer.resume(out / CHECKPOINT)
     return trainer

@@ -23,10 +23,25 @@ def grain(top: int, left: int, height: int, width: int, device: torch.device) ->
         torch.arange(PER_LATENT * first, PER_LATENT * (first + count), device=device)
         for first, count in ((top, height), (left, width))
     )
-    channel = torch.arange(GRAIN_CHANNELS, device=device)
-    position = _mix(_mix(y[:, None] + 1) + x) * GRAIN_CHANNELS
-    bits = _mix(position + channel[:, None, None])
-    return ((bits.double() / 2**32 - 0.5) * 12**0.5).float()[None]
+    return _noise_at(y[None], x[None])
+
+
+def grain_at(origins: Tensor, height: int, width: int) -> Tensor:
+    """`grain` of a window for each of the origins int64 [B, 2], its top and left:
+    [B, GRAIN_CHANNELS, 2 height, 2 width]."""
+    y, x = (
+        PER_LATENT * origins[:, axis, None] + torch.arange(PER_LATENT * n, device=origins.device)
+        for axis, n in enumerate((height, width))
+    )
+    return _noise_at(y, x)
+
+
+def _noise_at(y: Tensor, x: Tensor) -> Tensor:
+    """At rows [B, h] and columns [B, w] of the fine grid: [B, GRAIN_CHANNELS, h, w]."""
+    channel = torch.arange(GRAIN_CHANNELS, device=y.device)
+    position = _mix(_mix(y[:, :, None] + 1) + x[:, None]) * GRAIN_CHANNELS
+    bits = _mix(position[:, None] + channel[:, None, None])
+    return ((bits.double() / 2**32 - 0.5) * 12**0.5).float()
 
 
 def _mix(n: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ of each range of levels is set by what it costs: PSNR is to fall by `RealismConf
 
 import copy
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import distributed as dist
 
 from ..engine.torch.network import build
 from ..zoo.weights import Model, load_folder
+from .cuda import upload
 from .data import Crops, spread_levels
 from .discriminator import Discriminator, Judgement
 from .export import export_realism
@@ -42,6 +44,15 @@ PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
 # Of the pixels that a perceptual network sees: its strides and the decoder's have one period,
 # and without it the decoder learns a faint pattern of that period which the network likes.
 SHIFT = 8
+
+
+class Views(NamedTuple):
+    """A batch as the discriminator and the perceptual network see it."""
+
+    scene: Scene
+    y: Tensor  # float [B, 3, H, W]: the decoder's pixels, whose gradient is asked for
+    real: list[Tensor]  # features of the photographs
+    fake: list[Tensor]  # and of y, with a gradient
 
 
 class RealismTrainer(Runner):
@@ -81,6 +92,7 @@ class RealismTrainer(Runner):
         self.ema = start_averages(self.decoder)
         self.strength = torch.full((RANGES,), config.strength, device=self.device)
         self.fallen = torch.zeros(RANGES, device=self.device)  # dB, running means
+        self.range_numbers = torch.arange(RANGES, device=self.device)
         held_out = Crops(out / "cache", self.device, True, 0)
         sheet = out / "samples.png"
         self.validation = RealismValidation(
@@ -94,63 +106,88 @@ class RealismTrainer(Runner):
         with torch.no_grad():
             return [output.shape[1] for output in self.perceptual.outputs(blank)]
 
-    def _batch(self) -> Scene:
+    def _crops(self) -> tuple[Tensor, Tensor]:
+        """Crops float [B, 3, size, size] in 0..1, and their levels int64 [B]."""
         count = self.config.batch
         x = self.crops.varied(count, self.config.crop)
         levels = spread_levels(count, self.frozen.levels, self.config.low_share, self.generator)
-        return self.frozen.scene(x, levels.to(self.device))
+        return x, upload(levels, self.device)
 
-    def _features(self, x: Tensor, shift: tuple[int, int]) -> list[Tensor]:
-        """Of the pixels without the first `shift` rows and columns."""
+    def _features(self, x: Tensor, shift: Tensor) -> list[Tensor]:
+        """Of the window of the pixels that `shift` begins, as of `_window`."""
         if self.perceptual is None:
             return []
         with torch.autocast(x.device.type, torch.bfloat16):
-            return self.perceptual.outputs(x[..., shift[0] :, shift[1] :])
+            return self.perceptual.outputs(self._window(x, shift))
+
+    def _window(self, x: Tensor, shift: Tensor) -> Tensor:
+        """Of maps [B, c, H, W] all but SHIFT - 1 rows and columns. shift: int64 [2], the first row
+        and column of it, 0..SHIFT - 1."""
+        top, left = shift.tolist()
+        height, width = (size - SHIFT + 1 for size in x.shape[2:])
+        return x[..., top : top + height, left : left + width]
 
     def _judge(self, x: Tensor, scene: Scene, features: list[Tensor]) -> Judgement:
         with torch.autocast(x.device.type, torch.bfloat16):
             return self.discriminator(x, scene.latents, features)
 
     def train_step(self) -> dict[str, Tensor]:
-        scene = self._batch()
+        scene = self.frozen.scene(*self._crops())
         pixels = self.frozen.synthesise(self.decoder, scene.latents, scene.levels)
-        y = pixels.detach().requires_grad_(True)
-        shift = tuple(torch.randint(SHIFT, (2,), generator=self.generator).tolist())
-        with torch.no_grad():
-            real = self._features(scene.x, shift)
-        fake = self._features(y, shift)
-        row = self._train_discriminator(scene, y.detach(), real, [f.detach() for f in fake])
-        alone = self.config.alone
-        if self.step >= alone:
-            warm = min(1.0, (self.step - alone + 1) / alone)
-            row |= self._train_decoder(scene, pixels, y, real, fake, warm)
-        return row
-
-    def _train_discriminator(
-        self, scene: Scene, y: Tensor, real: list[Tensor], fake: list[Tensor]
-    ) -> dict[str, Tensor]:
-        both = scene._replace(latents=torch.cat([scene.latents] * 2))
-        features = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
-        logits = self._judge(torch.cat([scene.x, y]), both, features).logits
-        yes, no = logits.chunk(2)
-        loss = discriminator_loss(yes, no)
+        shift = torch.randint(SHIFT, (2,), generator=self.generator).to(self.device)
+        views = self._views(scene, pixels, shift)
+        loss, right = self._discrimination(views)
         self.adam_d.zero_grad()
         loss.backward()
         self._synchronise(self.discriminator)
         self.adam_d.step()
-        right = ((yes > 0).float().mean() + (no < 0).float().mean()) / 2
-        return {"discriminator": loss.detach(), "right": right}
+        row = {"discriminator": loss.detach(), "right": right}
+        if self.step >= self.config.alone:
+            warm = self._warmth()
+            gradient, fallen, more = self._gradient(views, warm)
+            self.adam.zero_grad()
+            pixels.backward(gradient)
+            self._synchronise(self.decoder)
+            for group in self.adam.param_groups:
+                group["lr"] = self.config.rate * self._rate(warm)
+            self.adam.step()
+            row |= more
+            self._follow(self._ranges(scene), fallen)
+            update_averages(self.ema, self.decoder, self.config.ema, self.step)
+        return row
 
-    def _train_decoder(
-        self,
-        scene: Scene,
-        pixels: Tensor,
-        y: Tensor,
-        real: list[Tensor],
-        fake: list[Tensor],
-        warm: float,
-    ) -> dict[str, Tensor]:
-        """A step along the three gradients, `warm` of the adversarial one."""
+    def _warmth(self) -> float:
+        """0..1: of the adversarial gradient, and of the rate at first."""
+        alone = self.config.alone
+        return min(1.0, max(0, self.step - alone + 1) / alone)
+
+    def _rate(self, warm: float) -> float:
+        """Factor of the decoder's rate."""
+        return min(warm, 1.02 - self.progress())
+
+    def _views(self, scene: Scene, pixels: Tensor, shift: Tensor) -> Views:
+        """shift: as of `_features`."""
+        y = pixels.detach().requires_grad_(True)
+        with torch.no_grad():
+            real = self._features(scene.x, shift)
+        return Views(scene, y, real, self._features(y, shift))
+
+    def _discrimination(self, views: Views) -> tuple[Tensor, Tensor]:
+        """The discriminator's loss, and in what part of the places it is right."""
+        scene, y, real, fake = views
+        both = scene._replace(latents=torch.cat([scene.latents] * 2))
+        features = [torch.cat([a, b.detach()]) for a, b in zip(real, fake, strict=True)]
+        logits = self._judge(torch.cat([scene.x, y.detach()]), both, features).logits
+        yes, no = logits.chunk(2)
+        right = ((yes > 0).float().mean() + (no < 0).float().mean()) / 2
+        return discriminator_loss(yes, no), right
+
+    def _gradient(
+        self, views: Views, warm: float | Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What the decoder's pixels [B, 3, H, W] are to move against: the three gradients, `warm`
+        of the adversarial one. And what it has cost, in dB [B], and what to log."""
+        scene, y, real, fake = views
         self.discriminator.requires_grad_(False)
         judged = self._judge(y, scene, fake)
         if self.perceptual is None:
@@ -163,32 +200,26 @@ class RealismTrainer(Runner):
         self.discriminator.requires_grad_(True)
         (push,) = torch.autograd.grad(deception.sum(), y, retain_graph=True)
         (draw,) = torch.autograd.grad(likeness.sum(), y)
-        error = squared_error(scene, y)
-        (pull,) = torch.autograd.grad(error.sum(), y)
-        ranges = scene.levels * RANGES // self.frozen.levels
-        strength = self.strength[ranges].view(-1, 1, 1, 1)
+        (pull,) = torch.autograd.grad(squared_error(scene, y).sum(), y)
+        strength = self.strength[self._ranges(scene)].view(-1, 1, 1, 1)
         total = unit(pull) + strength * (PERCEPTUAL * unit(draw) + warm * unit(push))
-        self.adam.zero_grad()
-        pixels.backward(total / len(total))
-        self._synchronise(self.decoder)
-        for group in self.adam.param_groups:
-            group["lr"] = self.config.rate * min(warm, 1.02 - self.progress())
-        self.adam.step()
         fallen = loss_of_psnr(scene, y)
-        self._follow(ranges, fallen)
-        update_averages(self.ema, self.decoder, self.config.ema, self.step)
-        return {
+        row = {
             "likeness": likeness.detach().mean(),
             "deception": deception.detach().mean(),
             "fallen": fallen.mean(),
         }
+        return total / len(total), fallen, row
+
+    def _ranges(self, scene: Scene) -> Tensor:
+        """int64 [B]: the range of levels that each crop's is in."""
+        return scene.levels * RANGES // self.frozen.levels
 
     def _follow(self, ranges: Tensor, fallen: Tensor) -> None:
         """Set each range's strength by what it has cost lately."""
-        for index in range(RANGES):
-            mine = fallen[ranges == index]
-            if len(mine):
-                self.fallen[index] += 0.02 * len(mine) * (mine.mean() - self.fallen[index])
+        mine = (ranges[:, None] == self.range_numbers).to(fallen.dtype)  # [B, RANGES]
+        # For each crop its range's mean moves by a fiftieth of the way.
+        self.fallen += 0.02 * (fallen @ mine - mine.sum(0) * self.fallen)
         if self.world > 1:
             dist.all_reduce(self.fallen)
             self.fallen /= self.world

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..nn.grain import grain
+from ..nn.grain import grain_at
 from ..nn.model import Network
 from ..nn.transforms import Decoder
 from ..rate_control import LAMBDA_SCALE
@@ -42,16 +42,27 @@ class FrozenModel:
             y = net.analyse(x, levels)
         for result in net.quantise(y, levels, LAMBDA_SCALE):
             steps = result.latents
-        latents = steps * net.gains.to_units()[levels][:, :, None, None]
-        return Scene(x, levels, latents, self.synthesise(net.decoder, latents, levels))
+        return self.scene_of(x, levels, steps)
 
-    def synthesise(self, decoder: Decoder, latents: Tensor, levels: Tensor) -> Tensor:
-        """Pixels float32 [B, 3, H, W], about 0..1; each picture is from another position."""
+    def scene_of(self, x: Tensor, levels: Tensor, steps: Tensor) -> Scene:
+        """As `scene`, of the decoded latents in steps."""
+        latents = steps * self.network.gains.to_units()[levels][:, :, None, None]
+        return Scene(x, levels, latents, self.synthesise(self.network.decoder, latents, levels))
+
+    def origins(self, count: int) -> Tensor:
+        """int64 [count, 2]: positions that pictures may be from, on the CPU."""
+        return torch.randint(2**16, (count, 2), generator=self.generator)
+
+    def synthesise(
+        self, decoder: Decoder, latents: Tensor, levels: Tensor, origins: Tensor | None = None
+    ) -> Tensor:
+        """Pixels float32 [B, 3, H, W], about 0..1; each picture is from another position, that of
+        `origins` or one that is drawn."""
         noise = None
         if decoder.is_grained:
-            origins = torch.randint(2**16, (len(latents), 2), generator=self.generator).tolist()
-            size = latents.shape[2:]
-            noise = torch.cat([grain(*origin, *size, latents.device) for origin in origins])
+            if origins is None:
+                origins = self.origins(len(latents)).to(latents.device)
+            noise = grain_at(origins, *latents.shape[2:])
         net = self.network
         with torch.autocast(latents.device.type, torch.bfloat16):
             return decoder(latents, net.linear, net.gains.scale, levels, noise)

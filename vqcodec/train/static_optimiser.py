@@ -125,6 +125,8 @@ class StaticOptimiser:
     def load(self) -> None:
         """Go on from what `soap` and `adam` have."""
         state = [self.adam.state[p] for g in self.adam.param_groups for p in g["params"]]
+        if not all(state):  # nothing has been stepped yet
+            return
         for moment, name in zip(self.moments, ("exp_avg", "exp_avg_sq"), strict=True):
             moment.copy_(torch.cat([item[name].flatten() for item in state]))
         self.adam_steps.fill_(float(state[0]["step"]))
