@@ -238,8 +238,9 @@ def test_the_commands_of_the_docs_are_understood():
     ours = [words[1:] for words in pieces if words[0] == "vqcodec"]
 
     assert len(ours) >= 20
+    parent = click.Context(main, info_name="vqcodec", **main.context_settings)
     for command, *options in ours:
-        main.commands[command].make_context(command, options)
+        main.commands[command].make_context(command, options, parent)
 
 
 def test_the_figures_of_models_md_are_those_of_the_cards():

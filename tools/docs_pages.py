@@ -36,12 +36,13 @@ def on_files(files, config):
     return files
 
 
-def helps(command: click.Command, name: str, level: str = "###") -> str:
+def helps(command: click.Command, name: str, parent: click.Context | None = None) -> str:
     """A section for each command and its own commands."""
-    context = click.Context(command, info_name=name, terminal_width=88, max_content_width=88)
-    text = f"{level} {name}\n\n```text\n{command.get_help(context)}\n```\n\n"
+    settings = {**main.context_settings, "terminal_width": 88, "max_content_width": 88}
+    context = click.Context(command, parent, name, **settings)
+    text = f"### {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n\n"
     inner = getattr(command, "commands", {})
-    return text + "".join(helps(inner[key], f"{name} {key}", level) for key in sorted(inner))
+    return text + "".join(helps(inner[key], key, context) for key in sorted(inner))
 
 
 def on_page_markdown(markdown, page, config, files):
