@@ -173,6 +173,23 @@ def speed(images: tuple[Path, ...], **options) -> None:
 
 @main.command()
 @click.argument("image", required=False, type=FILE)
+@_list_option("--sizes", (0.4, 12, 100), float, "Megapixels to make of the picture.")
+@_list_option("--models", ("base-7",), str, "Ours, by name or folder.")
+@_list_option("--devices", ("cpu", "onnx"), str, "Ours: the CPU by torch, or by ONNX Runtime.")
+@_list_option("--efforts", (1,), int, "Ours, by torch.")
+@_list_option("--peers", ("avif-s6", "webp", "jxl", "hyperprior"), str, "Those that are there.")
+@click.option("--quality", "-q", type=float, default=50, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+def sizes(image: Path | None, **options) -> None:
+    """Time and memory over the size of IMAGE, or of a made-up one: ours by model and engine, next
+    to the peers."""
+    from .sizes import Options, run
+
+    run(Options(pixels.load(image).rgb if image else pictures.sample(), **options))
+
+
+@main.command()
+@click.argument("image", required=False, type=FILE)
 @model_option
 @device_option
 @click.option("--quality", "-q", type=float, default=50, show_default=True)

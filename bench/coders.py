@@ -24,6 +24,7 @@ PILLOW = {  # the peer, and what is other than in its settings
     "avif-s6": ("avif", {"speed": 6}),
     "avif-s4": ("avif", {"speed": 4}),
     "jp2": ("jp2", {}),
+    "jxl": ("jxl", {}),
 }
 
 
@@ -39,6 +40,7 @@ class Ours(NamedTuple):
 
     model: str = ""
     device: str = "cpu"
+    effort: int = 1
 
 
 DEFAULT = Ours()
@@ -56,13 +58,15 @@ def load(name: str, quality: float = 0, own: Ours = DEFAULT) -> Coder:
         from vqcodec.codec import Codec
 
         codec = Codec.load(own.model or None, own.device)
-        return Coder(lambda rgb: codec.encode(rgb, quality, effort=1), codec.decode)
+        effort = own.effort
+        return Coder(lambda rgb: codec.encode(rgb, quality, effort=effort), codec.decode)
     if name in HYPERPRIORS:
         from . import hyperprior
 
         network = hyperprior.load(HYPERPRIORS[name])
         return Coder(network.encode, network.decode)
     peer, settings = PILLOW[name]
+    peers.available([peer])  # makes a plugin known to Pillow
     if peer == "avif":  # at the time of the call: `threads` sets it
         return Coder(
             lambda rgb: peers.encode(

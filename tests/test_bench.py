@@ -31,6 +31,7 @@ from bench import (
     pictures,
     rd,
     results,
+    sizes,
     speed,
     together,
     ways,
@@ -774,6 +775,23 @@ def test_speed_prints_all_its_tables(model_folder, tmp_path, monkeypatch, device
     rows = [line.split() for line in found.splitlines() if line]
     measured = [row[0] for row in rows if row[1:2] == ["decode"] and row[0] != "vqcodec"]
     assert measured == [ours.CODEC, "hyperprior", "hyperprior-cl", "jpeg", "avif-s6"] * 2
+
+
+@pytest.mark.slow
+def test_sizes_have_a_row_for_each_codec_in_a_process_of_its_own(model_folder, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    devices, peers = ("onnx",), ("webp", "none of ours")
+    picture = smooth_picture(60, 70)
+    sizes.run(sizes.Options(picture, (0.01, 0.02), (str(model_folder),), devices, peers=peers))
+
+    _, *lines = capsys.readouterr().out.partition("\n\n")[2].splitlines()
+    rows = [line.split() for line in lines]
+    assert [row[0] for row in rows] == ["0.01", "0.01", "0.02", "0.02"]
+    assert [row[1].rstrip(",") for row in rows] == [model_folder.name, "webp"] * 2
+    for row in rows:
+        seconds = [float(cell) for cell in (row[-6], row[-3])]
+        assert all(0 <= own < 30 for own in seconds)
+        assert 0.01 < float(row[-7]) < 24  # bits per pixel
 
 
 def test_damage_compares_what_a_lost_tile_is_filled_with(model_folder, tmp_path, capsys):

@@ -25,6 +25,7 @@ class Sessions:
     and in a forked child, which makes its own."""
 
     every: ClassVar["WeakSet[Sessions]"] = WeakSet()
+    shares_memory: ClassVar[bool | None] = None  # None: not known yet
 
     def __init__(self):
         self._begin()
@@ -41,7 +42,9 @@ class Sessions:
             if name not in self._made:
                 if len(self._made) >= KEPT:
                     del self._made[next(iter(self._made))]
-                self._made[name] = _start(make())
+                if self.shares_memory is None:
+                    Sessions.shares_memory = _share_memory()
+                self._made[name] = _start(make(), bool(self.shares_memory))
             session = self._made[name]
         return lambda level, **inputs: session.run(None, inputs | {"level": np.array([level])})
 
@@ -49,7 +52,8 @@ class Sessions:
     def leave(cls) -> None:
         """Leave the parent's sessions alone in a forked child, which lacks their threads: it would
         wait for these for ever, in a call or when the sessions are deleted, at its exit at the
-        latest. So they never are."""
+        latest. So they never are. Nor is the memory shared, whose lock may be held for ever."""
+        cls.shares_memory = False
         for sessions in cls.every:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions._made))
             sessions._begin()
@@ -59,12 +63,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Sessions.leave)
 
 
-def _start(model: bytes) -> onnxruntime.InferenceSession:
+def _share_memory() -> bool:
+    """Give the process a pool of memory for all sessions that ask for it, which else have one each:
+    a third less for a large picture. False if there is one already, of whoever."""
+    try:
+        kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+        memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+        onnxruntime.create_and_register_allocator(memory, None)
+    except Exception:  # ORT raises no more special one
+        return False
+    return True
+
+
+def _start(model: bytes, shares_memory: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
     options.log_severity_level = 3  # errors, which are raised as well
     # Threads that wait would spin on the cores that the rest needs, such as other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if shares_memory:
+        options.add_session_config_entry("session.use_env_allocators", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
