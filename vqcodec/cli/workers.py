@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from multiprocessing import connection
 from typing import NamedTuple
 
@@ -80,17 +80,16 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
     clock = Clock("".join(job.name for job in jobs[:1]), terminal and hidden)
     inside = (attempt(work, report._replace(clock=clock), job) for job in jobs)
     outcomes = inside if workers <= 1 else _in_workers(jobs, work, report, workers)
-    from tqdm import tqdm
-
-    bar = tqdm(total=len(jobs), unit="file", leave=False, delay=BAR_DELAY, disable=hidden)
+    bar = None if hidden else _bar(len(jobs))
     try:
-        with bar, closing(outcomes), clock:
+        with nullcontext() if bar is None else bar, closing(outcomes), clock:
             for outcome in outcomes:
                 total, tried = total.plus(outcome.done), tried + 1
                 with failures.of(outcome.job.source):  # stdout may be full
                     _tell(outcome, report, failures)
-                bar.set_postfix_str(_sums(total, time.perf_counter() - start), refresh=False)
-                bar.update()
+                if bar is not None:
+                    bar.set_postfix_str(_sums(total, time.perf_counter() - start), refresh=False)
+                    bar.update()
     except KeyboardInterrupt:
         say(f"vqcodec: stopped; {tried} of {len(jobs)} files were tried", to_stderr=True)
         click.get_current_context().exit(STOPPED)
@@ -100,6 +99,12 @@ def run_files(jobs: list[Job], work: Work, report: Report, workers: int, skipped
         seconds = time.perf_counter() - start
         _sum_up(f"{done}, {_sums(total, seconds)}, {seconds:.1f} s{left_out}", report, failures)
     finish(failures, len(jobs))
+
+
+def _bar(total: int):
+    from tqdm import tqdm  # 20 ms
+
+    return tqdm(total=total, unit="file", leave=False, delay=BAR_DELAY)
 
 
 def _tell(outcome: Outcome, report: Report, failures: Failures) -> None:
