@@ -225,7 +225,7 @@ def table(rows: list[Row], anchor: str, ours: str, intervals: Intervals) -> list
             line += [_text(change.low, f"{{:.1f}}..{change.high:.1f}")]
         line += [*(_text(ratio, "{:.3f}") for ratio in row.ratios)]
         lines.append([*line, _text(row.anchor.percent, "{:+.1f} %")])
-    return lines
+    return _without_empty_end(lines)
 
 
 def figure_table(
@@ -242,7 +242,13 @@ def figure_table(
         line += ["..".join(form.format(value) for value in ends), _text(own.percent, "{:+.1f} %")]
         line += [_text(own.low, f"{form}..{form.format(own.high)}")]
         lines.append([*line, _text(other.percent, "{:+.1f} %")])
-    return lines
+    return _without_empty_end(lines)
+
+
+def _without_empty_end(lines: list[list[str]]) -> list[list[str]]:
+    """Without the last column if nothing is known in it: there is no anchor."""
+    is_empty = all(line[-1] == "-" for line in lines[1:])
+    return [line[:-1] for line in lines] if is_empty else lines
 
 
 def summary_table(found: dict[str, list[Change]], ours: str) -> list[list[str]]:

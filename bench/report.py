@@ -14,14 +14,22 @@ from .figures import FIGURES
 from .show import show
 
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>vqcodec: rate and distortion</title><style>
-body {{ font: 15px/1.4 sans-serif; margin: 2em; }}
-table {{ border-collapse: collapse; }}
-th, td {{ text-align: right; padding: .2em .8em; border-bottom: 1px solid #ddd; }}
+<html lang="en"><head><meta charset="utf-8"><title>vqcodec: rate and distortion</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 0 auto; padding: 1em; max-width: 1500px; }}
+p, ul {{ max-width: 60em; }}
+div {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5em 0; }}
+th, td {{ text-align: right; padding: .2em .8em; border-bottom: 1px solid #8886; }}
+td {{ white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; }}
-figure {{ display: inline-block; margin: 0 .5em 1em 0; }}
-figcaption {{ font-size: 12px; }}
-pre {{ font-size: 12px; }}
+svg {{ width: 100%; min-width: 800px; height: auto; background: #fff; }}
+figure {{ display: inline-block; margin: 0 .5em 1em 0; max-width: 100%; vertical-align: top; }}
+figure img {{ max-width: 100%; }}
+figcaption, pre {{ font-size: 12px; }}
+figcaption {{ max-width: 256px; }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 </style></head><body>
 <h1>Rate and distortion</h1>
 {summary}
@@ -38,13 +46,14 @@ beside it.</p>
 PSNR; negative is smaller. It is taken over the PSNRs of our curve between these rates, or between
 these PSNRs, as far as both curves go; "over dB" says how far. At .. dB: our rate over the codec's
 at that PSNR. Rates are of whole files; points are means over the pictures.</p>
-{plot}
+<div>{plot}</div>
 <h2>By figure</h2>
 {figures}
-<h3>Squares of colour</h3>
+<h3>Squares and patterns</h3>
 {levels}
-<p>The mean absolute step of Cb and Cr over the borders of the 16-pixel grid against that elsewhere;
-originals have about 1.</p>
+<p>Squares of colour: the mean absolute step of Cb and Cr over the borders of the 16-pixel grid
+against that elsewhere; originals have about 1. Repeats: how much the frequencies of a pattern that
+comes back each 8 or 16 pixels stand out, against the original; 1 is as in the original.</p>
 <h2>Worst pictures</h2>
 <p>Where ours takes the most against that codec at equal figures; crops of them are below.</p>
 {worst}
@@ -116,7 +125,7 @@ def _table(lines: list[list[str]]) -> str:
     for number, line in enumerate(lines):
         tag = "th" if number == 0 else "td"
         rows.append("".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in line))
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+    return "<div><table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table></div>"
 
 
 def _figures(group: Group) -> str:
