@@ -4,10 +4,12 @@ https://chromedevtools.github.io/devtools-protocol/
 """
 
 import base64
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,9 +26,24 @@ FLAGS = (
 )
 
 
+# The protocol's descriptors are 3, to the browser, and 4.
+LAUNCH = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);"
+    " os.execv(sys.argv[3], sys.argv[3:])"
+)
+
+
 def find() -> str | None:
     """The program, if it is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def _pipe(theirs: int) -> list[int]:
+    """A pipe's two ends; the number of the browser's is none of those that it is given anew."""
+    ends = list(os.pipe())
+    low, ends[theirs] = ends[theirs], fcntl.fcntl(ends[theirs], fcntl.F_DUPFD, 10)
+    os.close(low)
+    return ends
 
 
 class Browser:
@@ -34,20 +51,12 @@ class Browser:
 
     def __init__(self, *flags: str):
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        from_browser, its_output = os.pipe()
-        its_input, to_browser = os.pipe()
-
-        def join() -> None:  # the protocol's descriptors are 3 and 4
-            os.dup2(its_input, 3)
-            os.dup2(its_output, 4)
-
-        for descriptor in (its_input, its_output):
-            os.set_inheritable(descriptor, True)
+        from_browser, its_output = _pipe(1)
+        its_input, to_browser = _pipe(0)
         command = [find(), *FLAGS, *flags, f"--user-data-dir={self._folder.name}", "about:blank"]
         self._process = subprocess.Popen(
-            command,
-            pass_fds=(3, 4, its_input, its_output),
-            preexec_fn=join,
+            [sys.executable, "-c", LAUNCH, str(its_input), str(its_output), *command],
+            pass_fds=(its_input, its_output),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
