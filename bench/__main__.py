@@ -251,6 +251,19 @@ def scales(folder: Path, model: str, qualities) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
+@_list_option("--qualities -q", (0, 10, 20, 30, 40, 50, 60, 70, 75), float, "Ours.")
+@_list_option("--targets", (32, 34, 36, 38, 40, 42), float, "dB that a file is to have.")
+@click.option("--effort", type=click.IntRange(1, 9), help="Ours.  [default: the command's]")
+def screens(folder: Path, model: str, qualities, targets, effort: int | None) -> None:
+    """Text and drawings: bits of the smallest files of at least some PSNR, AVIF's beside them."""
+    from .screens import run
+
+    run(folder, model, list(qualities), list(targets), effort)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
 @_list_option("--targets", (0.1, 0.2, 0.4, 0.8, 1.2), float, "Bits per pixel to aim at.")
 @click.option("--effort", type=click.IntRange(1, 9), default=4, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)

@@ -13,6 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from vqcodec.bitstream import chunks, container
 from vqcodec.bitstream.container import Chunk, Header, Segments
+from vqcodec.bitstream.exact_part import START_BYTES
 from vqcodec.bitstream.salvage import salvage
 from vqcodec.codec import Codec
 from vqcodec.errors import VqcodecError
@@ -44,7 +46,7 @@ class Finding(NamedTuple):
 def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:
     """A changed copy of one of the seeds, which are valid files."""
     data = rng.choice(seeds)
-    change = rng.choice((_raw, _raw, _words, _words, _header, _chunks))
+    change = rng.choice((_raw, _raw, _words, _words, _header, _chunks, _exact))
     with suppress(ValueError):  # parts that do not go together, such as a grid of one tile
         return change(rng, data)
     return _raw(rng, data)
@@ -73,20 +75,40 @@ def _raw(rng: random.Random, data: bytes) -> bytes:
 
 
 def _words(rng: random.Random, data: bytes) -> bytes:
-    header, tiles, beside, _ = container.unpack(data)
+    header, tiles, beside, exact = container.unpack(data)
     changed = [list(tile) for tile in tiles]
+    if not changed:
+        return _exact(rng, data)
     part = rng.choice(changed)
     number = rng.randrange(2)
     words = scribble(rng, part[number])
     part[number] = words[: len(words) // 4 * 4]
-    return container.pack(header, [Segments(*part) for part in changed], beside)
+    return container.pack(header, [Segments(*part) for part in changed], beside, exact)
+
+
+def _exact(rng: random.Random, data: bytes) -> bytes:
+    """Other bytes of a stream behind its size, or other runs of blocks."""
+    header, tiles, beside, exact = container.unpack(data)
+    there = [number for number, part in enumerate(exact) if part is not None]
+    if not there:
+        raise ValueError("nothing is exact")
+    changed, number = list(exact), rng.choice(there)
+    stream, block_log2, runs = changed[number]
+    if runs and rng.randrange(2):
+        runs = tuple(rng.sample(runs, len(runs)))
+    else:
+        stream = stream[:START_BYTES] + scribble(rng, stream[START_BYTES:])
+    changed[number] = container.Exact(stream, block_log2, runs)
+    return container.pack(header, tiles, beside, changed)
 
 
 def _header(rng: random.Random, data: bytes) -> bytes:
-    header, tiles, beside, _ = container.unpack(data)
+    header, tiles, beside, exact = container.unpack(data)
     sides = [rng.choice((1, 15, 16, 17, 600, 4096, rng.randrange(1, 700))) for _ in range(2)]
     level = rng.choice((header.level, rng.randrange(64)))
     tile_log2 = rng.choice((None, header.tile_log2, rng.randrange(2, 9)))
+    if exact:  # streams are of no other size
+        return container.pack(replace(header, level=level), tiles, beside, exact)
     changed = Header(header.model_id, level, *sides, tile_log2)
     if container.tile_count(changed) > MAX_TILES:
         raise ValueError("too many tiles")
@@ -95,12 +117,12 @@ def _header(rng: random.Random, data: bytes) -> bytes:
 
 
 def _chunks(rng: random.Random, data: bytes) -> bytes:
-    header, tiles, beside, _ = container.unpack(data)
+    header, tiles, beside, exact = container.unpack(data)
     changed = [Chunk(kind, scribble(rng, found)) for kind, found in beside] or [
         Chunk(rng.choice((b"ALPH", b"iccp", b"exif", b"xmpp", b"abCD")), rng.randbytes(30))
     ]
     changed += rng.choice(([], changed[:1]))
-    return container.pack(header, tiles, changed)
+    return container.pack(header, tiles, changed, exact)
 
 
 def attempt(codec: Codec, data: bytes, decode: bool) -> list[tuple[str, str]]:

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vqcodec.bitstream import container
 from vqcodec.cli import options
 from vqcodec.codec import Codec
 from vqcodec.config import GRAIN_CHANNELS
+from vqcodec.engine import exact_blocks
 from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
 from vqcodec.train.export import export, export_realism
@@ -189,6 +192,30 @@ def smooth_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     base = np.stack(waves[:3], -1) + 0.5 * np.stack(waves[3:], -1)
     rgb = 128 + 60 * base.reshape(height, width, 3) + rng.normal(scale=6, size=(height, width, 3))
     return rgb.clip(0, 255).astype(np.uint8)
+
+
+def page(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Lines of text on white: uint8 [height, width, 3]."""
+    image = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
+    rng = np.random.default_rng(seed)
+    letters = np.array(list("aeinorstlcdmpbgh .,"))
+    for y in range(6, height - 12, 22):
+        draw.text((8, y), "".join(rng.choice(letters, width // 10)), (20, 20, 60), font)
+    return np.array(image)
+
+
+def exact_pixels_of(data: bytes) -> np.ndarray:
+    """bool [H, W]: the exact pixels of a file."""
+    header, _, _, exact = container.unpack(data)
+    where = np.zeros((header.height, header.width), bool)
+    for part, tile in zip(exact, container.tile_grid(header), strict=True):
+        if part is not None:
+            area = container.tile_pixels(header, tile)
+            found = exact_blocks.mask_of(part, area)
+            rows, columns = slice(area.y, area.y + area.height), slice(area.x, area.x + area.width)
+            where[rows, columns] = True if found is None else found
+    return where
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """A decoder of a .vqc file's indices: the second implementation of vqcodec/FORMAT.md.
 
 It was written from FORMAT.md alone; it shares no code with the package. It uses Python integers,
-numpy's int64 and nothing else, and follows the sections of FORMAT.md (§) in their order.
+numpy's int64 and nothing else, leaves streams of WebP to others, and follows the sections of
+FORMAT.md (§) in their order.
 """
 
 import binascii
@@ -20,22 +21,43 @@ DTYPES = {"I16": "int16", "I32": "int32", "F16": "float16", "F32": "float32"}
 
 
 def decode_indices(data: bytes, model_folder: Path) -> np.ndarray:
-    """The indices of a file, int32 [h, w, C]; ValueError for a file that a reader refuses."""
-    reader = Reader(data)
-    header = read_header(reader)
+    """The indices of a file, int32 [h, w, C], none of one without learned streams; ValueError for a
+    file that a reader refuses."""
+    header, segments, _ = read_file(data)
+    if not header.is_learned:
+        return np.empty(0, np.int32)
     model = load_model(model_folder)
     check(header.model_id == model.id, "the file is of another model")
     check(header.level < model.config["transform"]["levels"], "the model has no such level")
     shape = (*header.grid, model.config["transform"]["latents"])
-    segments = [read_tile(reader, header, i) for i in range(len(header.tiles))]
-    if header.has_chunks:
-        read_chunks(reader)
-    check(reader.at == len(data), "bytes follow the last part")
     indices = np.empty(shape, np.int32)
     for (rows, columns), words in zip(header.tiles, segments, strict=True):
         tile = indices[rows, columns]
         tile[...] = decode_tile(model, header.level, tile.shape[:2], words)
     return indices
+
+
+def find_exact(data: bytes) -> list[tuple[slice, slice, np.ndarray, bytes]]:
+    """The tiles with exact blocks: their rows and columns in pixels, where they are exact, bool of
+    the tile's shape, and the stream of WebP lossless."""
+    header, _, exact = read_file(data)
+    return [(*header.pixels(i), *part) for i, part in enumerate(exact) if part is not None]
+
+
+def read_file(data: bytes) -> tuple["Header", list, list]:
+    """The header, the segments of each tile, and the exact part of each, all checked."""
+    reader = Reader(data)
+    header = read_header(reader)
+    segments, exact = [], []
+    for i in range(len(header.tiles)):
+        if header.is_learned:
+            segments.append(read_tile(reader, header, i))
+        if header.has_exact:
+            exact.append(read_exact(reader, header, i))
+    if header.has_chunks:
+        read_chunks(reader)
+    check(reader.at == len(data), "bytes follow the last part")
+    return header, segments, exact
 
 
 # §1 Conventions
@@ -89,19 +111,41 @@ class Header:
     tiles: list[tuple[slice, slice]]  # rows and columns
     has_chunks: bool
     data: bytes  # with its check
+    size: tuple[int, int]  # height, width in pixels
+    has_exact: bool
+    is_learned: bool
+    depth: int
+
+    def pixels(self, number: int) -> tuple[slice, slice]:
+        """Rows and columns of a tile."""
+        return tuple(
+            slice(16 * part.start, min(16 * part.stop, length))
+            for part, length in zip(self.tiles[number], self.size, strict=True)
+        )
 
 
 def read_header(reader: Reader) -> Header:
     check(reader.take(4) == b"\x89VQC", "not a .vqc file")
     version, flags = divmod(reader.integer(1), 16)
-    check(version == 1, "unknown version")
+    check(version in (1, 2), "unknown version")
     check(flags < 8, "unknown flags")  # bit 2, grey, changes the synthesis alone
     level = reader.integer(1)
     model_id = reader.take(8)
     width, height = reader.varint(), reader.varint()
     tile_log2 = reader.integer(1) if flags & 1 else None
+    features, depth, cicp = 0, 8, b""
+    if version == 2:
+        features = reader.integer(1)
+        check(features < 16, "unknown features")
+        depth = reader.integer(1) if features & 4 else 8
+        cicp = reader.take(4) if features & 8 else b""
     found = binascii.crc_hqx(reader.data[: reader.at], 0xFFFF)
     check(reader.integer(2) == found, "the header is damaged")
+    check(version == 1 or features > 0, "version 2 without need")
+    check(features & 3 != 2, "neither words nor exact parts")
+    check(not features & 4 or 9 <= depth <= 16, "no such depth")
+    check(cicp[3:] in (b"", b"\0", b"\1"), "no such range")
+    check(not features & 2 or (level == 0 and model_id == bytes(8)), "a model without use")
     check(level < 64, "no such level")
     check(1 <= width <= 2**18 and 1 <= height <= 2**18, "no such size")
     check(width * height <= MAX_PIXELS, "larger than this reader's limit")
@@ -116,7 +160,9 @@ def read_header(reader: Reader) -> Header:
         for x in range(0, w, side)
     ]
     check(tile_log2 is None or len(tiles) >= 2, "a tiled file with a single tile")
-    return Header(level, model_id, (h, w), tiles, bool(flags & 2), reader.data[: reader.at])
+    start = reader.data[: reader.at]
+    more = (height, width), bool(features & 1), not features & 2, depth
+    return Header(level, model_id, (h, w), tiles, bool(flags & 2), start, *more)
 
 
 def read_tile(reader: Reader, header: Header, number: int) -> list[list[int]]:
@@ -134,6 +180,51 @@ def read_tile(reader: Reader, header: Header, number: int) -> list[list[int]]:
     found = zlib.crc32(context + reader.data[start : reader.at])
     check(reader.integer(4) == found, "a tile is damaged")
     return [np.frombuffer(segment, "<u4").tolist() for segment in (coarse, fine)]
+
+
+def read_exact(reader: Reader, header: Header, number: int) -> tuple[np.ndarray, bytes] | None:
+    """Where a tile's pixels are exact, and their stream; None: nowhere."""
+    rows, columns = header.pixels(number)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    start, where, stream = reader.at, np.ones((height, width), bool), b""
+    coder = reader.integer(1)
+    check(coder < 2 and not (coder == 1 and header.depth > 8), "unknown coder")
+    if coder == 1:
+        if header.is_learned:
+            where = read_map(reader, height, width)
+        size = reader.varint()
+        check(size <= 4 * height * width + 4096, "too many bytes")
+        stream = reader.take(size)
+    found = header.data + (2**31 + number).to_bytes(4, "little") + reader.data[start : reader.at]
+    check(reader.integer(4) == zlib.crc32(found), "an exact part is damaged")
+    if coder == 0:
+        check(header.is_learned, "a tile without anything")
+        return None
+    check(max(height, width) <= 2**14, "a tile too large for a stream")
+    bits = (width - 1) + ((height - 1) << 14)
+    check(stream[:5] == b"\x2f" + bits.to_bytes(4, "little"), "a stream of another size")
+    return where, stream
+
+
+def read_map(reader: Reader, height: int, width: int) -> np.ndarray:
+    log2 = reader.integer(1)
+    check(4 <= log2 <= 8, "no such blocks")
+    down, across = (math.ceil(side / 2**log2) for side in (height, width))
+    bits: list[int] = []
+    value, is_first = 0, True
+    while len(bits) < down * across:
+        run = reader.varint()
+        check(run > 0 or is_first, "an empty run")
+        bits += [value] * run
+        check(len(bits) <= down * across, "runs are too long")
+        value, is_first = 1 - value, False
+    check(1 in bits, "no exact block")
+    blocks, above = np.zeros((down, across), bool), np.zeros(across, bool)
+    for y in range(down):
+        above = above ^ np.array(bits[y * across : (y + 1) * across], bool)
+        blocks[y] = above
+    ys, xs = np.arange(height) >> log2, np.arange(width) >> log2
+    return blocks[ys][:, xs]
 
 
 def read_chunks(reader: Reader) -> None:

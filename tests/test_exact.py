@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 import vqcodec
-from conftest import smooth_picture
+from conftest import exact_pixels_of, page, smooth_picture
 from vqcodec.bitstream import container
 from vqcodec.bitstream.container import Exact
 from vqcodec.bitstream.exact_part import stream_start
@@ -25,17 +25,6 @@ from vqcodec.image.fewer_colours import reduce
 from vqcodec.image.pixels import Picture
 from vqcodec.image.strips import shrink
 from vqcodec.metrics import psnr
-
-
-def page(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Lines of text on white: uint8 [height, width, 3]."""
-    image = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
-    rng = np.random.default_rng(seed)
-    letters = np.array(list("aeinorstlcdmpbgh .,"))
-    for y in range(6, height - 12, 22):
-        draw.text((8, y), "".join(rng.choice(letters, width // 10)), (20, 20, 60), font)
-    return np.array(image)
 
 
 def mixed(height: int, width: int) -> np.ndarray:
@@ -60,18 +49,6 @@ def tiled(onnx) -> tuple[np.ndarray, bytes]:
         patch.setattr(container, "choose_tile_log2", lambda width, height: 2)
         patch.setattr(exact_blocks, "BLOCK_LOG2", 4)
         return rgb, onnx.encode(rgb, 60)
-
-
-def exact_pixels_of(data: bytes) -> np.ndarray:
-    """bool [H, W]: the exact pixels of a file."""
-    header, _, _, exact = container.unpack(data)
-    where = np.zeros((header.height, header.width), bool)
-    for part, tile in zip(exact, container.tile_grid(header), strict=True):
-        if part is not None:
-            area = container.tile_pixels(header, tile)
-            found = exact_blocks.mask_of(part, area)
-            where[area.y : area.y + area.height, area.x : area.x + area.width] = found
-    return where
 
 
 # What is written

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import GOLDEN, golden, golden_models
+from conftest import GOLDEN, exact_pixels_of, golden, golden_models
 from vqcodec import errors, read_header
 from vqcodec.codec import Codec
 from vqcodec.engine.torch import runtime
@@ -119,3 +119,21 @@ def test_invalid_files_raise_the_error_of_their_name(model):
 
     assert {name: type(error).__name__ for name, error in found.items()} == expected
     assert not any("\n" in str(error) for error in found.values())
+
+
+def test_exact_pixels_and_indices_beside_them_are_those_of_the_release_that_wrote_the_file():
+    folder = GOLDEN[shipped.OWN] / "exact"
+    expected, found = hashes(folder), {}
+    for file in expected:
+        data = (folder / file).read_bytes()
+        codec, header = codec_of(data), read_header(data)
+        words = codec.read_indices(data).indices if header.learned else np.empty(0)
+        pixels = np.asarray(codec.decode(data))[exact_pixels_of(data)]
+        found[file] = {
+            "size": [header.width, header.height],
+            "words": digest(words),
+            "exact": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        }
+
+    assert len(found) >= 3
+    assert found == expected

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import flips, fuzz
-from conftest import smooth_picture
+from conftest import page, smooth_picture
 from test_container import CASES, header_bytes
 from vqcodec.bitstream import chunks, container
 from vqcodec.bitstream.container import Chunk, Header, Segments, pack, unpack
@@ -23,14 +23,18 @@ from vqcodec.image.pixels import Picture
 
 @pytest.fixture(scope="module")
 def seeds(codec) -> list[bytes]:
-    """Valid files: one tile, with alpha and metadata, and of six tiles."""
+    """Valid files: one tile, with alpha and metadata, of six tiles, and with exact parts."""
     rgb = smooth_picture(40, 48)
     alpha = np.arange(40 * 48).reshape(40, 48).clip(0, 255).astype(np.uint8)
     beside = Picture(rgb, alpha, Metadata(exif=b"II*\0" + bytes(40), xmp=b"<x/>" * 30))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(container, "choose_tile_log2", lambda width, height: 2)
         tiled = codec.encode(smooth_picture(100, 160), 30)
-    return [codec.encode(rgb, 40), codec.encode(beside, 10), tiled]
+        text = page(64, 150)
+        text[:, 100:] = smooth_picture(64, 50)
+        exact = [codec.encode(text, 80), codec.encode(text, lossless=True)]
+    assert [container.read_header(data).features for data in exact] == [1, 3]
+    return [codec.encode(rgb, 40), codec.encode(beside, 10), tiled, *exact]
 
 
 @settings(max_examples=40)
@@ -45,7 +49,9 @@ def test_mutated_containers_are_unpacked_or_refused(codec, seeds, seed):
     fuzz.attempt(codec, fuzz.mutate(random.Random(seed), seeds), decode=False)
 
 
-@pytest.mark.parametrize(("kind", "every"), [(0, 7), (1, 7), (2, 23)])  # odd: all bits of a byte
+@pytest.mark.parametrize(
+    ("kind", "every"), [(0, 7), (1, 7), (2, 23), (3, 61), (4, 61)]
+)  # odd: all bits of a byte
 def test_flips_and_cuts_are_found_out(codec, seeds, kind, every):
     """`python -m bench flips FILE` tries them all."""
     data = seeds[kind]

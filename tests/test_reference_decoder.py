@@ -2,14 +2,16 @@
 
 import binascii
 import hashlib
+import io
 import json
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from conftest import fast_model, golden, golden_models
-from reference_decoder import Reader, decode_indices, read_header, read_tile
+from conftest import GOLDEN, fast_model, golden, golden_models
+from reference_decoder import Reader, decode_indices, find_exact, read_header, read_tile
 from vqcodec.zoo import shipped
 
 MODELS = golden_models()
@@ -24,6 +26,9 @@ SMALLEST = min(FILES, key=lambda name: FILES[name].stat().st_size)
 LARGE = f"{fast_model()}-tiled.vqc"
 # One tile, several tiles, and chunks behind the tile: what is refused depends on no model.
 REFUSED = [f"{fast_model()}-{kind}.vqc" for kind in ("waves", "tiles", "dressed")]
+
+
+EXACT = GOLDEN[shipped.OWN] / "exact"
 
 
 def decode(data: bytes, model_id: bytes) -> np.ndarray:
@@ -147,3 +152,33 @@ def test_the_reference_decoder_skips_optional_chunks_only():
         decode(altered(data, chunks=chunk(b"NOTE") + chunk(b"VEND")), data[6:14])
     with pytest.raises(ValueError, match="bad last chunk"):
         decode(altered(data, chunks=chunk(b"VEND")), data[6:14])
+
+
+@pytest.mark.parametrize("name", ["mixed", "without-loss", "grey-without-loss"])
+def test_the_reference_decoder_finds_what_is_exact(name):
+    data = (EXACT / f"{name}.vqc").read_bytes()
+    expected = json.loads((EXACT / "index.json").read_text())[f"{name}.vqc"]
+    width, height = expected["size"]
+    pixels, exact = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+    for rows, columns, where, stream in find_exact(data):
+        size = len(stream) + len(stream) % 2
+        riff = b"RIFF" + (12 + size).to_bytes(4, "little") + b"WEBPVP8L"
+        riff += len(stream).to_bytes(4, "little") + stream + bytes(len(stream) % 2)
+        with Image.open(io.BytesIO(riff)) as image:
+            pixels[rows, columns] = np.asarray(image.convert("RGB"))
+        exact[rows, columns] = where
+    found = pixels[..., 1] if name.startswith("grey") else pixels
+    words = decode(data, data[6:14])
+
+    assert hashlib.sha256(found[exact].tobytes()).hexdigest() == expected["exact"]
+    assert hashlib.sha256(words.astype("<i4").tobytes()).hexdigest() == expected["words"]
+
+
+@pytest.mark.parametrize("name", ["mixed", "without-loss"])
+def test_the_reference_decoder_refuses_damaged_exact_parts(name):
+    data = (EXACT / f"{name}.vqc").read_bytes()
+    for offset in range(0, len(data), 97):
+        damaged = bytearray(data)
+        damaged[offset] ^= 64
+        with pytest.raises(ValueError, match=r"damaged|not a|unknown|cut short|too|no such|run"):
+            find_exact(bytes(damaged))

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from conftest import smooth_picture  # noqa: E402
+from conftest import exact_pixels_of, page, smooth_picture  # noqa: E402
 from vqcodec.bitstream import container  # noqa: E402
 from vqcodec.codec import Codec  # noqa: E402
 from vqcodec.image.metadata import Metadata  # noqa: E402
@@ -100,6 +100,37 @@ def _pictures() -> dict[str, tuple[np.ndarray | Picture, float]]:
     }
 
 
+def write_exact(name: str) -> None:
+    """Files with exact parts: of the networks and exact pixels beside them, in tiles; and of exact
+    pixels alone. The index has the hash of the exact pixels as well."""
+    codec, folder = Codec.load(name, "onnx"), HERE / "exact"
+    folder.mkdir(exist_ok=True)
+    index = folder / "index.json"
+    rows = json.loads(index.read_text()) if index.exists() else {}
+    rgb = page(100, 170)
+    rgb[:, 110:] = smooth_picture(100, 60, 8)
+    rgb[64:, :64] = smooth_picture(36, 64, 9)
+    given = {
+        "mixed": in_tiles(codec, rgb, 75),
+        "without-loss": codec.encode(rgb[:70, :90], lossless=True),
+        "grey-without-loss": codec.encode(rgb[:31, :37, 0], lossless=True),
+    }
+    for key, data in given.items():
+        path = folder / f"{key}.vqc"
+        if path.exists():
+            continue
+        path.write_bytes(data)
+        header = container.read_header(data)
+        words = codec.read_indices(data).indices if header.learned else np.empty(0, np.int32)
+        pixels = np.asarray(codec.decode(data))[exact_pixels_of(data)]
+        rows[path.name] = {
+            "size": [header.width, header.height],
+            "words": hashlib.sha256(words.astype("<i4").tobytes()).hexdigest(),
+            "exact": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        }
+    index.write_text(json.dumps(rows, indent=1) + "\n")
+
+
 def write_invalid(name: str, home: Path) -> None:
     data, chunked = (
         (home / "valid" / f"{name}-{key}.vqc").read_bytes() for key in ("waves", "dressed")
@@ -112,7 +143,7 @@ def write_invalid(name: str, home: Path) -> None:
     cases = {
         "empty.TruncatedError": b"",
         "png.NotVqcError": b"\x89PNG\r\n\x1a\n",
-        "version-2.UnsupportedVersionError": data[:4] + b"\x20" + data[5:],
+        "version-3.UnsupportedVersionError": data[:4] + b"\x30" + data[5:],
         "cut-in-header.TruncatedError": data[:12],
         "cut-in-words.TruncatedError": data[: len(data) // 2],
         "flipped-header.CorruptError": data[:7] + bytes([data[7] ^ 1]) + data[8:],
@@ -132,6 +163,9 @@ def write_invalid(name: str, home: Path) -> None:
 
 
 if __name__ == "__main__":
-    model, folder = sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else HERE)
-    write_valid(model, folder)
-    write_invalid(model, folder)
+    if sys.argv[1] == "exact":
+        write_exact("fast-1")
+    else:
+        model, folder = sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else HERE)
+        write_valid(model, folder)
+        write_invalid(model, folder)
