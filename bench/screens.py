@@ -6,6 +6,7 @@ PSNR over pictures at one quality, as curves take it, would be infinite.
 
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from vqcodec.compare.peers import PEERS, decode
 from vqcodec.image import webp_lossless
 from vqcodec.metrics import bits_per_pixel, psnr
 
-from .pictures import find, load
+from .pictures import Picture, find, load
 from .show import show
+from .workers import cores, workers
 
 AVIF_QUALITIES = range(10, 100, 5)
 Trial = tuple[float, float]  # bits per pixel, dB
@@ -38,44 +40,51 @@ def trials_of(rgb: np.ndarray, encode: Callable[[float], bytes], open_: Callable
         yield bits_per_pixel(len(data), width, height), psnr(rgb, np.asarray(open_(data)))
 
 
+def measure(
+    model: str, qualities: list[float], effort: int | None, picture: Picture
+) -> dict[str, list[Trial]]:
+    """The trials of each codec on a picture."""
+    codec, avif, rgb = _codec(model), PEERS["avif"], load(picture)
+
+    def ours(quality: float) -> bytes:
+        return codec.encode(rgb, quality, effort=effort)
+
+    def peers(quality: float) -> bytes:
+        return avif.save(rgb, quality=quality)
+
+    stream = webp_lossless.encode(rgb, webp_lossless.SMALL)
+    return {
+        "vqc": list(trials_of(rgb, ours, codec.decode, qualities)),
+        "AVIF 4:4:4": list(trials_of(rgb, peers, decode, AVIF_QUALITIES)),
+        "WebP, lossless": [(bits_per_pixel(len(stream), *rgb.shape[1::-1]), math.inf)],
+    }
+
+
+@lru_cache(1)
+def _codec(model: str) -> Codec:
+    return Codec.load(model or None)
+
+
 def run(
     folder: Path, model: str, qualities: list[float], targets: list[float], effort: int | None
 ) -> None:
     """Print a table of bits per pixel for each target in dB, means over the pictures."""
-    codec = Codec.load(model or None)
-    avif = PEERS["avif"]
-    found = {"vqc": [], "AVIF 4:4:4": [], "WebP, lossless": []}
-    for picture in tqdm(find([folder]), unit="picture", delay=2, leave=False):
-        rgb = load(picture)
-
-        def ours(quality: float, rgb: np.ndarray = rgb) -> bytes:
-            return codec.encode(rgb, quality, effort=effort)
-
-        found["vqc"].append(list(trials_of(rgb, ours, codec.decode, qualities)))
-
-        def peers(quality: float, rgb: np.ndarray = rgb) -> bytes:
-            return avif.save(rgb, quality=round(quality))
-
-        found["AVIF 4:4:4"].append(list(trials_of(rgb, peers, decode, AVIF_QUALITIES)))
-        stream = webp_lossless.encode(rgb, webp_lossless.SMALL)
-        found["WebP, lossless"].append([(8 * len(stream) / (rgb.size / 3), math.inf)])
+    pictures = find([folder])
+    with workers(min(cores(), len(pictures))) as each:
+        done = each(partial(measure, model, qualities, effort), pictures)
+        found = list(tqdm(done, total=len(pictures), unit="picture", delay=2, leave=False))
     show(_rows(found, targets))
 
 
-def _rows(found: dict[str, list[list[Trial]]], targets: list[float]) -> list[list[str]]:
+def _rows(found: list[dict[str, list[Trial]]], targets: list[float]) -> list[list[str]]:
     """A line for each target: means, and ours over AVIF's, of sums and in the mean of ratios."""
-    lines = [["dB", *(f"{name}, bpp" for name in found), "ours / AVIF", "geometric mean"]]
+    lines = [["dB", *(f"{name}, bpp" for name in found[0]), "ours / AVIF", "geometric mean"]]
     for target in targets:
-        rates = {n: np.array([smallest(t, target) for t in own]) for n, own in found.items()}
-        ratios = rates["vqc"] / rates["AVIF 4:4:4"]
-        lines.append(
-            [
-                f"{target:g}",
-                *(f"{own.mean():.3f}" for own in rates.values()),
-                f"{rates['vqc'].sum() / rates['AVIF 4:4:4'].sum():.3f}",
-                f"{np.exp(np.log(ratios).mean()):.3f}",
-            ]
-        )
+        rates = {n: np.array([smallest(own[n], target) for own in found]) for n in found[0]}
+        mine, other = rates["vqc"], rates["AVIF 4:4:4"]
+        ratios = mine.sum() / other.sum(), np.exp(np.log(mine / other).mean())
+        means = (own.mean() for own in rates.values())
+        lines.append([f"{target:g}", *(f"{value:.3f}" for value in (*means, *ratios))])
     return lines
 
 

@@ -11,7 +11,7 @@ from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from conftest import smooth_picture
+from conftest import page, smooth_picture
 from vqcodec import metrics
 from vqcodec.cli import main
 from vqcodec.compare.bit_allocation import BitAllocation
@@ -180,3 +180,37 @@ def test_completion_knows_commands_and_options():
 
     assert [item.value for item in complete([], "enc")] == ["encode"]
     assert [item.value for item in complete(["decode", "--device"], "c")] == ["cpu", "cuda"]
+
+
+def test_a_file_without_loss_is_described_decoded_and_verified(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rgb = page(64, 96)
+    Image.fromarray(rgb).save("page.png")
+    assert call("encode", "page.png", "--lossless", "-v").exit_code == 0
+    told = call("info", "page.vqc").stdout
+    facts = json.loads(call("info", "page.vqc", "--json").stdout)
+
+    assert "model     none: all pixels are exact" in told
+    assert "exact     " in told
+    assert "100% of the pixels" in told
+    assert facts["lossless"]
+    assert facts["exact_share"] == 1
+    assert call("decode", "page.vqc", "-o", "again.png").exit_code == 0
+    assert (np.asarray(Image.open("again.png")) == rgb).all()
+    verified = call("verify", "page.vqc", "--against", "page.png")
+    assert "0 indices" in verified.stdout
+    assert "PSNR inf dB" in verified.stdout
+    tokens = call("tokens", "page.vqc", "-o", "page.npz")
+    assert tokens.exit_code == 9
+    assert tokens.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("other", [["--target-psnr", "40"], ["--target-bpp", "1"], ["--no-exact"]])
+def test_without_loss_goes_with_no_target(tmp_path, monkeypatch, other):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(page(32, 32)).save("page.png")
+    result = call("encode", "page.png", "--lossless", *other)
+
+    assert result.exit_code == 2
+    assert f"--lossless does not go with {other[0]}" in result.stderr
+    assert not Path("page.vqc").exists()

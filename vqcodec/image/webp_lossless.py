@@ -1,7 +1,7 @@
 """Pixels without loss <-> the bitstream of WebP lossless, RFC 9649, by way of Pillow.
 
 A .vqc file has the bitstream without its container, RIFF: it is added and taken away here. Of
-coders that every install has it is the smallest: screens take 0.6 times the bytes of PNG.
+coders that every install has it is the smallest: screenshots take half of the bytes of PNG.
 """
 
 import io
