@@ -263,4 +263,6 @@ def test_the_modules_and_links_of_models_md_exist():
 
     assert len(modules) >= 6
     assert all((ROOT / "vqcodec" / name).is_file() for name in modules)
+    if not (ROOT / "archive").is_dir():  # a source distribution
+        links = [link for link in links if "archive" not in link]
     assert all((ROOT / "models" / link).exists() for link in links)

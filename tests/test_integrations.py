@@ -278,6 +278,7 @@ def test_options_that_mean_nothing_together_are_refused(folder):
             VqcFolder(folder, **options)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12, about threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_workers_give_what_the_process_itself_gives(folder, model_folder):
     """After work of its own, whose threads a forked worker does not have."""
