@@ -25,6 +25,7 @@ sys.path.insert(0, str(HERE.parent))
 from conftest import exact_pixels_of, page, smooth_picture  # noqa: E402
 from vqcodec.bitstream import container  # noqa: E402
 from vqcodec.codec import Codec  # noqa: E402
+from vqcodec.image.colour_profile import Cicp  # noqa: E402
 from vqcodec.image.metadata import Metadata  # noqa: E402
 from vqcodec.image.pixels import Picture  # noqa: E402
 
@@ -52,6 +53,13 @@ def dressed(height: int, width: int) -> Picture:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
     metadata = Metadata(None, exif.tobytes().removeprefix(b"Exif\0\0"), xmp)
     return Picture(smooth_picture(height, width, 7), alpha, metadata, ())
+
+
+def deep(height: int, width: int) -> Picture:
+    """Levels of 12 bits of PQ, with alpha: a file of version 2 with a depth and cICP."""
+    levels = smooth_picture(height, width, 9).astype(np.uint16) * 16 + 7
+    alpha = np.add.outer(np.arange(height), 60 * np.arange(width)).clip(0, 4095).astype(np.uint16)
+    return Picture(levels, alpha, depth=12, cicp=Cicp(9, 16, 0, 1))
 
 
 def in_tiles(codec: Codec, rgb: np.ndarray, quality: float) -> bytes:
@@ -94,6 +102,7 @@ def _pictures() -> dict[str, tuple[np.ndarray | Picture, float]]:
         "dots": (noise(40, 64), 90),
         "sparks": (sparks(160, 160), 100),
         "dressed": (dressed(40, 56), 40),
+        "deep": (deep(40, 56), 60),
         "one-channel": (smooth_picture(50, 70, 5)[..., 0], 40),
         "tiles": (smooth_picture(100, 160, 6), 20),
         "tiled": (smooth_picture(1100, 2000, 4), 0),
