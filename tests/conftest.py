@@ -18,6 +18,7 @@ from vqcodec.config import GRAIN_CHANNELS
 from vqcodec.engine import exact_blocks
 from vqcodec.nn.model import Network
 from vqcodec.nn.quantizer import gaussian_probabilities
+from vqcodec.train import cuda
 from vqcodec.train.export import export, export_realism
 from vqcodec.train.presets import tiny
 from vqcodec.zoo import shipped, weights
@@ -84,6 +85,9 @@ def _one_thread():
 def _torch(monkeypatch):
     """Commands compute with torch, as the library does; test_onnx.py has the other engine."""
     monkeypatch.setenv("VQCODEC_DEVICE", "cpu")
+    # And training on CPUs wherever tests run, but for test_cuda.py.
+    monkeypatch.setattr(cuda, "is_there", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that tests start
 
 
 @pytest.fixture(scope="session", autouse=True)

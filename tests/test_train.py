@@ -140,6 +140,7 @@ def test_a_share_of_the_varied_crops_is_drawn(tmp_path):
         for _ in range(20)
     ]
 
+    assert crops.varied(1, 32).shape == (1, 3, 32, 32)
     assert set(coloured[:20]) == {2}
     assert 3 < sum(coloured[20:]) < 17
     assert set(coloured[20:]) == {0, 1}

@@ -145,9 +145,11 @@ class Crops:
         reduced = count // 2
         most = max(1.0, min(REDUCED, COMMON_SIDE / size))
         strength, chance = torch.rand(2, generator=self.generator).tolist()
-        x = self.sample(reduced, round(size * (1 + (most - 1) * strength)))
-        x = F.interpolate(x, (size, size), mode="bicubic", antialias=True)
-        x = torch.cat([self.sample(count - reduced, size), x])
+        parts = []
+        if reduced:
+            x = self.sample(reduced, round(size * (1 + (most - 1) * strength)))
+            parts = [F.interpolate(x, (size, size), mode="bicubic", antialias=True)]
+        x = torch.cat([self.sample(count - reduced, size), *parts])
         drawn = int(count * DRAWN + chance)
         x[:drawn] = self._leaves(x[:drawn])
         grey = x.mean(1, keepdim=True)

@@ -21,7 +21,7 @@ from torch import distributed as dist
 from ..errors import InputError, ModelError
 from ..image.atomic_write import write_atomically
 from ..zoo.weights import Model
-from .cuda import own_device
+from . import cuda
 from .data import build_cache
 from .presets import RealismConfig, TrainConfig
 
@@ -37,7 +37,7 @@ class Runner(ABC):
     def __init__(self, config: TrainConfig | RealismConfig, data: list[Path], out: Path):
         """Join the other processes; make `out` and the cache of pictures in it."""
         self.config, self.out = config, out
-        self.device = own_device()
+        self.device = cuda.own_device()
         self.rank, self.world = _join_processes()
         out.mkdir(parents=True, exist_ok=True)
         if self.rank == 0:
@@ -169,7 +169,7 @@ def _join_processes() -> tuple[int, int]:
     """(rank, world size); joins the others when started by torchrun."""
     if "RANK" not in os.environ:
         return 0, 1
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda.is_there() else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 
