@@ -229,6 +229,17 @@ def identity(folder: Path, model: str, qualities) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
+@_list_option("--qualities -q", (10, 50, 100), float, "Ours.")
+def precise(folder: Path, model: str, qualities) -> None:
+    """What decoding in bfloat16 moves of pixels and PSNR, where the processor has it."""
+    from .precise import run
+
+    run(folder, model, list(qualities))
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@model_option
 @_list_option("--qualities -q", (20, 50, 80), float, "Ours.")
 def overhead(folder: Path, model: str, qualities) -> None:
     """Bytes that are not coder words, and coded bits against the prior's cross-entropy."""

@@ -102,8 +102,8 @@ def _qualities(options: Options) -> dict[str, int]:
     if not names:
         return {}
     rgb = resized(options.picture, min(options.sizes))
-    own = coders.Ours(options.models[0], options.devices[0])
-    size = len(coders.load(ours.CODEC, options.quality, own).encode(rgb))
+    own = coders.load(ours.CODEC, options.quality, coders.Ours(options.models[0]))
+    size = len(own.encode(rgb))
     return {name: coders.quality_near(name, rgb, size) for name in names}
 
 

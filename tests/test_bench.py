@@ -29,6 +29,7 @@ from bench import (
     peak,
     peers,
     pictures,
+    precise,
     rd,
     results,
     sizes,
@@ -49,6 +50,7 @@ from conftest import smooth_picture
 from vqcodec import cli
 from vqcodec.bitstream import container
 from vqcodec.codec import Codec
+from vqcodec.engine.torch import runtime
 from vqcodec.nn import blocks
 from vqcodec.train.perceptual import Perceptual
 
@@ -792,6 +794,19 @@ def test_sizes_have_a_row_for_each_codec_in_a_process_of_its_own(model_folder, m
         seconds = [float(cell) for cell in (row[-6], row[-3])]
         assert all(0 <= own < 30 for own in seconds)
         assert 0.01 < float(row[-7]) < 24  # bits per pixel
+
+
+def test_precise_tells_what_bfloat16_moves(model_folder, tmp_path, capsys, monkeypatch):
+    Image.fromarray(smooth_picture(60, 70)).save(tmp_path / "a.png")
+    monkeypatch.setattr(runtime, "fast_type", lambda device: torch.bfloat16)
+    precise.run(tmp_path, str(model_folder), [50, 100])
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()][1:]
+    assert [row[0] for row in rows] == ["50", "100"]
+    for _, mean, worst, largest, one, *_ in rows:
+        assert abs(float(mean)) == abs(float(worst)) < 0.05
+        assert int(largest) in (1, 2)
+        assert 0 < float(one) < 0.5
 
 
 def test_damage_compares_what_a_lost_tile_is_filled_with(model_folder, tmp_path, capsys):
