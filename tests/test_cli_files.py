@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqcodec.cli import main
+from vqcodec.cli.console import Clock, Report
+from vqcodec.cli.goals import Goal
 from vqcodec.cli.param_types import Bytes
 from vqcodec.image import pixels
 from vqcodec.metrics import looks, psnr
@@ -141,6 +143,14 @@ def test_a_target_by_looks_is_met_told_and_may_be_out_of_reach(folder):
     assert call("encode", "a.png", "--target-ssimulacra2", 99, "-f").exit_code == 8
     assert call("encode", "a.png", "--target-ssimulacra2", 50, "--tune", "psnr").exit_code == 2
     assert call("encode", "a.png", "--target-ssimulacra2", 101).exit_code == 2
+
+
+def test_a_clock_shows_which_trial_of_a_target_is_under_way(codec, picture):
+    clock = Clock("a.png", visible=False)
+    given = Goal.of(50, 1, target_size=900), codec, pixels.load(picture)
+    given[0].encode(*given[1:], 10**6, Report(clock=clock))
+
+    assert re.fullmatch(r"trial \d+, quality \d+\.\d", clock.text)
 
 
 def test_models_lists_what_is_shipped():
