@@ -41,9 +41,9 @@ RANGES = 6  # of levels, each with its strength
 STRENGTHS = 0.05, 2.0  # least and most
 FOLLOW = 0.002  # how fast a strength follows, a step and dB
 PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
-# Of the pixels that a perceptual network sees: its strides and the decoder's have one period,
-# and without it the decoder learns a faint pattern of that period which the network likes.
-SHIFT = 8
+# Of the pixels that a perceptual network sees: its strides and the decoder's have one period, of 16
+# pixels, and without it the decoder learns a pattern of that period which the network likes.
+SHIFT = 16
 
 
 class Views(NamedTuple):
