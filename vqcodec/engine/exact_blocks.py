@@ -18,15 +18,18 @@ from ..geometry import Rectangle, shrunk, within
 from ..image import webp_lossless
 from ..image.depth import BYTE
 from ..image.fewer_colours import reduce
+from ..image.pixels import pad
 from ..rate_control import OperatingPoint, quality_of
 from . import tiling
 from .base import Engine
 from .bit_allocation import allocation_of
 from .search import Search
 
-EXACT_QUALITY = 75.0  # from here on exact blocks are the picture's pixels
-ALL_COLOURS = 50.0  # up to here they have as few colours as they may
+FEWEST_COLOURS = 50.0  # up to this quality exact blocks have as few colours as they may
 DISTANCE = 32.0  # in levels of 255, how far a colour may then be from what it was
+EXACT_QUALITY = 75.0  # from here on those of text are the picture's pixels
+ALL_EXACT_QUALITY = 100.0  # and the others, of shades and icons, from here on
+TEXT_COLOURS = 112  # of 256 pixels: strokes of one or two colours on a ground have no more
 BLOCK_LOG2 = 5  # blocks of 32 pixels: with 16 the map costs more, with 64 they fit less well
 ROWS = 4  # every so many rows are looked at
 # A tile is tried if of its rows of 16 pixels so many have one colour (of photographs 1 in 30 has as
@@ -57,10 +60,10 @@ def choose(
         return None
     config = engine.model.config.transform
     weight = weight_of(config.lambdas(), point)
-    distance = distance_of(quality_of(point, config.levels))
+    quality = quality_of(point, config.levels)
     rival = _rival(engine, rgb, header, point, tile)
     where = shares >= CANDIDATE
-    fewer = reduce(part, spread(where, STRIDE, part.shape), distance)
+    fewer = with_fewer_colours(part, where, quality)
     errors = _errors(fewer, part)
     bits = _share_bits(fewer, where)
     side = 2**BLOCK_LOG2 // STRIDE
@@ -74,16 +77,20 @@ def choose(
     cost += (rival.bits + weight * rival.errors)[~chosen].sum()
     options = [(cost, mixed), ((rival.bits + weight * rival.errors).sum(), None)]
     if chosen.mean() > 0.5:
-        options.append(_wholly(part, distance, weight))
+        options.append(_wholly(part, quality, weight))
     return min(options, key=lambda item: item[0])[1]
 
 
-def _wholly(part: np.ndarray, distance: float, weight: float) -> tuple[float, Exact]:
-    """Cost and exact part of a tile that is exact in all of its blocks."""
-    fewer = reduce(part, np.ones(part.shape[:2], bool), distance)
+def _wholly(part: np.ndarray, quality: float, weight: float) -> tuple[float, Exact]:
+    """Cost and exact part of a tile that is exact in all of its blocks; without fewer colours, too,
+    which a picture drawn with a palette is smaller with."""
+    fewer = with_fewer_colours(part, np.ones(_counts(part.shape, STRIDE), bool), quality)
     blocks = np.ones(_counts(part.shape, 2**BLOCK_LOG2), bool)
-    coded = _coded(fewer, blocks, BLOCK_LOG2)
-    return 8 * len(coded.stream) + weight * _errors(fewer, part).sum(), coded
+    options = []
+    for rgb in [fewer] if quality <= FEWEST_COLOURS else [fewer, part]:
+        coded = _coded(rgb, blocks, BLOCK_LOG2)
+        options.append((8 * len(coded.stream) + weight * _errors(rgb, part).sum(), coded))
+    return min(options, key=lambda item: item[0])
 
 
 def may_have_text(shares: np.ndarray, flat: np.ndarray) -> bool:
@@ -97,10 +104,31 @@ def weight_of(lambdas: list[float], point: OperatingPoint) -> float:
     return lambdas[point.level] * (lambdas[1] / lambdas[0]) ** point.level_offset
 
 
-def distance_of(quality: float) -> float:
-    """How far a colour of an exact block may be from what it was."""
-    share = (EXACT_QUALITY - quality) / (EXACT_QUALITY - ALL_COLOURS)
+def distance_of(quality: float, exact_from: float = EXACT_QUALITY) -> float:
+    """How far a colour of a block that is exact from a quality on may be from what it was."""
+    share = (exact_from - quality) / (exact_from - FEWEST_COLOURS)
     return DISTANCE * min(1.0, max(0.0, share))
+
+
+def with_fewer_colours(rgb: np.ndarray, where: np.ndarray, quality: float) -> np.ndarray:
+    """A copy with fewer colours in the latents' pixels that bool [h, w] names, as the quality has
+    it."""
+    text = colours_of(rgb) <= TEXT_COLOURS
+    distances = distance_of(quality), distance_of(quality, ALL_EXACT_QUALITY)
+    if distances[0] == distances[1]:
+        return reduce(rgb, spread(where, STRIDE, rgb.shape), distances[0])
+    for part, distance in zip((where & text, where & ~text), distances, strict=True):
+        rgb = reduce(rgb, spread(part, STRIDE, rgb.shape), distance)
+    return rgb
+
+
+def colours_of(rgb: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] -> int [h, w]: how many colours each latent's pixels have."""
+    packed = pad(rgb) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    down, across = (side // STRIDE for side in packed.shape)
+    blocks = packed.reshape(down, STRIDE, across, STRIDE).swapaxes(1, 2)
+    ordered = np.sort(blocks.reshape(down, across, -1), -1)
+    return 1 + (ordered[..., 1:] != ordered[..., :-1]).sum(-1)
 
 
 def flat_shares(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
