@@ -262,7 +262,7 @@ def scales(folder: Path, model: str, qualities) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @model_option
-@_list_option("--qualities -q", (0, 10, 20, 30, 40, 50, 60, 70, 75), float, "Ours.")
+@_list_option("--qualities -q", (0, 10, 20, 30, 40, 50, 65, 75), float, "Ours.")
 @_list_option("--targets", (32, 34, 36, 38, 40, 42), float, "dB that a file is to have.")
 @click.option("--effort", type=click.IntRange(1, 9), help="Ours.  [default: the command's]")
 def screens(folder: Path, model: str, qualities, targets, effort: int | None) -> None:
