@@ -76,7 +76,7 @@ def choose(
     cost = 8 * len(mixed.stream) + FILL_BITS * chosen.sum() + weight * errors[chosen].sum()
     cost += (rival.bits + weight * rival.errors)[~chosen].sum()
     options = [(cost, mixed), ((rival.bits + weight * rival.errors).sum(), None)]
-    if chosen.mean() > 0.5:
+    if where.mean() > 0.5:  # chosen are fewer: grounds cost nothing either way
         options.append(_wholly(part, quality, weight))
     return min(options, key=lambda item: item[0])[1]
 
