@@ -29,7 +29,7 @@ FEWEST_COLOURS = 50.0  # up to this quality exact blocks have as few colours as 
 DISTANCE = 32.0  # in levels of 255, how far a colour may then be from what it was
 EXACT_QUALITY = 75.0  # from here on those of text are the picture's pixels
 ALL_EXACT_QUALITY = 100.0  # and the others, of shades and icons, from here on
-TEXT_COLOURS = 112  # of 256 pixels: strokes of one or two colours on a ground have no more
+TEXT_COLOURS = 80  # of 256 pixels: strokes of one or two colours on a ground have no more
 BLOCK_LOG2 = 5  # blocks of 32 pixels: with 16 the map costs more, with 64 they fit less well
 ROWS = 4  # every so many rows are looked at
 # A tile is tried if of its rows of 16 pixels so many have one colour (of photographs 1 in 30 has as
