@@ -111,7 +111,7 @@ def test_a_file_that_is_damaged_or_none_ends_before_anything_is_served(onnxrunti
 
 def test_web_writes_a_whole_site_into_a_new_folder_only(tmp_path, onnxruntime):
     target = tmp_path / "site"
-    args = "web", target, "--model", "fast-1", "--onnxruntime", onnxruntime
+    args = "web", target, "--model", "fast-2", "--onnxruntime", onnxruntime
     result = call(*args)
 
     assert result.exit_code == 0, result.output
@@ -119,7 +119,7 @@ def test_web_writes_a_whole_site_into_a_new_folder_only(tmp_path, onnxruntime):
     assert {path.name for path in (target / "ort").iterdir()} == set(runtime.FILES)
     assert (target / "index.html").is_file()
     index = json.loads((target / site.INDEX).read_text())
-    assert [model["name"] for model in index["models"]] == ["fast-1"]
+    assert [model["name"] for model in index["models"]] == ["fast-2"]
     manifest = json.loads((target / "models" / f"{index['models'][0]['id']}.json").read_text())
     sizes = {part["path"]: part["bytes"] for part in manifest["parts"].values()}
     assert {path: (target / path).stat().st_size for path in sizes} == sizes

@@ -175,7 +175,7 @@ def web(out: str, names: tuple[str, ...], fetch: bool, onnxruntime: str | None) 
     \b
     Examples:
       vqcodec web site --fetch
-      vqcodec web site --model base-7 --model fast-1
+      vqcodec web site --model base-7 --model fast-2
     """
     names = tuple(dict.fromkeys(names)) or tuple(entry.name for entry in shipped.own())
 
