@@ -80,7 +80,7 @@ def trials(
     """One for each of the tiles."""
     rgb, tile_log2 = crop(rgb)
     with mock.patch.object(container, "choose_tile_log2", return_value=tile_log2):
-        header, coded = codec._encode(rgb, quality, Search(1, "mse"), MAX_PIXELS)
+        header, coded, _ = codec._encode(rgb, quality, Search(1, "mse"), MAX_PIXELS)
         tiles = list(coded)
     whole = _synthesise(codec, header, _join(header, tiles))
     places = list(container.tile_grid(header))

@@ -56,7 +56,7 @@ def _costs(codec: Codec, path: Path, quality: float) -> Costs:
 
     with mock.patch.object(symbols, "write", listen):
         # Public calls hide the bits.
-        header, coded_tiles = codec._encode(path, quality, Search(1, "mse"), MAX_PIXELS)
+        header, coded_tiles, _ = codec._encode(path, quality, Search(1, "mse"), MAX_PIXELS)
         tiles = list(coded_tiles)
     data = container.pack(header, [tile.segments for tile in tiles])
     others = container.overhead(data)
