@@ -389,7 +389,12 @@ def test_the_commands_that_the_docs_show_are_understood(folder):
     text = "\n".join(texts)
     lines = re.findall(r"^python -m bench ([^#\n]+)", text, re.MULTILINE)
     lines += re.findall(r"`python -m bench ([^`]+)`", text)
-    places = {"KODAK_FOLDER": folder, "PICTURE": folder / "0.png", "FILE": folder / "0.png"}
+    places = {
+        "KODAK_FOLDER": folder,
+        "FOLDER": folder,
+        "PICTURE": folder / "0.png",
+        "FILE": folder / "0.png",
+    }
     places["runs/kodak/results.json"] = folder / "notes.txt"
 
     assert len(lines) >= 20
