@@ -198,6 +198,13 @@ def smooth_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return rgb.clip(0, 255).astype(np.uint8)
 
 
+def save_pictures(folder: Path, count: int, height: int, width: int) -> Path:
+    """The folder, with pictures 0.png to COUNT - 1.png."""
+    for seed in range(count):
+        Image.fromarray(smooth_picture(height, width, seed)).save(folder / f"{seed}.png")
+    return folder
+
+
 def page(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Lines of text on white: uint8 [height, width, 3]."""
     image = Image.new("RGB", (width, height), "white")

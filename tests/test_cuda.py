@@ -9,9 +9,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from conftest import random_network, smooth_picture
+from conftest import random_network, save_pictures, smooth_picture
 from vqcodec.codec import Codec
 from vqcodec.train import cuda
 from vqcodec.train.presets import REALISM_PRESETS, tiny
@@ -26,10 +25,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(8):
-        Image.fromarray(smooth_picture(128, 128, seed)).save(folder / f"{seed}.png")
-    return folder
+    return save_pictures(tmp_path_factory.mktemp("pictures"), 8, 128, 128)
 
 
 @pytest.fixture

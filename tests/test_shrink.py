@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from PIL import Image
 
-from conftest import smooth_picture
+from conftest import save_pictures
 from vqcodec.config import ModelConfig, PassConfig
 from vqcodec.engine.torch.network import build
 from vqcodec.errors import ModelError
@@ -21,9 +20,7 @@ LAMBDA_SCALE = 1.8
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory) -> train_data.Crops:
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(4):
-        Image.fromarray(smooth_picture(160, 160, seed)).save(folder / f"{seed}.png")
+    folder = save_pictures(tmp_path_factory.mktemp("pictures"), 4, 160, 160)
     train_data.build_cache([folder], folder / "cache")
     return train_data.Crops(folder / "cache", torch.device("cpu"), False, 0)
 

@@ -5,9 +5,8 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from PIL import Image
 
-from conftest import Decisions, random_network, smooth_picture
+from conftest import Decisions, random_network, save_pictures
 from vqcodec.errors import VqcodecError
 from vqcodec.nn.prior import lattice_mask
 from vqcodec.train.data import spread_levels
@@ -30,10 +29,7 @@ STARTS = [0, 0, 0, 1]  # and has crop 1 all the same, which is below them
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(6):
-        Image.fromarray(smooth_picture(96, 128, seed)).save(folder / f"{seed}.png")
-    return folder
+    return save_pictures(tmp_path_factory.mktemp("pictures"), 6, 96, 128)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import random_network, smooth_picture
+from conftest import random_network, save_pictures, smooth_picture
 from vqcodec.codec import Codec
 from vqcodec.config import ModelConfig, PassConfig, lattice
 from vqcodec.engine.torch.network import build
@@ -40,10 +40,7 @@ from vqcodec.train.realism_scene import FrozenModel
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(12):
-        Image.fromarray(smooth_picture(96, 128, seed)).save(folder / f"{seed}.png")
-    return folder
+    return save_pictures(tmp_path_factory.mktemp("pictures"), 12, 96, 128)
 
 
 def config(steps_minutes=10.0, **changes):

@@ -17,7 +17,7 @@ from ..config import STRIDE
 from ..geometry import Rectangle, shrunk, within
 from ..image import webp_lossless
 from ..image.depth import BYTE
-from ..image.fewer_colours import reduce
+from ..image.fewer_colours import packed, reduce
 from ..image.pixels import pad
 from ..rate_control import OperatingPoint, quality_of
 from . import tiling
@@ -71,7 +71,7 @@ def choose(
     blocks = (_sums(gain * where, side) > 0) & (_sums(~where, side) == 0)
     if not blocks.any():
         return None
-    mixed = _coded(fewer, blocks, BLOCK_LOG2)
+    mixed = _coded(fewer, blocks)
     chosen = spread(blocks, side, where.shape)
     cost = 8 * len(mixed.stream) + FILL_BITS * chosen.sum() + weight * errors[chosen].sum()
     cost += (rival.bits + weight * rival.errors)[~chosen].sum()
@@ -88,7 +88,7 @@ def _wholly(part: np.ndarray, quality: float, weight: float) -> tuple[float, Exa
     blocks = np.ones(_counts(part.shape, 2**BLOCK_LOG2), bool)
     options = []
     for rgb in [fewer] if quality <= FEWEST_COLOURS else [fewer, part]:
-        coded = _coded(rgb, blocks, BLOCK_LOG2)
+        coded = _coded(rgb, blocks)
         options.append((8 * len(coded.stream) + weight * _errors(rgb, part).sum(), coded))
     return min(options, key=lambda item: item[0])
 
@@ -124,9 +124,9 @@ def with_fewer_colours(rgb: np.ndarray, where: np.ndarray, quality: float) -> np
 
 def colours_of(rgb: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3] -> int [h, w]: how many colours each latent's pixels have."""
-    packed = pad(rgb) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    down, across = (side // STRIDE for side in packed.shape)
-    blocks = packed.reshape(down, STRIDE, across, STRIDE).swapaxes(1, 2)
+    colours = packed(pad(rgb))
+    down, across = (side // STRIDE for side in colours.shape)
+    blocks = colours.reshape(down, STRIDE, across, STRIDE).swapaxes(1, 2)
     ordered = np.sort(blocks.reshape(down, across, -1), -1)
     return 1 + (ordered[..., 1:] != ordered[..., :-1]).sum(-1)
 
@@ -167,19 +167,19 @@ def _share_bits(rgb: np.ndarray, where: np.ndarray) -> np.ndarray:
     """What each latent's pixels take of the exact stream of those that bool [h, w] names."""
     blanked = _blanked(rgb, spread(where, STRIDE, rgb.shape))
     bits = 8 * len(webp_lossless.encode(blanked, webp_lossless.FAST))
-    packed = rgb @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    padded = np.pad(packed, ((1, 0), (1, 0)), mode="edge")
-    unlike = (packed != padded[1:, :-1]).astype(np.int8) + (packed != padded[:-1, 1:])
+    colours = packed(rgb)
+    padded = np.pad(colours, ((1, 0), (1, 0)), mode="edge")
+    unlike = (colours != padded[1:, :-1]).astype(np.int8) + (colours != padded[:-1, 1:])
     weights = np.array([REST, EDGE, NEW])[unlike]
     sums = _sums(weights, STRIDE)
     return bits * sums / sums[where].sum()
 
 
-def _coded(rgb: np.ndarray, blocks: np.ndarray, block_log2: int) -> Exact:
+def _coded(rgb: np.ndarray, blocks: np.ndarray) -> Exact:
     """The exact part of the blocks that bool [down, across] names."""
-    blanked = _blanked(rgb, spread(blocks, 2**block_log2, rgb.shape))
+    blanked = _blanked(rgb, spread(blocks, 2**BLOCK_LOG2, rgb.shape))
     stream = webp_lossless.encode(blanked, webp_lossless.SMALL)
-    return Exact(stream, block_log2, runs_of(blocks))
+    return Exact(stream, BLOCK_LOG2, runs_of(blocks))
 
 
 def _blanked(rgb: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -20,8 +20,7 @@ def reduce(rgb: np.ndarray, where: np.ndarray, distance: float) -> np.ndarray:
     pixels = rgb[where]
     if distance < 1 or not len(pixels):
         return out
-    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    found, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    found, inverse, counts = np.unique(packed(pixels), return_inverse=True, return_counts=True)
     colours = np.stack([found >> 16, found >> 8 & 255, found & 255], 1).astype(np.float32)
     palette = _cover(colours[np.argsort(-counts, kind="stable")], distance)
     nearest = _nearest(colours, palette)
@@ -29,6 +28,11 @@ def reduce(rgb: np.ndarray, where: np.ndarray, distance: float) -> np.ndarray:
     means = np.rint(sums / np.bincount(nearest, counts, len(palette))[:, None].clip(1))
     out[where] = means.astype(np.uint8)[nearest][inverse]
     return out
+
+
+def packed(rgb: np.ndarray) -> np.ndarray:
+    """Colours as numbers: uint8 [..., 3] -> uint32 [...], red in the highest bits."""
+    return rgb @ np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
 def _cover(colours: np.ndarray, distance: float) -> np.ndarray:
