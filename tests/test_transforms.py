@@ -9,6 +9,7 @@ from vqcodec.engine.torch import runtime
 from vqcodec.nn import blocks
 from vqcodec.nn.blocks import LevelEmbedding, PointConv, in_raster
 from vqcodec.nn.transforms import from_blocks, to_blocks
+from vqcodec.train.precision import half_precision
 
 REACH = 48  # pixels that the tiny preset's receptive fields reach, rounded up to latents
 
@@ -124,14 +125,22 @@ def test_onednn_that_is_off_is_not_asked(monkeypatch):
     assert not runtime.can_fuse(torch.device("cpu"), torch.float32)
 
 
+def trained_in(device: torch.device, wanted: bool = True) -> torch.dtype:
+    with half_precision(device, wanted):
+        return F.linear(torch.ones(1, 1), torch.ones(1, 1)).dtype
+
+
 def test_only_cpus_that_have_bfloat16_compute_in_it(monkeypatch):
     cpu, flags = torch.device("cpu"), {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
     assert runtime.fast_type(cpu) == torch.bfloat16
     assert runtime.fast_type(torch.device("cuda")) == torch.float32
+    assert trained_in(cpu) == torch.bfloat16
+    assert trained_in(cpu, wanted=False) == torch.float32
 
     flags["avx512_bf16"] = False
     assert runtime.fast_type(cpu) == torch.float32
+    assert trained_in(cpu) == torch.float32
 
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert runtime.fast_type(cpu) == torch.float32

@@ -17,6 +17,7 @@ from torch import distributed as dist
 from ..engine.torch.runtime import copy_all
 from ..rate_control import LAMBDA_SCALE
 from .cuda import Pace, Prefetched, captured, memory_row, upload
+from .precision import half_precision
 from .presets import RealismConfig
 from .realism import SHIFT, RealismTrainer, Views
 from .realism_scene import Scene
@@ -120,7 +121,7 @@ class GraphRealismTrainer(RealismTrainer):
         """The batch, the decoder's pixels of it, with a gradient if `both`, and both as seen."""
         x, levels, origins, shift = self.inputs
         with torch.no_grad():
-            with torch.autocast(x.device.type, torch.bfloat16):
+            with half_precision(x.device):
                 y = self.frozen.network.analyse(x, levels, self.walk.latents)
             scene = self.frozen.scene_of(x, levels, self.walk.code(y, levels).latents)
         with torch.set_grad_enabled(both):

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..engine.torch.runtime import multiplies_bfloat16
 from ..nn.blocks import LevelEmbedding
 from ..nn.model import Network
 from ..nn.transforms import PIXEL_MEAN
@@ -113,7 +114,8 @@ class Trainer(Runner):
             apart = id(p) in knots or id(p) in codewords
             is_matrix = p.ndim > 1 and not apart and min(matrix_shape(p)) > 9 and p.shape[1] > 1
             (matrices if is_matrix else vectors).append(p)
-        turn = torch.bfloat16 if self.config.half_turn else torch.float32
+        half = self.config.half_turn and multiplies_bfloat16(self.device)
+        turn = torch.bfloat16 if half else torch.float32
         self.soap = Soap(matrices, self.config.refresh, turn, self.shares_soap)
         groups = [{"params": vectors, "base": self.config.adam_rate}]
         groups += [

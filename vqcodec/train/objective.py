@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..nn.eye_distance import EYES_MSE, EYES_UNLIKE, eye_distance
 from ..nn.model import Network, PassResult
 from ..nn.rate_proxy import GaussianBits, scale_bounds
+from .precision import half_precision
 
 
 class Losses(NamedTuple):
@@ -47,7 +48,7 @@ class Objective(nn.Module):
         self, network: Network, lambda_scale: float, autocast: bool, distortion: str = "mse"
     ):
         """lambda_scale, distortion: as of `TrainConfig`. autocast: transforms compute in
-        bfloat16."""
+        `half_precision`."""
         super().__init__()
         self.network, self.lambda_scale, self.autocast = network, lambda_scale, autocast
         self.distortion = distortion
@@ -57,10 +58,10 @@ class Objective(nn.Module):
         """x: what is to be decoded, [B, 3, H, W] in 0..1. degraded: what the encoder gets, if that
         is another picture."""
         net = self.network
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+        with half_precision(x.device, self.autocast):
             y = net.analyse(x if degraded is None else degraded, levels, self.latents)
         coded = self.code(y, levels)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+        with half_precision(x.device, self.autocast):
             out = net.synthesise(coded.latents, levels, count=self.latents)
         mse = ((out - x) ** 2).mean((1, 2, 3)) * 255**2
         if self.distortion == "eyes":

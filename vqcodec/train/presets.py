@@ -18,7 +18,7 @@ class TrainConfig:
     linear_rate: float = 3e-5  # the PCA path
     final_rate: float = 0.02  # of each rate, at the end of the cosine
     refresh: int = 10  # steps between refreshes of SOAP's bases
-    half_turn: bool = True  # SOAP turns gradients in bfloat16
+    half_turn: bool = True  # SOAP turns gradients in bfloat16, where the device multiplies it
     ema: float = 0.9995
     distortion: str = "mse"  # one of config.DISTORTIONS: what the model is trained to keep low
     lambda_scale: float = 1.8  # of the assignment; 1 is the optimum of rate + lambda * distortion

@@ -23,6 +23,7 @@ from .data import Crops, spread_levels
 from .discriminator import Discriminator, Judgement
 from .export import export_realism
 from .perceptual import Perceptual
+from .precision import half_precision
 from .presets import RealismConfig
 from .realism_loss import (
     deception_loss,
@@ -117,7 +118,7 @@ class RealismTrainer(Runner):
         """Of the window of the pixels that `shift` begins, as of `_window`."""
         if self.perceptual is None:
             return []
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with half_precision(x.device):
             return self.perceptual.outputs(self._window(x, shift))
 
     def _window(self, x: Tensor, shift: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ class RealismTrainer(Runner):
         return x[..., top : top + height, left : left + width]
 
     def _judge(self, x: Tensor, scene: Scene, features: list[Tensor]) -> Judgement:
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with half_precision(x.device):
             return self.discriminator(x, scene.latents, features)
 
     def train_step(self) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from ..nn.grain import grain_at
 from ..nn.model import Network
 from ..nn.transforms import Decoder
 from ..rate_control import LAMBDA_SCALE
+from .precision import half_precision
 
 GRAIN = 0.05  # standard deviation of the weights of grain, to start with
 
@@ -38,7 +39,7 @@ class FrozenModel:
         """What a file of these pixels holds, and how the fidelity decoder decodes it."""
         x = x.to(memory_format=torch.channels_last)
         net = self.network
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with half_precision(x.device):
             y = net.analyse(x, levels)
         for result in net.quantise(y, levels, LAMBDA_SCALE):
             steps = result.latents
@@ -64,7 +65,7 @@ class FrozenModel:
                 origins = self.origins(len(latents)).to(latents.device)
             noise = grain_at(origins, *latents.shape[2:])
         net = self.network
-        with torch.autocast(latents.device.type, torch.bfloat16):
+        with half_precision(latents.device):
             return decoder(latents, net.linear, net.gains.scale, levels, noise)
 
     def grained_decoder(self) -> Decoder:

@@ -197,10 +197,18 @@ def fast_type(device: torch.device) -> torch.dtype:
     bfloat16 on CPUs that multiply it in hardware, twice as fast there, else float32. Of what is
     shown that moves 4 to 10 of 100 numbers by one level in 255, up to three of 100,000 by two, and
     PSNR against the source by 0.002 dB, at most 0.006 (docs/speed.md)."""
-    # torch 2.4 does not say what a CPU can: it computes in float32.
-    known = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-    fast = known.get("avx512_bf16", False) and torch.backends.mkldnn.is_available()
+    fast = device.type == "cpu" and multiplies_bfloat16(device)
     return torch.bfloat16 if fast else torch.float32
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device does so in hardware; a CPU that does not takes four to seven times as
+    long as in float32."""
+    if device.type != "cpu":
+        return True
+    # torch 2.4 does not say what a CPU can: it computes in float32.
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return known.get("avx512_bf16", False) and torch.backends.mkldnn.is_available()
 
 
 def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
