@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqcodec.bitstream.container import unpack
-from vqcodec.cli import main, workers
+from vqcodec.cli import main, worker_processes, workers
 from vqcodec.cli.console import Report
 from vqcodec.cli.paths import Job
 from vqcodec.errors import InputError
@@ -172,7 +172,7 @@ def die_or_return(job: Job, report: Report) -> workers.Done:
 
 def outcomes(sources: list[str], count: int, work=die_or_return) -> list[workers.Outcome]:
     jobs = [Job(source, source) for source in sources]
-    return list(workers._in_workers(jobs, work, Report(), count))
+    return list(worker_processes.in_workers(jobs, work, Report(), count))
 
 
 def test_a_worker_that_dies_costs_one_file():
@@ -193,7 +193,7 @@ def threads(job: Job, report: Report) -> workers.Done:
 
 @pytest.mark.parametrize(("chosen", "expected"), [(None, 4), ("3", 3)])
 def test_workers_share_the_cores_unless_threads_are_chosen(monkeypatch, chosen, expected):
-    monkeypatch.setattr(workers, "_cores", lambda: 9)
+    monkeypatch.setattr(worker_processes, "_cores", lambda: 9)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if chosen is not None:  # what --threads sets
         monkeypatch.setenv("OMP_NUM_THREADS", chosen)

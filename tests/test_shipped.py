@@ -34,7 +34,7 @@ def forget() -> None:
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """A folder of models with an index of two, and no other distribution."""
-    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(shipped, "_package", lambda package: tmp_path)
     monkeypatch.setattr(metadata, "entry_points", lambda group: [])
     found = {"default": "new", "models": ROWS, "elsewhere": ELSEWHERE}
     (tmp_path / "index.json").write_text(json.dumps(found))
@@ -51,7 +51,7 @@ def other(index, tmp_path, monkeypatch):
     point = metadata.EntryPoint("archive", "some_package", "vqcodec.models")
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point] * (group == point.group))
     folders = {"vqcodec.models": index, "some_package": folder}
-    monkeypatch.setattr(shipped.resources, "files", folders.__getitem__)
+    monkeypatch.setattr(shipped, "_package", folders.__getitem__)
     return folder
 
 

@@ -21,9 +21,10 @@ from ..image.strips import Strips
 from . import goals, options
 from .console import Report
 from .info import anatomy, facts
+from .outcome import Done, Work
 from .paths import Job, check_stdout, check_target, copy_times, read, write
 from .streams import STREAM, write_stdout
-from .workers import Done, Work, run_files
+from .workers import run_files
 
 if TYPE_CHECKING:
     from ..codec import Codec

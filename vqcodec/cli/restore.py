@@ -10,8 +10,8 @@ from ..image import formats
 from . import options
 from .coding import check_format, run_batch, save_picture
 from .console import Report
+from .outcome import Done
 from .paths import Job, check_stdout, check_target, copy_times, read
-from .workers import Done
 
 
 def _restore_file(

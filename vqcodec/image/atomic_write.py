@@ -1,7 +1,6 @@
 """Write a file whole or not at all."""
 
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Callable
@@ -65,7 +64,7 @@ def _fill(file: BinaryIO, content: Content) -> None:
 
 def _write_beside(target: Path, content: Content, overwrite: bool) -> None:
     """Fill a temporary file in the target's directory, then give it the target's name."""
-    temporary = target.with_name(f".vqcodec-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".vqcodec-{os.urandom(8).hex()}.tmp")
     with _open_new(temporary) as file:
         try:
             _fill(file, content)
