@@ -22,16 +22,16 @@ class Graph:
     def __init__(self, **inputs: tuple[str, Shape]):
         """inputs: type and shape of each."""
         self._inputs = inputs
-        self._fields: list[bytes] = []
+        self._text: list[bytes | np.ndarray] = []  # joined once: tensors are megabytes
         self._count = 0
 
     def constant(self, values: np.ndarray | float | list[float]) -> str:
         """A float32 tensor; returns its name."""
         array = np.asarray(values, dtype="<f4")
-        name = self._name()
+        name, content = self._name(), np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         text = b"".join(field(1, side) for side in array.shape)
-        text += field(2, TYPES["float32"]) + field(8, name) + field(9, array.tobytes())
-        self._fields.append(field(5, text))
+        text += field(2, TYPES["float32"]) + field(8, name) + _head(9, len(content))
+        self._text += [_head(5, len(text) + len(content)) + text, content]
         return name
 
     def node(self, operator: str, *inputs: str, **attributes: float | str | list[int]) -> str:
@@ -40,15 +40,16 @@ class Graph:
         text = b"".join(field(1, value) for value in inputs)
         text += field(2, name) + field(4, operator)
         text += b"".join(field(5, _attribute(*item)) for item in attributes.items())
-        self._fields.append(field(1, text))
+        self._text.append(field(1, text))
         return name
 
     def model(self, *outputs: str) -> bytes:
         """The model with these float32 outputs."""
-        text = b"".join(self._fields) + field(2, "vqcodec")
-        text += b"".join(field(11, _value(name, *kind)) for name, kind in self._inputs.items())
-        text += b"".join(field(12, _value(name, "float32")) for name in outputs)
-        return field(1, IR_VERSION) + field(8, field(2, OPSET)) + field(7, text)
+        text = [*self._text, field(2, "vqcodec")]
+        text += [field(11, _value(name, *kind)) for name, kind in self._inputs.items()]
+        text += [field(12, _value(name, "float32")) for name in outputs]
+        head = field(1, IR_VERSION) + field(8, field(2, OPSET)) + _head(7, sum(map(len, text)))
+        return b"".join([head, *text])
 
     def _name(self) -> str:
         self._count += 1
@@ -60,7 +61,12 @@ def field(number: int, value: int | str | bytes) -> bytes:
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
+    return _head(number, len(data)) + data
+
+
+def _head(number: int, length: int) -> bytes:
+    """What is in front of a string or message of so many bytes."""
+    return varint(number << 3 | 2) + varint(length)
 
 
 def _attribute(name: str, value: float | str | list[int]) -> bytes:

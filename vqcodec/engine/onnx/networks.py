@@ -75,7 +75,9 @@ class Layers:
         pad = 0 if stride > 1 else weight.shape[2] // 2 * dilation
         groups = len(weight) if weight.shape[1] == 1 else 1
         sides = {"dilations": [dilation] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
-        return self("Conv", x, weight * unit, bias * unit, group=groups, **sides)
+        if unit != 1:
+            weight, bias = weight * unit, bias * unit
+        return self("Conv", x, weight, bias, group=groups, **sides)
 
     def level(self, table: np.ndarray) -> str:
         """The row of a table [L, C] as [1, C, 1, 1]."""
