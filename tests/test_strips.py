@@ -63,6 +63,15 @@ def test_a_photograph_takes_no_more_bytes_than_pillow_needs():
     assert ours.tell() < 1.1 * theirs.tell()
 
 
+@pytest.mark.parametrize("levels", [256, 2])
+def test_repetitions_make_png_small(levels):
+    whole = np.random.default_rng(3).integers(0, levels, (16, 16, 3), np.uint8) * (255 // levels)
+    out = io.BytesIO()
+    strip_files.save(in_strips(np.tile(whole, (20, 20, 1)), metadata=Metadata()), out, "png")
+
+    assert out.tell() < 0.1 * 20 * 20 * whole.size
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.ppm", "a.jpg"])
 def test_damage_found_on_the_way_leaves_no_file(tmp_path, name):
     def rows():
