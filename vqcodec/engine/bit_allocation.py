@@ -24,11 +24,12 @@ def allocation_of(model: Model, indices: np.ndarray, tables: np.ndarray) -> BitA
     h, w, channels = indices.shape
     index = indices.reshape(-1, channels).astype(np.int64)
     rows = tables.reshape(-1, channels).astype(np.int64)
-    sizes = np.array([len(counts) for counts in model.freqs])
+    freqs = model.freqs
+    sizes = np.array([len(counts) for counts in freqs])
     starts = np.cumsum([0, *sizes])
     coded = rows >= 0
     entries = (starts[rows] + np.minimum(index, sizes[rows] - 1))[coded]
-    cost = PRECISION - np.log2(np.concatenate(model.freqs) + 1.0)
+    cost = PRECISION - np.log2(np.concatenate(freqs) + 1.0)
     bits = np.zeros(index.shape)
     bits[coded] = cost[entries]
     spelled = symbols.escaped(index, rows, sizes, model.config.quantizer.classes)

@@ -19,23 +19,30 @@ REALISM = shipped.REALISM
 ID_BYTES = 8
 
 
-def read_files(
-    folder: Path, parts: tuple[str, ...], hashes: Mapping[str, str] | None = None
-) -> tuple[ModelConfig, dict[str, bytes]]:
-    """The config and the bytes of some parts. hashes: the parts' expected SHA-256 in hex.
+def read_config(folder: Path) -> ModelConfig:
+    """Raises ModelError if it cannot be read, or is refused."""
+    try:
+        return ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ModelError(f"cannot read the model in {folder}: {exc}") from exc
 
-    Raises ModelError if a file is missing, is not what its hash says, or the config is refused.
+
+def read_parts(
+    folder: Path, parts: tuple[str, ...], hashes: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
+    """The bytes of some parts. hashes: expected SHA-256 in hex of parts.
+
+    Raises ModelError if a file is missing, or is not what its hash says.
     """
     try:
         blobs = {part: (folder / f"{part}.safetensors").read_bytes() for part in parts}
-        config = ModelConfig.from_json((folder / "config.json").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
+    except OSError as exc:
         raise ModelError(f"cannot read the model in {folder}: {exc}") from exc
     for part, expected in (hashes or {}).items():
-        found = hashlib.sha256(blobs[part]).hexdigest()
+        found = hashlib.sha256(blobs[part]).hexdigest() if part in blobs else expected
         if found != expected:
             raise ModelError(f"{part}.safetensors of {folder.name}: sha256 {found}, not {expected}")
-    return config, blobs
+    return blobs
 
 
 def model_id(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> bytes:
@@ -45,5 +52,5 @@ def model_id(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> bytes:
     for name, array in sorted(tensors.items()):
         shape = ",".join(map(str, array.shape))
         digest.update(f"\n{name} {array.dtype.name} [{shape}]\n".encode())
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")))
     return digest.digest()[:ID_BYTES]

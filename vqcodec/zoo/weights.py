@@ -8,8 +8,9 @@ it is no part of the id either.
 """
 
 import struct
-from collections.abc import Mapping
-from functools import lru_cache
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,27 +22,56 @@ from ..config import PRECISION, ModelConfig
 from ..entropy.fixed_point import BIAS_MAX, CODEWORD_BITS, EXACT_SUM, table_sizes
 from ..errors import ModelError
 from . import shipped
-from .files import PARTS, REALISM, model_id, read_files
+from .files import PARTS, REALISM, model_id, read_config, read_parts
 from .shapes import INPUT_MAX, LEVEL_TABLES, UNITS, decoder_shapes, part_of, shapes
 
 CODEWORD_MAX = 2**16  # steps; latents must stay below 2**18 to be exact in float32
 TABLE_MAX = 2**8  # of an entry of the level tables
+DECODING, ENCODING = ("prior", "decoder"), ("encoder",)  # the parts of the id, and the other
 Tensors = Mapping[str, np.ndarray]
 
 
 class Model(NamedTuple):
     """A loaded model.
 
-    tensors: of the files, by name: integers of the prior, floats of encoder and decoder.
-    freqs: uint32 [K] for each row of the tables. realism: the second decoder, by the names that
-    the first has in `tensors`; None if the model has none.
+    tensors: of the files, by name: integers of the prior, floats of encoder and decoder. realism:
+    the second decoder, by the names that the first has in `tensors`; None if the model has none.
     """
 
     id: bytes
     config: ModelConfig
     tensors: Tensors
-    freqs: tuple[np.ndarray, ...]
     realism: Tensors | None = None
+
+    @property
+    def freqs(self) -> tuple[np.ndarray, ...]:
+        """uint32 [K] for each row of the tables."""
+        return _split_freqs(self.tensors["freqs"], self.config)
+
+
+class LazyTensors(Mapping[str, np.ndarray]):
+    """Tensors of these names, which are read when one is first asked for; `read` may then raise
+    ModelError. Two threads may both read."""
+
+    def __init__(self, names: Iterable[str], read: Callable[[], Tensors]):
+        self._names, self._read = frozenset(names), read
+        self._found: Tensors | None = None
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        if self._found is None:
+            self._found = self._read()
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._names))
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
@@ -53,41 +83,81 @@ def load_folder(folder: Path, hashes: dict[str, str] | None = None) -> Model:
     is_there = (folder / f"{REALISM}.safetensors").is_file()
     has_realism = is_there if hashes is None else REALISM in hashes
     names = (*PARTS, REALISM) if has_realism else PARTS
-    config, blobs = read_files(folder, names, hashes)
-    try:
-        parts = {part: load_tensors(blob) for part, blob in blobs.items()}
-    except (SafetensorError, struct.error, ValueError, KeyError) as exc:
-        raise ModelError(f"model files in {folder} are damaged: {exc}") from exc
-    return assemble(config, parts)
+    return assemble(read_config(folder), _load(folder, names, hashes))
 
 
 @lru_cache(maxsize=4)
 def load_shipped(name: str) -> Model:
-    """A model of this package by name; cached in the process.
+    """A model of this package by name; cached in the process. Its tensors are read when they are
+    first needed: those of prior and decoder, of the encoder, and of the realism decoder. That
+    raises ModelError if a file is not the one that was shipped.
 
-    Raises UnknownModelError, or ModelError if its files are not the ones that were shipped.
+    Raises UnknownModelError, or ModelError if its config cannot be read.
     """
     entry = shipped.find(name)
-    model = load_folder(shipped.folder_of(name), entry.sha256)
-    if model.id != entry.id:
-        raise ModelError(f"model {name} has id {model.id.hex()}, not {entry.id.hex()}")
-    return model
+    config = read_config(shipped.folder_of(name))
+    expected = shapes(config)
+    tensors = ChainMap(
+        *(
+            LazyTensors(
+                [name for name in expected if part_of(name) in parts],
+                partial(_shipped_parts, entry, config, parts),
+            )
+            for parts in (DECODING, ENCODING)
+        )
+    )
+    if REALISM not in entry.sha256:
+        return Model(entry.id, config, tensors)
+    read = partial(_shipped_realism, entry, config)
+    return Model(entry.id, config, tensors, LazyTensors(decoder_shapes(config, grained=True), read))
 
 
 def assemble(config: ModelConfig, parts: Mapping[str, Tensors]) -> Model:
     """A model of the tensors of its files. Raises ModelError if they are refused."""
-    tensors = {name: array for part in PARTS for name, array in parts[part].items()}
-    _check_shapes(tensors, shapes(config), "tensors do not fit the config")
-    for part in PARTS:
-        if odd := [name for name in parts[part] if part_of(name) != part]:
-            raise ModelError(f"{part}.safetensors: {odd[0]} belongs to {part_of(odd[0])}")
-    _check_exact(parts["prior"], config)
-    freqs = _split_freqs(parts["prior"]["freqs"], config)
+    tensors = _checked(config, {part: parts[part] for part in PARTS})
     identity = model_id(config, {**parts["prior"], **parts["decoder"]})
     realism = parts.get(REALISM)
     if realism is not None:
         check_realism(realism, config)
-    return Model(identity, config, tensors, freqs, realism)
+    return Model(identity, config, tensors, realism)
+
+
+def _load(
+    folder: Path, parts: tuple[str, ...], hashes: Mapping[str, str] | None
+) -> dict[str, Tensors]:
+    blobs = read_parts(folder, parts, hashes)
+    try:
+        return {part: load_tensors(blob) for part, blob in blobs.items()}
+    except (SafetensorError, struct.error, ValueError, KeyError) as exc:
+        raise ModelError(f"model files in {folder} are damaged: {exc}") from exc
+
+
+def _shipped_parts(entry: shipped.Entry, config: ModelConfig, parts: tuple[str, ...]) -> Tensors:
+    found = _load(shipped.folder_of(entry.name), parts, entry.sha256)
+    tensors = _checked(config, found)
+    if parts == DECODING and (identity := model_id(config, tensors)) != entry.id:
+        raise ModelError(f"model {entry.name} has id {identity.hex()}, not {entry.id.hex()}")
+    return tensors
+
+
+def _shipped_realism(entry: shipped.Entry, config: ModelConfig) -> Tensors:
+    found = _load(shipped.folder_of(entry.name), (REALISM,), entry.sha256)[REALISM]
+    check_realism(found, config)
+    return found
+
+
+def _checked(config: ModelConfig, parts: Mapping[str, Tensors]) -> Tensors:
+    """All tensors of some of the three files. Raises ModelError if they are refused."""
+    tensors = {name: array for tensors in parts.values() for name, array in tensors.items()}
+    expected = {name: shape for name, shape in shapes(config).items() if part_of(name) in parts}
+    _check_shapes(tensors, expected, "tensors do not fit the config")
+    for part, found in parts.items():
+        if odd := [name for name in found if part_of(name) != part]:
+            raise ModelError(f"{part}.safetensors: {odd[0]} belongs to {part_of(odd[0])}")
+    if "prior" in parts:
+        _check_exact(parts["prior"], config)
+        _split_freqs(parts["prior"]["freqs"], config)
+    return tensors
 
 
 def check_realism(tensors: Tensors, config: ModelConfig) -> None:

@@ -1,5 +1,9 @@
 """The engine on ONNX Runtime: graphs are made of a model's tensors when they are first needed."""
 
+from collections import ChainMap
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from ...entropy.symbols import make_tables
@@ -39,6 +43,7 @@ class OnnxEngine:
     def analyse(self, rgb: np.ndarray, level: int) -> np.ndarray:
         """See `Engine.analyse`."""
         x = np.float32(rgb) / 255 if rgb.dtype == np.uint8 else rgb
+        self._sessions.prepare(*self._pass(1))
         graph = self._sessions.get(
             "analysis", lambda: networks.analysis(self.transform, self.model.tensors)
         )
@@ -86,7 +91,7 @@ class OnnxEngine:
         """The graph of a decoder. tensors: makes those that take the place of the model's."""
 
         def make() -> bytes:
-            found = {**self.model.tensors, **tensors()}
+            found = ChainMap(tensors(), self.model.tensors)
             return networks.synthesis(self.transform, found, affine, parts=not affine)
 
         return self._sessions.get(name, make)
@@ -94,18 +99,23 @@ class OnnxEngine:
     def _kappa(self, level: int) -> np.ndarray:
         """Bits that a squared error of one step is worth, float32 [C]: as `Network.kappa`, for a
         scale of 1."""
-        to_units = networks.level_gains(self.transform, self.model.tensors)[1][level]
+        to_units = networks.decode_gains(self.transform, self.model.tensors)[level]
         energy = (to_units * self.model.tensors["gains.scale"]) ** 2
         return np.float32(self.transform.lambdas()[level] / 3) * energy
 
     def _run_pass(
         self, index: int, state: np.ndarray, context: np.ndarray, level: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        graph = self._sessions.get(
-            f"pass {index}",
-            lambda: networks.prior_pass(self.model.config, index, self.model.tensors),
-        )
+        passes = self.model.config.prior.passes
+        if index + 1 < len(passes) and level >= passes[index + 1].min_level:
+            self._sessions.prepare(*self._pass(index + 1))
+        graph = self._sessions.get(*self._pass(index))
         return graph(state=state, context=context, level=level)
+
+    def _pass(self, index: int) -> tuple[str, Callable[[], bytes]]:
+        """The name of a pass's graph, and what makes it."""
+        make = partial(networks.prior_pass, self.model.config, index, self.model.tensors)
+        return f"pass {index}", make
 
 
 def _ends(part: Rectangle, near: Rectangle) -> dict[str, np.ndarray]:

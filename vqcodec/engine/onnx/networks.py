@@ -27,15 +27,19 @@ LEVEL = "int64", (1,)
 UNIT = 2.0**-WEIGHT_BITS  # of the prior's weights, so that sums are integers / 2**8
 
 
-def level_gains(config: TransformConfig, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
-    """Steps in a standard deviation and standard deviations in a step, float32 [L, C]: those of
-    `nn.transforms.Gains`, of which an exported model has a knot for each level."""
-    steps = np.sqrt(STEP_LAMBDA / np.float32(config.lambdas()))[:, None]
-    scale = tensors["gains.scale"]
-    return (
-        scale / steps * np.exp(tensors["gains.encode.knots"]),
-        steps / scale * np.exp(tensors["gains.decode.knots"]),
-    )
+def encode_gains(config: TransformConfig, tensors: Tensors) -> np.ndarray:
+    """Steps in a standard deviation, float32 [L, C]: of `nn.transforms.Gains`, of which an exported
+    model has a knot for each level."""
+    return tensors["gains.scale"] / _steps(config) * np.exp(tensors["gains.encode.knots"])
+
+
+def decode_gains(config: TransformConfig, tensors: Tensors) -> np.ndarray:
+    """Standard deviations in a step, likewise."""
+    return _steps(config) / tensors["gains.scale"] * np.exp(tensors["gains.decode.knots"])
+
+
+def _steps(config: TransformConfig) -> np.ndarray:
+    return np.sqrt(STEP_LAMBDA / np.float32(config.lambdas()))[:, None]
 
 
 class Layers:
@@ -118,7 +122,7 @@ def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
     h = net.conv("encoder.down", h, stride=2)
     h = net.residuals("encoder.coarse", coarse_blocks, h)
     y = net("Add", y, net.conv("encoder.head", h, ENCODER_GAIN))
-    y = net("Mul", y, net.level(level_gains(config, tensors)[0]))
+    y = net("Mul", y, net.level(encode_gains(config, tensors)))
     return net.graph.model(net.to_back(y))
 
 
@@ -140,7 +144,7 @@ def synthesis(
         inputs["grain"] = "float32", ("2h", "2w", GRAIN_CHANNELS)
     net = Layers(tensors, **inputs)
     coarse, fine = (0, 0) if affine else (config.coarse_blocks, config.fine_blocks)
-    y = net("Mul", net.to_front("latents"), net.level(level_gains(config, tensors)[1]))
+    y = net("Mul", net.to_front("latents"), net.level(decode_gains(config, tensors)))
     basis = np.float32(tensors["linear.synthesis"]) * (tensors["gains.scale"] / 255)
     linear = net("Conv", net.cut(y, "part"), basis[:, :, None, None])
     h = net.conv("decoder.stem", y)

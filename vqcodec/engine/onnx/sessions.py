@@ -3,7 +3,8 @@
 import ctypes
 import os
 from collections.abc import Callable
-from threading import RLock
+from concurrent.futures import Future
+from threading import RLock, Thread
 from typing import ClassVar
 from weakref import WeakSet
 
@@ -32,21 +33,45 @@ class Sessions:
         self.every.add(self)
 
     def _begin(self) -> None:
-        self._made: dict[str, onnxruntime.InferenceSession] = {}
+        self._made: dict[str, Future[onnxruntime.InferenceSession]] = {}
         self._lock = RLock()
 
     def get(self, name: str, make: Callable[[], bytes]) -> Graph:
         """The graph of this name, which `make` gives as an ONNX model. It takes float32 arrays and
         `level` by name."""
-        with self._lock:
-            if name not in self._made:
-                if len(self._made) >= KEPT:
-                    del self._made[next(iter(self._made))]
-                if self.shares_memory is None:
-                    Sessions.shares_memory = _share_memory()
-                self._made[name] = _start(make(), bool(self.shares_memory))
-            session = self._made[name]
+        found, is_new = self._entry(name)
+        if is_new:
+            self._fill(found, name, make)
+        session = found.result()
         return lambda level, **inputs: session.run(None, inputs | {"level": np.array([level])})
+
+    def prepare(self, name: str, make: Callable[[], bytes]) -> None:
+        """Begin to make a graph that `get` will be asked for, in a thread of its own."""
+        found, is_new = self._entry(name)
+        if is_new:
+            try:
+                Thread(target=self._fill, args=(found, name, make)).start()
+            except RuntimeError:  # there are too many
+                self._fill(found, name, make)
+
+    def _entry(self, name: str) -> tuple[Future, bool]:
+        """A session that is made or will be, and whether the caller is to make it."""
+        with self._lock:
+            if name in self._made:
+                return self._made[name], False
+            if len(self._made) >= KEPT:
+                del self._made[next(iter(self._made))]
+            if self.shares_memory is None:
+                Sessions.shares_memory = _share_memory()
+            return self._made.setdefault(name, Future()), True
+
+    def _fill(self, found: Future, name: str, make: Callable[[], bytes]) -> None:
+        try:
+            found.set_result(_start(make(), bool(self.shares_memory)))
+        except BaseException as exc:  # who waits for it raises it; the next one tries again
+            with self._lock:
+                self._made.pop(name, None)
+            found.set_exception(exc)
 
     @classmethod
     def leave(cls) -> None:
