@@ -613,6 +613,21 @@ def test_help_version_info_thumbnails_and_early_failures_do_not_import_torch(fol
     assert result.stdout.endswith("done\n"), result.stderr
 
 
+def test_a_decode_imports_neither_rare_formats_nor_worker_processes(folder, model_folder):
+    code = """if True:
+        import sys
+        from vqcodec.cli import main
+        arguments = ["-o", "new.png", "--device", "onnx", "--model", sys.argv[1]]
+        main(["decode", "good.vqc", *arguments], standalone_mode=False)
+        print({"multiprocessing", "PIL.PdfImagePlugin"} & sys.modules.keys())
+    """
+    command = [sys.executable, "-c", code, str(model_folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    assert result.stdout.endswith("set()\n"), result.stderr
+
+
 def test_pipes_join_the_commands(folder, model_folder):
     with open("a.png", "rb") as source:
         encode = start("encode", "-", "--model", model_folder, stdin=source)

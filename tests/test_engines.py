@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -438,3 +439,28 @@ assert Image.open("d.vqc").convert("L").size == (60, 40)
     for name, data in [("b.png", coded), ("large.png", large)]:
         painted = np.asarray(Image.open(tmp_path / name))
         assert_near(painted, np.asarray(codec.decode(data)))
+
+
+def test_a_graph_that_is_prepared_is_made_once_and_one_that_failed_anew(onnx):
+    from vqcodec.engine.onnx.graph import Graph
+    from vqcodec.engine.onnx.sessions import Sessions
+
+    graph, threads, sessions = Graph(level=("int64", (1,)), x=("float32", ("n",))), [], Sessions()
+    text = graph.model(graph.node("Relu", "x"))
+
+    def make() -> bytes:
+        threads.append(threading.current_thread())
+        return text
+
+    def fail() -> bytes:
+        raise ValueError("no graph")
+
+    sessions.prepare("a", make)
+    for _ in range(2):
+        assert sessions.get("a", make)(x=np.float32([-1, 2]), level=0)[0].tolist() == [0, 2]
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+    sessions.prepare("b", fail)
+    with pytest.raises(ValueError, match="no graph"):
+        sessions.get("b", fail)
+    assert sessions.get("b", make)(x=np.float32([3]), level=0)[0].tolist() == [3]

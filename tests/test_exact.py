@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,6 +16,7 @@ from conftest import exact_pixels_of, page, smooth_picture
 from vqcodec.bitstream import container
 from vqcodec.bitstream.container import Exact
 from vqcodec.bitstream.exact_part import stream_start
+from vqcodec.cli import main, options
 from vqcodec.codec import Codec
 from vqcodec.compare import bit_allocation
 from vqcodec.engine import exact_blocks, exact_tiles
@@ -25,6 +27,7 @@ from vqcodec.image.fewer_colours import reduce
 from vqcodec.image.pixels import Picture
 from vqcodec.image.strips import shrink
 from vqcodec.metrics import psnr
+from vqcodec.zoo import weights
 
 
 def mixed(height: int, width: int) -> np.ndarray:
@@ -52,6 +55,23 @@ def tiled(onnx) -> tuple[np.ndarray, bytes]:
 
 
 # What is written
+
+
+def test_what_is_exact_alone_asks_for_no_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "read_parts", None)
+    weights.load_shipped.cache_clear()
+    options.load_codec.cache_clear()
+    Image.fromarray(page(40, 60)).save(tmp_path / "a.png")
+    (png, vqc, back), run = (
+        (str(tmp_path / name) for name in ("a.png", "a.vqc", "b.png")),
+        CliRunner(),
+    )
+    encoded = run.invoke(main, ["encode", png, "-o", vqc, "--lossless", "-v", "--device", "onnx"])
+    decoded = run.invoke(main, ["decode", vqc, "-o", back, "-v"])
+
+    assert (encoded.exit_code, decoded.exit_code) == (0, 0), encoded.output + decoded.output
+    assert np.array_equal(np.asarray(Image.open(back)), page(40, 60))
+    assert np.array_equal(np.asarray(vqcodec.decode(vqc, device="onnx")), page(40, 60))
 
 
 def test_of_a_mixed_page_the_text_is_exact_and_the_photograph_is_not(onnx):

@@ -118,6 +118,28 @@ def test_a_shipped_model_loads_with_the_integers_of_its_file(entry):
             assert torch.equal((conv.weight * 2**8).long(), stored[f"{name}.weight"].long())
 
 
+def test_a_shipped_models_files_are_read_when_they_are_needed_and_checked_then(monkeypatch):
+    entry = shipped.find(shipped.default_name())
+    wrong = {"encoder": "00" * 32, "realism": "00" * 32}
+    monkeypatch.setattr(shipped, "find", lambda name: entry._replace(sha256=entry.sha256 | wrong))
+    model = weights.load_shipped.__wrapped__(entry.name)
+
+    assert model.tensors["decoder.stem.bias"].size
+    assert "linear.analysis" in model.tensors
+    with pytest.raises(ModelError, match=r"encoder\.safetensors of .*: sha256"):
+        model.tensors["linear.analysis"]
+    with pytest.raises(ModelError, match=r"realism\.safetensors of .*: sha256"):
+        model.realism["decoder.stem.bias"]
+
+
+def test_a_shipped_model_of_another_id_is_refused(monkeypatch):
+    entry = shipped.find(shipped.default_name())
+    monkeypatch.setattr(shipped, "find", lambda name: entry._replace(id=b"another!"))
+
+    with pytest.raises(ModelError, match=f"has id {entry.id.hex()}, not"):
+        weights.load_shipped.__wrapped__(entry.name).tensors["freqs"]
+
+
 @pytest.mark.parametrize("name", ["expand.bias", "level.knots"])
 def test_an_overflowing_bias_is_refused(folder, name):
     name = f"prior.passes.1.blocks.0.{name}"

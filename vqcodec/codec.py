@@ -65,7 +65,7 @@ class Codec:
         "onnx": ONNX Runtime. Others: as torch names them.
         precise: never in bfloat16, which moves pixels by up to two levels in 255; pictures that are
         decoded to more than 8 bits never are.
-        Raises UnknownModelError, ModelError.
+        Raises UnknownModelError; ModelError, for a shipped model's tensors when they are needed.
         """
         if model is None:
             model = shipped.default_name()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from ..bitstream.container import read_header, unpack
+from ..bitstream.container import Header, read_header, unpack
 from ..compare.captions import ratio, spaced, speed
 from ..errors import CorruptError, OutputError
 from ..geometry import MAX_DIMENSION
@@ -85,7 +85,8 @@ def _encode_file(
     )
     report.fact(**_facts(job, codec, data, (width, height), seconds))
     report.fact(ratio=3 * area / len(data), effort=goal.effort, **reached)
-    report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {codec.device}")
+    device = _device(codec, read_header(data, MAX_DIMENSION**2))
+    report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {device}")
     return Done(len(data), area)
 
 
@@ -105,8 +106,13 @@ def _facts(
         "megapixels_per_second": width * height / 1e6 / seconds,
         "model_id": header.model_id.hex(),
         "level": header.level,
-        "device": str(codec.device),
+        "device": _device(codec, header),
     }
+
+
+def _device(codec: "Codec", header: Header) -> str:
+    """Where the networks ran, if there was need of any: they are not loaded to be named."""
+    return codec.device if header.learned else "no networks"
 
 
 @click.command()
@@ -214,7 +220,8 @@ def _decode_file(
     report.fact(**_facts(job, codec, data, size, sum(seconds)), realism=how["realism"])
     if damage:
         raise CorruptError(f"decoded, but damaged: {'; '.join(damage)}")
-    report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {codec.device}")
+    device = _device(codec, header)
+    report.detail(f"{anatomy(facts(data))}; {sum(seconds):.2f} s, {device}")
     return Done(len(data), strips.width * strips.height)
 
 
