@@ -225,7 +225,7 @@ def test_the_version_and_the_address_of_the_repository_are_the_same_everywhere()
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
 
-    assert re.search(r"^## (\S+)$", changes, re.MULTILINE)[1] == vqcodec.__version__
+    assert re.search(r"^## (\d\S+)$", changes, re.MULTILINE)[1] == vqcodec.__version__
     assert pyproject["project"]["dynamic"] == ["version"]
     assert pyproject["project"]["urls"]["Repository"] == REPOSITORY
     for name in ("mkdocs.yml", "CITATION.cff"):

@@ -5,10 +5,14 @@ import io
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 
 import vqcodec
-from conftest import smooth_picture
+from conftest import page, smooth_picture
 from vqcodec.bitstream import container
+from vqcodec.cli import main
+from vqcodec.cli.console import Report
 from vqcodec.errors import InputError
 from vqcodec.progress import followed
 
@@ -34,6 +38,27 @@ def test_the_share_grows_from_0_to_1_with_each_tile_and_strip(codec, tiled):
     assert len(small) == 4  # rows of tiles
     assert data == codec.encode(PICTURE, effort=1)
     assert whole == codec.decode(data)
+
+
+def test_tiles_that_are_tried_for_exact_parts_are_told_as_well(codec, tiled):
+    told, rgb = [], page(256, 256)
+    rgb[:, 128:] = smooth_picture(256, 128)  # two tiles of four
+    codec.encode(rgb, 75, effort=1, progress=told.append)
+
+    assert told == pytest.approx([0, 0.3, 0.6, 0.6, 0.7, 0.8, 0.9, 1])
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_commands_show_the_share_of_a_single_file(model_folder, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PICTURE).save("a.png")
+    told, run, model = [], CliRunner(), ["--model", str(model_folder)]
+    assert run.invoke(main, ["encode", "a.png", "-o", "a.vqc", *model]).exit_code == 0
+    monkeypatch.setattr(Report, "status", lambda report, text: told.append(text))
+    files = ["a.png", "b.vqc"] if command == "encode" else ["a.vqc", "b.png"]
+    assert run.invoke(main, [command, files[0], "-o", files[1], *model]).exit_code == 0
+
+    assert (told[0], told[-1]) == ("0%", "100%")
 
 
 def test_a_bar_is_on_stderr_and_leaves_nothing_on_stdout(codec, tiled, capsys):

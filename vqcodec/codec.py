@@ -32,7 +32,7 @@ from .image.depth import BYTE
 from .image.metadata import Metadata
 from .image.pixels import Picture, Source
 from .image.strips import Strips, to_image
-from .progress import Progress, followed
+from .progress import Progress, followed, listener
 from .rate_control import DEFAULT_QUALITY, OperatingPoint, operating_point
 from .tokens import Indices
 from .zoo import shipped, weights
@@ -134,8 +134,8 @@ class Codec:
         that it uses. None: the source's; 16 of uint16, 8 of floats.
         lossless: all pixels are exact, whatever the quality. exact: text and drawings are, from
         quality 75 on, nearly so below, where that is better; without, a file has indices of all.
-        progress: called with the share done, 0..1, after each tile, or each picture of a list;
-        True: a bar on stderr.
+        progress: called with the share done, 0..1, after each tile, and each that is tried for
+        exact parts, or each picture of a list; True: a bar on stderr.
         Raises InputError, ImageTooLargeError, MissingExtraError; ValueError for a quality,
         effort, tune or depth out of range; TypeError for what is no picture.
         """
@@ -152,8 +152,7 @@ class Codec:
             exact = exact_tiles.without_loss(picture.rgb, header)
             exact = list(followed(exact, container.tile_count(header), progress))
             return container.pack(header, (), beside, exact)
-        header, tiles, exact = self._encode(picture, quality, search, max_pixels, exact)
-        tiles = followed(tiles, container.tile_count(header), progress)
+        header, tiles, exact = self._encode(picture, quality, search, max_pixels, exact, progress)
         return container.pack(header, [tile.segments for tile in tiles], beside, exact)
 
     def encode_indices(
@@ -324,9 +323,10 @@ class Codec:
         search: Search,
         max_pixels: int,
         exact: bool = False,
+        progress: Progress = None,
     ) -> tuple[Header, Iterator[CodedTile], tuple[Exact | None, ...]]:
         """The tiles come one by one, while they are asked for. exact: some parts may be so."""
-        point = quality
+        point, tell = quality, listener(progress)
         if not isinstance(point, OperatingPoint):
             point = operating_point(point, self.model.config.transform.levels)
         picture = pixels.load(image, max_pixels, None)
@@ -334,8 +334,8 @@ class Codec:
         engine = self._engines.pick(header.width * header.height, gradients=search.effort > 1)
         plan = exact_tiles.Plan(header, picture.rgb)
         if exact:
-            plan = exact_tiles.plan(engine, plan, point)
-        return plan.header, exact_tiles.learned_tiles(engine, plan, point, search), plan.exact
+            plan = exact_tiles.plan(engine, plan, point, tell)
+        return plan.header, exact_tiles.learned_tiles(engine, plan, point, search, tell), plan.exact
 
     def _read(
         self, data: FileSource, max_pixels: int

@@ -18,6 +18,7 @@ from ..image import formats, pixels
 from ..image.depth import DEPTHS
 from ..image.strip_files import save as save_strips
 from ..image.strips import Strips
+from ..progress import followed
 from . import goals, options
 from .console import Report
 from .info import anatomy, facts
@@ -207,7 +208,8 @@ def _decode_file(
     start = time.perf_counter()
     strips, damage = _decode(codec, data, allow_damaged, how)
     seconds = [time.perf_counter() - start]
-    strips = strips._replace(rows=_clocked(strips.rows, seconds))
+    rows = followed(_clocked(strips.rows, seconds), strips.height, report.share, len)
+    strips = strips._replace(rows=rows)
     for notice in save_picture(strips, job.target, image_format, force):
         report.notice(job.name, notice)
     if times:

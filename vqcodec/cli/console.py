@@ -62,6 +62,10 @@ class Report(NamedTuple):
         if self.clock is not None:
             self.clock.text = text
 
+    def share(self, done: float) -> None:
+        """Say how much of the work is done, where it is shown."""
+        self.status(f"{done:.0%}")
+
     def record(self, source: str, facts: dict, failure: tuple[str, int] | None = None) -> None:
         """Print the JSON object of a file; failure: as `explain` has it."""
         if self.quiet and failure is None:

@@ -127,6 +127,7 @@ class Goal(NamedTuple):
         if not self.target:
             given = {"effort": self.effort, "tune": self.tune, "max_pixels": max_pixels}
             given |= {"lossless": self.lossless, "exact": self.exact}
+            given["progress"] = report.share
             quality = None if self.lossless else self.quality
             return codec.encode(picture, self.quality, **given), {"quality": quality}
         from ..targets import CLOSENESS, reach

@@ -27,13 +27,16 @@ def allocation_of(model: Model, indices: np.ndarray, tables: np.ndarray) -> BitA
     freqs = model.freqs
     sizes = np.array([len(counts) for counts in freqs])
     starts = np.cumsum([0, *sizes])
-    coded = rows >= 0
-    entries = (starts[rows] + np.minimum(index, sizes[rows] - 1))[coded]
+    at = np.flatnonzero(rows >= 0)  # numpy takes faster than it indexes, above all by a mask
+    used, last = rows.take(at), sizes.take(rows.take(at)) - 1
+    found = index.take(at)
+    entries = starts.take(used) + np.minimum(found, last)
     cost = PRECISION - np.log2(np.concatenate(freqs) + 1.0)
     bits = np.zeros(index.shape)
-    bits[coded] = cost[entries]
-    spelled = symbols.escaped(index, rows, sizes, model.config.quantizer.classes)
-    numbers = np.where(coded, index - sizes[rows] + 1, index)[spelled]
-    bits[spelled] += DIGIT_BITS * (1 + (numbers >= 2**7) + (numbers >= 2**14))
+    bits.reshape(-1)[at] = cost.take(entries)
+    if (found >= last).any():
+        spelled = symbols.escaped(index, rows, sizes, model.config.quantizer.classes)
+        numbers = np.where(rows >= 0, index - sizes[rows] + 1, index)[spelled]
+        bits[spelled] += DIGIT_BITS * (1 + (numbers >= 2**7) + (numbers >= 2**14))
     counts = np.bincount(entries, minlength=starts[-1])
     return BitAllocation(bits.sum(1).reshape(h, w), tuple(np.split(counts, starts[1:-1])))

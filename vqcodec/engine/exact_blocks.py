@@ -52,12 +52,10 @@ class Rival(NamedTuple):
 def choose(
     engine: Engine, rgb: np.ndarray, header: Header, point: OperatingPoint, tile: Rectangle
 ) -> Exact | None:
-    """What of a tile, in latents, of a picture uint8 [H, W, 3] is better exact."""
+    """What of a tile, in latents, of a picture uint8 [H, W, 3] is better exact, by a trial."""
     area = tile_pixels(header, tile)
     part = rgb[within(area)]
-    shares, flat = flat_shares(part)
-    if not may_have_text(shares, flat):
-        return None
+    shares, _ = flat_shares(part)
     config = engine.model.config.transform
     weight = weight_of(config.lambdas(), point)
     quality = quality_of(point, config.levels)
@@ -91,6 +89,11 @@ def _wholly(part: np.ndarray, quality: float, weight: float) -> tuple[float, Exa
         coded = _coded(rgb, blocks)
         options.append((8 * len(coded.stream) + weight * _errors(rgb, part).sum(), coded))
     return min(options, key=lambda item: item[0])
+
+
+def is_worth_a_trial(rgb: np.ndarray, header: Header, tile: Rectangle) -> bool:
+    """Whether a tile, in latents, of a picture may have text."""
+    return may_have_text(*flat_shares(rgb[within(tile_pixels(header, tile))]))
 
 
 def may_have_text(shares: np.ndarray, flat: np.ndarray) -> bool:
@@ -186,8 +189,11 @@ def _blanked(rgb: np.ndarray, where: np.ndarray) -> np.ndarray:
     """The pixels where bool [H, W] says so, one colour elsewhere."""
     if where.all():
         return rgb
-    colours, counts = np.unique(rgb[where][::ROWS], axis=0, return_counts=True)
-    return np.where(where[..., None], rgb, colours[counts.argmax()])
+    colours, counts = np.unique(packed(rgb[where][::ROWS]), return_counts=True)
+    colour = int(colours[counts.argmax()])
+    return np.where(
+        where[..., None], rgb, np.uint8([colour >> 16, colour >> 8 & 255, colour & 255])
+    )
 
 
 def runs_of(blocks: np.ndarray) -> tuple[int, ...]:
