@@ -37,7 +37,7 @@ HEADS = (
 
 class Options(NamedTuple):
     """picture: uint8 [H, W, 3], to make the sizes of. sizes: megapixels. models: names or folders
-    of ours, each on all devices, and on torch's at all efforts."""
+    of ours, each on all devices and at all efforts."""
 
     picture: np.ndarray
     sizes: tuple[float, ...] = (0.4, 12, 100)
@@ -84,7 +84,7 @@ def rows(options: Options) -> Iterator[list[str]]:
     for size in options.sizes:
         for model in options.models:
             for device in options.devices:
-                for effort in options.efforts if device != "onnx" else (1,):
+                for effort in options.efforts:
                     own = coders.Ours(model, device, effort)
                     yield _row(
                         options, Job(ours.CODEC, options.quality, own, size, options.threads)

@@ -28,7 +28,7 @@ if device == "cpu":
 os.environ["OMP_NUM_THREADS"] = "2"  # for ONNX Runtime, from here on
 codec, data = Codec.load(folder, device), Path(file).read_bytes()
 picture = codec.decode(data)
-codec.encode(picture, effort=1 if device == "onnx" else 2)
+codec.encode(picture, effort=2)
 """
 
 

@@ -59,9 +59,9 @@ class Codec:
         """A shipped model by name (None: the default), or a model folder by path: a Path, or text
         with a separator in it.
 
-        device: where the networks run. None or "auto": ONNX Runtime; torch where its gradients
-        are needed, where it is imported already, or where the picture is large and it is there,
-        and then on a GPU of CUDA if there is one. "cpu": torch's CPU where torch is installed.
+        device: where the networks run. None or "auto": ONNX Runtime; torch where it is
+        imported already, or where the picture is large and it is there, and then on a GPU of CUDA
+        if there is one. "cpu": torch's CPU where torch is installed.
         "onnx": ONNX Runtime. Others: as torch names them.
         precise: never in bfloat16, which moves pixels by up to two levels in 255; pictures that are
         decoded to more than 8 bits never are.
@@ -126,8 +126,8 @@ class Codec:
         image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
         may be encoded as well, to take them away from.
         quality: 0 (smallest) to 100 (closest), need not be whole; or an operating point.
-        effort: 1 (none) to 9: how long to search for better indices for this picture; above 1
-        takes torch. None: `rate_control.DEFAULT_EFFORT`.
+        effort: 1 (none) to 9: how long to search for better indices for this picture. None:
+        `rate_control.DEFAULT_EFFORT`.
         tune: what the search keeps low: "psnr", the squared error, or "eyes", half of it and what
         eyes see beside it. None: what the model was trained for.
         depth: bits of a channel, 8 to 16, that the picture is to have, and of a uint16 array those
@@ -331,7 +331,7 @@ class Codec:
             point = operating_point(point, self.model.config.transform.levels)
         picture = pixels.load(image, max_pixels, None)
         header = self._header_for(picture, point.level, max_pixels)
-        engine = self._engines.pick(header.width * header.height, gradients=search.effort > 1)
+        engine = self._engines.pick(header.width * header.height)
         plan = exact_tiles.Plan(header, picture.rgb)
         if exact:
             plan = exact_tiles.plan(engine, plan, point, tell)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 DEFAULT_QUALITY = 50
 EFFORTS = range(1, 10)  # how long an encoder searches
 # The most that encodes 12 megapixels in 6 s on two cores: a search takes five times that and more
-# (docs/speed.md), and torch.
+# (docs/speed.md).
 DEFAULT_EFFORT = 1
 # Networks are trained with one of 1.8 (base-1 and base-2 with 3). On held-out photographs 1.4 costs
 # 0.15 to 0.3 % less than 2 in bits + lambda * error, and 1 and 2.8 more.

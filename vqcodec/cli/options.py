@@ -61,8 +61,8 @@ device = click.option(
     envvar="VQCODEC_DEVICE",
     default="auto",
     show_default=True,
-    help="Where the networks run. auto: ONNX Runtime; torch, on a GPU of CUDA if there is one, for"
-    " search and, where it is installed, large pictures. cpu: torch's, where it is installed.",
+    help="Where the networks run. auto: ONNX Runtime; torch, where it is installed, for large"
+    " pictures, on a GPU of CUDA if there is one. cpu: torch's, where it is installed.",
 )
 
 
@@ -189,8 +189,7 @@ effort = click.option(
     type=click.IntRange(EFFORTS[0], EFFORTS[-1]),
     default=DEFAULT_EFFORT,
     show_default=True,
-    help="How long to search for a smaller and closer coding: 1 is none, 9 thorough. Above 1 takes"
-    " torch.",
+    help="How long to search for a smaller and closer coding: 1 is none, 9 thorough.",
 )
 
 tune = click.option(

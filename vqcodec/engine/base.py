@@ -2,7 +2,7 @@
 
 Maps are [h, w, C], channels last, of one picture. A codec asks for five things: pixels to latents
 (`analyse`), latents to pixels (`synthesise`), latents to a tile's payload and back (`tiles`), and
-refined latents (`refine`), which takes gradients. All else in `engine/` is neutral to the backend.
+refined latents (`refine`). All else in `engine/` is neutral to the backend.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -167,8 +167,7 @@ class Engine(Protocol):
         """What costs less than the encoder's latents of a tile.
 
         rgb: its pixels, as of `analyse`, [H, W, 3], without padding. around: the encoder's latents
-        of the tile and a halo. search: of effort 2 to 9. Raises MissingExtraError if the backend
-        has no gradients.
+        of the tile and a halo. search: of effort 2 to 9.
         """
 
     def ahead(self, most: int) -> Calls:

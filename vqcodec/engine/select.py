@@ -1,6 +1,6 @@
 """Selection of the engine for a piece of work.
 
-ONNX Runtime starts at once; torch takes seconds to import, and has gradients and GPUs."""
+ONNX Runtime starts at once; torch takes seconds to import, and has GPUs."""
 
 import os
 import sys
@@ -39,24 +39,24 @@ class Engines:
         self.model, self.device, self.precise = model, device or "auto", precise
         self._made: dict[str, Engine] = {}
 
-    def pick(self, pixels: int = 0, gradients: bool = False, precise: bool = False) -> Engine:
-        """The engine for a picture of so many pixels. gradients: it must have them. precise: as of
-        `Codec.load`, for this picture.
+    def pick(self, pixels: int = 0, precise: bool = False) -> Engine:
+        """The engine for a picture of so many pixels. precise: as of `Codec.load`, for this one.
 
         Raises MissingExtraError if what it takes is not installed; VqcodecError for a device that
         does not compute exactly.
         """
-        if self._takes_torch(pixels, gradients):
+        if self._takes_torch(pixels):
             if not has_torch():
-                what = "search (effort above 1)" if gradients else f"device {self.device}"
-                raise MissingExtraError(f"{what} takes torch: pip install 'vqcodec[torch]'")
+                raise MissingExtraError(
+                    f"device {self.device} takes torch: pip install 'vqcodec[torch]'"
+                )
             return self._engine("precise torch" if precise or self.precise else "torch")
         return self._engine("onnx")
 
-    def _takes_torch(self, pixels: int, gradients: bool) -> bool:
-        if self.device == "onnx" and not gradients:
+    def _takes_torch(self, pixels: int) -> bool:
+        if self.device == "onnx":
             return False
-        if gradients or self.device not in ("auto", "cpu", "onnx"):
+        if self.device not in ("auto", "cpu"):
             return True
         if self.device == "cpu" or not _has_onnx():
             return has_torch()
@@ -75,8 +75,7 @@ class Engines:
             return OnnxEngine(self.model)
         from .torch.engine import TorchEngine
 
-        device = "auto" if self.device == "onnx" else self.device
-        return TorchEngine(self.model, device, precise=kind == "precise torch")
+        return TorchEngine(self.model, self.device, precise=kind == "precise torch")
 
 
 def _has_onnx() -> bool:

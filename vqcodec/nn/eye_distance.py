@@ -15,19 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# The distortion "eyes": weights of the squared error in 255 units and of `eye_distance`.
-EYES_MSE, EYES_UNLIKE = 0.5, 1000.0
-SCALE_WEIGHTS = 0.10, 0.28, 0.28, 0.22, 0.12  # full size first, each next one half of it
-PLANE_WEIGHTS = 0.2, 0.6, 0.2  # of X, Y and B
-WINDOW, STRIDE = 7, 2  # pixels
-VARIANCE_FLOOR = 0.0009  # C2 of SSIM: below this variance structure hardly counts
-WORST_WEIGHT = 0.15  # of the norm of fourth powers beside the mean: the worst windows rule it
-NORM_FLOOR = 2.0**-32  # under the fourth root, whose slope at 0 is infinite
-BIAS = 0.0037930732552754493  # of cone responses, and below JPEG XL's matrix from linear RGB
-LMS = (
-    (0.30, 0.622, 0.078),
-    (0.23, 0.692, 0.078),
-    (0.24342268924547819, 0.20476744424496821, 0.5518098665095536),
+from ..image.eye_distance import (
+    BIAS,
+    LMS,
+    NORM_FLOOR,
+    PLANE_WEIGHTS,
+    SCALE_WEIGHTS,
+    STRIDE,
+    VARIANCE_FLOOR,
+    WINDOW,
+    WORST_WEIGHT,
 )
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..nn.eye_distance import EYES_MSE, EYES_UNLIKE, eye_distance
+from ..image.eye_distance import EYES_MSE, EYES_UNLIKE
+from ..nn.eye_distance import eye_distance
 from ..nn.model import Network, PassResult
 from ..nn.rate_proxy import GaussianBits, scale_bounds
 from .precision import half_precision

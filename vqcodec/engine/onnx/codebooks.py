@@ -74,6 +74,12 @@ class Codebooks:
             values[:, 1::2][pair] = STEP * _unzigzag(index[:, 1::2][pair])
         return values
 
+    def bits_of(self, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Bits of indices under the tables, float32; 0 for the second of a pair."""
+        last = self.last.take(rows)
+        bits = self.bits.take(self.start.take(rows) + np.clip(index, 0, last))
+        return np.where(rows < 0, 0, bits + np.float32(ESCAPE_BITS) * (index >= last))
+
     def assign(self, r: np.ndarray, rows: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Entropy-constrained assignment of residuals r, float32 in steps: their indices.
 

@@ -7,16 +7,18 @@ from functools import partial
 import numpy as np
 
 from ...entropy.symbols import make_tables
-from ...errors import MissingExtraError
 from ...geometry import Rectangle, widened, within
 from ...rate_control import OperatingPoint
 from ...zoo.weights import Model
 from ..base import Maps, Target, blended, check_realism
 from ..scheduling import Ahead
 from ..search import Search
+from ..search_steps import ROUNDS
 from . import networks
+from .both_ways import BothWays
 from .codebooks import Codebooks
 from .grain import grain
+from .refinement import Refinement
 from .sessions import Sessions, thread_count
 from .tile_coder import TileCoder
 
@@ -30,6 +32,7 @@ class OnnxEngine:
         self.model = model
         self.transform = model.config.transform
         self._sessions = Sessions()
+        self.both_ways = BothWays(model.config, model.tensors, self._sessions)
         codewords = (model.tensors[f"codebooks.{kind}_words"] for kind in ("scalar", "pair"))
         self.tiles = TileCoder(
             model.config,
@@ -77,11 +80,9 @@ class OnnxEngine:
     def refine(
         self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
     ) -> Target:
-        """Raises MissingExtraError: graphs have no gradients."""
-        what = f"search (effort {search.effort})"
-        raise MissingExtraError(
-            f"{what} takes torch: pip install 'vqcodec[torch]', or take effort 1"
-        )
+        """See `Engine.refine`."""
+        found = Refinement(self.tiles, self.both_ways, rgb, around, tile, point, search.distortion)
+        return found.run(ROUNDS[search.effort - 1]).target
 
     def ahead(self, most: int) -> Ahead:
         """See `Engine.ahead`."""

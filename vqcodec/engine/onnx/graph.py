@@ -5,13 +5,14 @@ value. The numbers are those of onnx.proto. Here are only the fields that our ne
 """
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...bitstream.byte_reader import varint
 
 IR_VERSION, OPSET = 8, 17  # of ONNX 1.12, for old runtimes
-TYPES = {"float32": 1, "int64": 7}  # TensorProto.DataType
+TYPES = {"float32": 1, "int64": 7, "bool": 9}  # TensorProto.DataType
 FLOAT, INT, STRING, INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 Shape = tuple[int | str, ...]  # names stand for sides that vary
 
@@ -43,11 +44,12 @@ class Graph:
         self._text.append(field(1, text))
         return name
 
-    def model(self, *outputs: str) -> bytes:
-        """The model with these float32 outputs."""
+    def model(self, *outputs: str, flags: Sequence[str] = ()) -> bytes:
+        """The model with these float32 outputs, and those of flags, bool, behind them."""
         text = [*self._text, field(2, "vqcodec")]
         text += [field(11, _value(name, *kind)) for name, kind in self._inputs.items()]
         text += [field(12, _value(name, "float32")) for name in outputs]
+        text += [field(12, _value(name, "bool")) for name in flags]
         head = field(1, IR_VERSION) + field(8, field(2, OPSET)) + _head(7, sum(map(len, text)))
         return b"".join([head, *text])
 

@@ -48,6 +48,7 @@ class Layers:
     def __init__(self, tensors: Tensors, **inputs):
         self.tensors, self.inputs = tensors, inputs
         self.graph = Graph(level=LEVEL, **inputs)
+        self.rectified: list[str] = []  # the outputs of the residual blocks' ReLUs, in order
 
     def __call__(self, operator: str, *inputs: str | float, **attributes) -> str:
         """An operator, numbers among whose inputs are made constants."""
@@ -88,10 +89,14 @@ class Layers:
         return self("Gather", np.float32(table)[:, :, None, None], "level")
 
     def residual(self, name: str, x: str) -> str:
-        y = self("Relu", self.conv(f"{name}.mix.0", x))
+        y = self.relu(self.conv(f"{name}.mix.0", x))
         x = self("Add", x, self.conv(f"{name}.mix.3", self.conv(f"{name}.mix.2", y)))
-        y = self("Relu", self.conv(f"{name}.expand.0", x))
+        y = self.relu(self.conv(f"{name}.expand.0", x))
         return self("Add", x, self.conv(f"{name}.expand.2", y))
+
+    def relu(self, x: str) -> str:
+        self.rectified.append(self("Relu", x))
+        return self.rectified[-1]
 
     def residuals(self, name: str, count: int, x: str) -> str:
         """Some blocks, behind the level's bias."""
@@ -100,12 +105,9 @@ class Layers:
             x = self.residual(f"{name}.{number}", x)
         return x
 
-    def rounded(self, x: str, low: int, high: int, more: str | float = 0.5) -> str:
-        """Half up to an integer, and clipped. more: what is added before, and the half."""
-        return self("Clip", self("Floor", self("Add", x, more)), low, high)
-
     def state(self, x: str) -> str:
-        return self.rounded(x, -STATE_MAX, STATE_MAX)
+        """Half up to an integer, and clipped."""
+        return self("Clip", self("Floor", self("Add", x, 0.5)), -STATE_MAX, STATE_MAX)
 
 
 def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
@@ -127,7 +129,11 @@ def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
 
 
 def synthesis(
-    config: TransformConfig, tensors: Tensors, affine: bool = False, parts: bool = False
+    config: TransformConfig,
+    tensors: Tensors,
+    affine: bool = False,
+    parts: bool = False,
+    signs: bool = False,
 ) -> bytes:
     """`latents` float32 [h, w, C] in steps, `level` -> pixels float32 [16h, 16w, 3].
 
@@ -135,7 +141,8 @@ def synthesis(
     affine: without residual blocks. parts: only of a part of the latents, which is int64 [2], the
     row and the column where it begins and ends: `part_start` and `part_end` in latents,
     `near_start` and `near_end` around it as far as the fine blocks see, which grain is of, and
-    `fine_start` and `fine_end` at 1/8 in what these give.
+    `fine_start` and `fine_end` at 1/8 in what these give. signs: as well, behind the pixels, where
+    each ReLU of the residual blocks lets something through, bool [1, C, h, w] or [1, C, 2h, 2w].
     """
     ends = (f"{name}_{end}" for name in ("part", "near", "fine") for end in ("start", "end"))
     inputs = {"latents": ("float32", ("h", "w", config.latents))}
@@ -156,12 +163,14 @@ def synthesis(
     h = net.cut(net.residuals("decoder.fine", fine, h), "fine")
     x = net("DepthToSpace", net.conv("decoder.head", h, DECODER_GAIN), blocksize=8, mode="CRD")
     x = net("Add", net("DepthToSpace", linear, blocksize=STRIDE, mode="CRD"), x)
-    return net.graph.model(net.to_back(net("Add", x, PIXEL_MEAN)))
+    flags = [net("Greater", x, 0) for x in net.rectified] if signs else []
+    return net.graph.model(net.to_back(net("Add", x, PIXEL_MEAN)), flags=flags)
 
 
-def prior_pass(config: ModelConfig, index: int, tensors: Tensors) -> bytes:
+def prior_pass(config: ModelConfig, index: int, tensors: Tensors, signs: bool = False) -> bytes:
     """A pass of the prior, not the first: `state` float32 [1, W, h, w], `context` float32
-    [h, w, c + 1], `level` -> state, and sums [h, w, 2 n]: FORMAT.md's H, X and O, integers all."""
+    [h, w, c + 1], `level` -> state, and sums [h, w, 2 n]: FORMAT.md's H, X and O, integers all.
+    signs: as well, where the inner layer of each block is not below 0, bool [1, C, h, w]."""
     item, source = config.prior.passes[index], config.prior.passes[index - 1]
     name, dilation = f"prior.passes.{index}", item.dilation
     net = Layers(
@@ -170,14 +179,14 @@ def prior_pass(config: ModelConfig, index: int, tensors: Tensors) -> bytes:
         context=("float32", ("h", "w", source.stop - source.start + 1)),
     )
     h = net.conv(f"{name}.read", net.to_front("context"), UNIT, dilation)
-    h = net.state(net("Add", h, "state"))
+    h, inner = net.state(net("Add", h, "state")), []
     for number in range(item.blocks):
         block = f"{name}.blocks.{number}"
-        x = net.conv(
-            f"{block}.expand", net.state(net.conv(f"{block}.spread", h, UNIT, dilation)), UNIT
-        )
+        x = net.state(net.conv(f"{block}.spread", h, UNIT, dilation))
         level = net.level(tensors[f"{block}.level.knots"] * UNIT + 0.5)
-        x = net.conv(f"{block}.project", net.rounded(x, 0, RELU_MAX, level), UNIT)
+        inner.append(net("Floor", net("Add", net.conv(f"{block}.expand", x, UNIT), level)))
+        x = net.conv(f"{block}.project", net("Clip", inner[-1], 0, RELU_MAX), UNIT)
         h = net.state(net("Add", x, h))
     out = net("Add", net.conv(f"{name}.head", h), net.level(tensors[f"{name}.level.knots"]))
-    return net.graph.model(h, net.to_back(out))
+    flags = [net("GreaterOrEqual", x, 0) for x in inner] if signs else []
+    return net.graph.model(h, net.to_back(out), flags=flags)

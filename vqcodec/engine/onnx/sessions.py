@@ -16,7 +16,7 @@ import onnxruntime
 
 onnxruntime.disable_telemetry_events()
 
-KEPT = 24  # graphs of a model: those of its passes, and of some realisms
+KEPT = 64  # graphs of a model: those of its passes, for search as well, and of some realisms
 
 Graph = Callable[..., list[np.ndarray]]
 

@@ -38,6 +38,7 @@ class Step(NamedTuple):
     channels: slice
     here: np.ndarray  # bool [h, w]: the positions that it codes
     means: np.ndarray  # int32 [M, c], in 2**-6 steps
+    scales: np.ndarray  # int32 [M, c], log2 of them over the lowest class's, in 2**-13
     rows: np.ndarray  # int32 [M, c], of the tables
 
 
@@ -70,15 +71,36 @@ class TileCoder(PassWalk[Step, Chosen]):
         self.to_steps, self.to_units, self.log_steps = (tensors[n].astype(np.int64) for n in names)
         self.first = tensors["prior.passes.0.level.knots"].astype(np.int64)  # [L, 2 n]
 
-    def encode(self, y: np.ndarray, level: int, lambda_scale: float) -> CodedTile:
-        """Code latents y, float32 [h, w, C] in steps."""
+    def encode(self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray) -> CodedTile:
+        """Code latents y, float32 [h, w, C] in steps: see `engine.base.TileCoder`."""
+        return self._assigned(y, level, lambda_scale, lambda step: None)
+
+    def assign(
+        self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray
+    ) -> tuple[np.ndarray, float, list[Step]]:
+        """The latents that `encode` would code, float32 [h, w, C] in steps; what the tables say
+        that their indices cost, in bits; and the steps of the passes."""
+        steps = []
+        coded = self._assigned(y, level, lambda_scale, steps.append, Segments(b"", b""))
+        bits = sum(self.codebooks.bits_of(part.indices, part.rows).sum() for part in coded.passes)
+        return coded.latents, float(bits), steps
+
+    def _assigned(
+        self,
+        y: np.ndarray,
+        level: int,
+        lambda_scale: float | np.ndarray,
+        see: Callable[[Step], None],
+        segments: Segments | None = None,
+    ) -> CodedTile:
         kappa = np.float32(lambda_scale) * self.kappa(level)
 
         def choose(step: Step) -> Chosen:
-            r = _at(y[..., step.channels], step.here) - np.float32(step.means) / STEP
+            see(step)
+            r = at(y[..., step.channels], step.here) - np.float32(step.means) / STEP
             return self._found(self.codebooks.assign(r, step.rows, kappa[step.channels]), step)
 
-        return self._walk(choose, *y.shape[:2], level)
+        return self._walk(choose, *y.shape[:2], level, segments)
 
     def complete(
         self,
@@ -139,7 +161,7 @@ class TileCoder(PassWalk[Step, Chosen]):
                 state, sums = self.run(index, state, self._context(index, latents, level), level)
             step = self._step(index, sums, level)
             chosen = choose(step)
-            _put(latents[..., step.channels], step.here, step.means + chosen.residuals)
+            put(latents[..., step.channels], step.here, step.means + chosen.residuals)
             passes.append(PassColumns(chosen.indices, step.rows, step.here, step.channels))
         segments = self._segments(passes) if segments is None else segments
         return CodedTile(np.float32(latents) / STEP, segments, tuple(passes))
@@ -148,18 +170,23 @@ class TileCoder(PassWalk[Step, Chosen]):
         """What a pass reads: the channels of the pass before it, and where they are known."""
         passes = self.config.prior.passes
         channels = slice(passes[index - 1].start, passes[index - 1].stop)
-        known = [_lattice(p, latents.shape) for p in passes[:index] if p.start == channels.start]
         context = np.empty((*latents.shape[:2], channels.stop - channels.start + 1), np.float32)
         shift = LATENT_BITS + TABLE_BITS - ACT_BITS
         units = _rounded_shift(latents[..., channels] * self.to_units[level, channels], shift)
         context[..., :-1] = np.clip(units, -UNITS_MAX, UNITS_MAX)  # 0 where not known
-        context[..., -1] = np.any(known, axis=0) * 2**ACT_BITS
+        context[..., -1] = self.known(index, latents.shape) * 2**ACT_BITS
         return context
+
+    def known(self, index: int, shape: tuple[int, ...]) -> np.ndarray:
+        """bool [h, w]: where a pass knows what it reads."""
+        passes = self.config.prior.passes
+        earlier = [p for p in passes[:index] if p.start == passes[index - 1].start]
+        return np.any([lattice(p, shape) for p in earlier], axis=0)
 
     def _step(self, index: int, sums: np.ndarray, level: int) -> Step:
         item, quantizer = self.config.prior.passes[index], self.config.quantizer
-        channels, here = slice(item.start, item.stop), _lattice(item, sums.shape)
-        means, scales = np.split(_at(sums, here).astype(np.int32), 2, axis=1)
+        channels, here = slice(item.start, item.stop), lattice(item, sums.shape)
+        means, scales = np.split(at(sums, here).astype(np.int32), 2, axis=1)
         means = np.clip(_rounded_shift(means, SUM_BITS - MEAN_BITS), -MEAN_MAX, MEAN_MAX)
         means = means * self.to_steps[level, channels]  # int64: up to 38 bits
         means = _rounded_shift(means, MEAN_BITS + TABLE_BITS - LATENT_BITS).astype(np.int32)
@@ -167,21 +194,21 @@ class TileCoder(PassWalk[Step, Chosen]):
         scales += np.int32(self.log_steps[level, channels] - lowest)
         classes = _rounded_shift(scales * quantizer.per_octave, SUM_BITS)
         rows = self.codebooks.rows(np.clip(classes, 0, quantizer.classes - 1))
-        return Step(index, channels, here, means, rows)
+        return Step(index, channels, here, means, scales, rows)
 
 
-def _lattice(item: PassConfig, shape: tuple[int, ...]) -> np.ndarray:
+def lattice(item: PassConfig, shape: tuple[int, ...]) -> np.ndarray:
     """bool [h, w]: where a pass codes."""
     positions = np.arange(shape[0])[:, None] % 4 * 4 + np.arange(shape[1]) % 4
     return (item.lattice >> positions & 1).astype(bool)
 
 
-def _at(maps: np.ndarray, here: np.ndarray) -> np.ndarray:
+def at(maps: np.ndarray, here: np.ndarray) -> np.ndarray:
     """The values [M, c] of maps [h, w, c] at some positions."""
     return maps.reshape(-1, maps.shape[2]) if here.all() else maps[here]
 
 
-def _put(maps: np.ndarray, here: np.ndarray, values: np.ndarray) -> None:
+def put(maps: np.ndarray, here: np.ndarray, values: np.ndarray) -> None:
     """Set maps [h, w, c] at some positions to values [M, c]."""
     if here.all():
         maps[:] = values.reshape(maps.shape)

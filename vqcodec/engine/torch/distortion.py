@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...nn.eye_distance import EYES_MSE, EYES_UNLIKE, eye_distance
+from ...image.eye_distance import EYES_MSE, EYES_UNLIKE
+from ...nn.eye_distance import eye_distance
 
 
 class Judged(NamedTuple):
