@@ -11,6 +11,8 @@ from .depth import BYTE, peak, rescaled
 from .metadata import Metadata, to_info
 from .picture import Picture
 
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
+
 
 class Strips(NamedTuple):
     """A picture of `width` x `height` pixels, which can be read once, from the top.
@@ -63,8 +65,15 @@ def to_picture(strips: Strips) -> Picture:
 
 
 def to_image(strips: Strips) -> Image.Image:
-    """The whole picture, of 8 bits, L, LA, RGB or RGBA, with its metadata in `info`."""
-    image = Image.fromarray(to_array(strips))
+    """The whole picture, of 8 bits, L, LA, RGB or RGBA, with its metadata in `info`. Each strip
+    becomes one of the image's while others work on the next."""
+    mode = MODES[strips.channels]
+    image, done = Image.new(mode, (strips.width, strips.height)), 0
+    for strip in strips.rows:
+        size = strips.width, len(strip)
+        part = Image.frombuffer(mode, size, np.ascontiguousarray(strip), "raw", mode, 0, 1)
+        image.paste(part, (0, done))
+        done += len(strip)
     image.info.update(to_info(strips.metadata, strips.channels < 3))
     if strips.cicp:
         image.info["cicp"] = strips.cicp
