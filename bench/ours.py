@@ -75,6 +75,8 @@ class Encoder(NamedTuple):
         """All that decides about the files: our code, the model and what computes them."""
         code = Path(vqcodec.__file__).parent.rglob("*.py")
         parts = [path for path in model_folder(self.model).iterdir() if path.suffix in MODEL_PARTS]
+        if not Path(self.model or "").is_dir():
+            parts += filter(None, [shipped.realism_file(self.model or shipped.default_name())])
         digest = hashlib.sha256()
         for path in [*sorted(code), *sorted(parts)]:
             digest.update(path.read_bytes())

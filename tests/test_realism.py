@@ -38,8 +38,9 @@ def two(two_folder) -> Codec:
 def two_installed(monkeypatch, two_folder, two):
     """That model as the only and default one that is installed."""
     digest = hashlib.sha256((two_folder / "realism.safetensors").read_bytes()).hexdigest()
-    entry = shipped.Entry("two", two.model.id, {"realism": digest})
+    entry = shipped.Entry("two", two.model.id, {}, realism=shipped.Realism("two", digest))
     pretend_installed(monkeypatch, entry)
+    monkeypatch.setattr(shipped, "realism_file", lambda name: two_folder / "realism.safetensors")
     monkeypatch.setattr(shipped, "default_name", lambda: "two")
     monkeypatch.setattr(shipped, "folder_of", lambda name: two_folder)
     forget_models()
@@ -180,6 +181,46 @@ def test_ship_takes_the_second_decoder_along_and_retire_moves_a_model_to_the_arc
     assert read("archive/golden/valid/index.json") == {"psnr-pixel.vqc": 1, "old-pixel.vqc": 1}
     with pytest.raises(SystemExit, match="new is the default"):
         ship.retire("new")
+
+
+def test_a_shipped_model_can_get_another_second_decoder(
+    folder, model_folder, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import ship
+
+    monkeypatch.setattr(ship, "ROOT", tmp_path)
+    monkeypatch.setattr(ship.subprocess, "run", lambda command, **options: None)
+    for home in (*ship.GOLDEN, *ship.GOLDEN.values()):
+        (tmp_path / home / "valid").mkdir(parents=True)
+    for home in ship.GOLDEN.values():
+        (tmp_path / home / "valid" / "index.json").write_text("{}")
+    ship.ship(folder, "one")
+    before = {p: p.read_bytes() for p in (tmp_path / "models" / "one").iterdir()}
+    tensors = load_file(folder / "realism.safetensors")
+    save_file(
+        {name: 2 * tensor for name, tensor in tensors.items()}, folder / "realism.safetensors"
+    )
+    ship.ship_realism(folder, "one")
+    assert {p: p.read_bytes() for p in (tmp_path / "models" / "one").iterdir()} == before
+
+    monkeypatch.setattr(shipped, "_package", lambda package: tmp_path / "models")
+    pretend_installed(monkeypatch, *shipped._read(shipped.OWN))
+    forget_models()
+    model = weights.load_shipped("one")
+    assert all(np.array_equal(model.realism[k], 2 * tensors[k].numpy()) for k in tensors)
+    (tmp_path / "models" / "one-realism-2" / "realism.safetensors").write_bytes(b"x")
+    forget_models()
+    with pytest.raises(ModelError, match="of one-realism-2: sha256"):
+        dict(weights.load_shipped("one").realism)
+
+    ship.ship(folder, "two")
+    ship.retire("one")
+    archive = json.loads((tmp_path / ship.ARCHIVE / "index.json").read_text())
+    assert [row["folder"] for row in archive["realism"]] == ["one-realism-2"]
+    assert (tmp_path / ship.ARCHIVE / "one-realism-2" / "realism.safetensors").is_file()
+    with pytest.raises(SystemExit, match="no second decoder of two"):
+        ship.ship_realism(model_folder, "two")
 
 
 def test_a_model_can_be_shipped_beside_the_default(tmp_path):
@@ -343,7 +384,7 @@ def test_info_names_the_decoders_of_the_model(here, two_installed, monkeypatch):
     found = json.loads(call("info", "a.vqc", "--json").stdout)
     assert found["decoders"] == ["fidelity", "realism"]
 
-    pretend_installed(monkeypatch, two_installed._replace(sha256={}))
+    pretend_installed(monkeypatch, two_installed._replace(realism=None))
     assert "decoders  fidelity\n" in call("info", "a.vqc").stdout
     pretend_installed(monkeypatch)
     assert "decoders  unknown\n" in call("info", "a.vqc").stdout
@@ -353,6 +394,7 @@ def test_info_names_the_decoders_of_the_model(here, two_installed, monkeypatch):
 
 def test_models_compares_the_decoders_with_the_card(two_installed, folder, monkeypatch):
     monkeypatch.setattr(shipped, "folder_of", lambda name: folder)
+    monkeypatch.setattr(shipped, "realism_file", lambda name: folder / "realism.safetensors")
     (folder / "CARD.md").write_text("| decoders | fidelity, realism |\n")
     assert "decoders  fidelity, realism\n" in call("models").stdout
 

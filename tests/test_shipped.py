@@ -62,6 +62,28 @@ def test_models_are_found_by_name_and_by_id(index):
     assert shipped.folder_of("old") == index / "old"
 
 
+def test_a_model_takes_the_second_decoder_that_was_trained_last(index):
+    """What shipped before stays in the index, and in its folder."""
+    path = index / "index.json"
+    found = json.loads(path.read_text())
+    found["models"][0]["sha256"]["realism"] = "cc"
+    path.write_text(json.dumps(found))
+    first = shipped.Realism("old", "cc")
+    assert [entry.realism for entry in shipped.entries()] == [first, None]
+    assert shipped.realism_file("old") == index / "old" / "realism.safetensors"
+    assert shipped.realism_file("new") is None
+
+    rows = [("old", "old-realism-2", "dd"), ("new", "new-realism-2", "ee"), ("old", "third", "ff")]
+    found["realism"] = [dict(zip(("model", "folder", "sha256"), row, strict=True)) for row in rows]
+    path.write_text(json.dumps(found))
+    forget()
+    expected = [shipped.Realism("third", "ff"), shipped.Realism("new-realism-2", "ee")]
+    assert [entry.realism for entry in shipped.entries()] == expected
+    assert all(entry.decoders == ("fidelity", "realism") for entry in shipped.entries())
+    assert shipped.realism_file("old") == index / "third" / "realism.safetensors"
+    assert shipped.folder_of("old") == index / "old"
+
+
 def test_an_unknown_name_is_told_with_the_known_ones(index):
     with pytest.raises(UnknownModelError, match="'mine'; installed: old, new"):
         shipped.find("mine")

@@ -120,8 +120,9 @@ def test_a_shipped_model_loads_with_the_integers_of_its_file(entry):
 
 def test_a_shipped_models_files_are_read_when_they_are_needed_and_checked_then(monkeypatch):
     entry = shipped.find(shipped.default_name())
-    wrong = {"encoder": "00" * 32, "realism": "00" * 32}
-    monkeypatch.setattr(shipped, "find", lambda name: entry._replace(sha256=entry.sha256 | wrong))
+    wrong = entry.sha256 | {"encoder": "00" * 32}
+    entry = entry._replace(sha256=wrong, realism=entry.realism._replace(sha256="00" * 32))
+    monkeypatch.setattr(shipped, "find", lambda name: entry)
     model = weights.load_shipped.__wrapped__(entry.name)
 
     assert model.tensors["decoder.stem.bias"].size

@@ -1,4 +1,4 @@
-"""Ship a trained model: `python tools/ship.py RUN/model NAME [--beside | --archive]`.
+"""Ship a trained model: `python tools/ship.py RUN/model NAME [--beside | --archive | --realism]`.
 
 Copies its files to models/NAME, with realism.safetensors if it is there, appends it to
 models/index.json, as the default unless it is to be one beside it, and writes its golden files.
@@ -6,10 +6,15 @@ With --archive it goes to archive/vqcodec_archive instead, the second distributi
 list of models/index.json that tells users where it is. Then write CARD.md in its folder, and the
 figures of README and docs/. Nothing that shipped earlier is changed.
 
+With --realism NAME is a model that shipped, and only the second decoder of RUN/model is new, of the
+same id: it goes to models/NAME-realism-2, or the next number that is free, and is taken from then
+on. What was shipped with the model stays.
+
 `python tools/ship.py --retire NAME` moves a model of models/ to the archive, golden files and all.
 The archive is to be installed: `pip install -e archive`.
 """
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -38,17 +43,42 @@ def ship(source: Path, name: str, home: str = MODELS, default: bool = True) -> N
     subprocess.run([sys.executable, str(make), name, str(ROOT / GOLDEN[home])], check=True)
 
 
+def ship_realism(source: Path, name: str) -> None:
+    index = _read(f"{MODELS}/index.json")
+    (entry,) = (row for row in index["models"] if row["name"] == name)
+    model = load_folder(source)
+    if model.realism is None or model.id.hex() != entry["id"]:
+        sys.exit(f"{source} has no second decoder of {name}, whose id is {entry['id']}")
+    numbers = range(2, 100)
+    folder = next(f for n in numbers if not (f := ROOT / MODELS / f"{name}-{REALISM}-{n}").exists())
+    folder.mkdir()
+    file = f"{REALISM}.safetensors"
+    shutil.copyfile(source / file, folder / file)
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    row = {"model": name, "folder": folder.name, "sha256": digest}
+    index.setdefault(REALISM, []).append(row)
+    _write(f"{MODELS}/index.json", index)
+
+
 def retire(name: str) -> None:
-    """Move a model that is not the default from models/ to the archive."""
+    """Move a model that is not the default from models/ to the archive, its second decoders too."""
     index = _read(f"{MODELS}/index.json")
     if name == index["default"]:
         sys.exit(f"{name} is the default model: ship the next one first")
     (entry,) = (row for row in index["models"] if row["name"] == name)
     index["models"].remove(entry)
+    decoders = [row for row in index.get(REALISM, []) if row["model"] == name]
+    if decoders:
+        index[REALISM] = [row for row in index[REALISM] if row["model"] != name]
     _write(f"{MODELS}/index.json", index)
     append_to_index(ROOT / ARCHIVE / "index.json", entry, default=False)
+    if decoders:
+        archive = _read(f"{ARCHIVE}/index.json")
+        archive[REALISM] = archive.get(REALISM, []) + decoders
+        _write(f"{ARCHIVE}/index.json", archive)
     _tell_where(entry)
-    (ROOT / MODELS / name).rename(ROOT / ARCHIVE / name)
+    for folder in (name, *(row["folder"] for row in decoders)):
+        (ROOT / MODELS / folder).rename(ROOT / ARCHIVE / folder)
     for kind in ("valid", "invalid"):
         for path in (ROOT / GOLDEN[MODELS] / kind).glob(f"{name}-*"):
             path.rename(ROOT / GOLDEN[ARCHIVE] / kind / path.name)
@@ -79,5 +109,7 @@ if __name__ == "__main__":
         retire(sys.argv[2])
     else:
         options = sys.argv[3:]
+        if "--realism" in options:
+            sys.exit(ship_realism(Path(sys.argv[1]), sys.argv[2]))
         home = ARCHIVE if "--archive" in options else MODELS
         ship(Path(sys.argv[1]), sys.argv[2], home, default="--beside" not in options)

@@ -31,7 +31,8 @@ def _facts(entry: shipped.Entry) -> dict:
 
 def _check_decoders(entry: shipped.Entry, card: str) -> None:
     """Raise ModelError unless the card and the folder have the decoders of the index."""
-    is_there = (shipped.folder_of(entry.name) / f"{shipped.REALISM}.safetensors").is_file()
+    path = shipped.realism_file(entry.name)
+    is_there = path is not None and path.is_file()
     if card.split(", ") != list(entry.decoders) or is_there != (shipped.REALISM in entry.decoders):
         files = f"{shipped.REALISM}.safetensors is {'there' if is_there else 'not there'}"
         raise ModelError(

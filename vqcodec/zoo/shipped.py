@@ -20,18 +20,28 @@ REALISM = "realism"  # the part of a model that is its second decoder
 _CARD_ROW = re.compile(r"^\| ([a-z][a-z ]*) \| ([^|]*) \|$", re.MULTILINE)
 
 
+class Realism(NamedTuple):
+    """A second decoder: the folder beside those of the models that has its file, and the file's
+    SHA-256 in hex."""
+
+    folder: str
+    sha256: str
+
+
 class Entry(NamedTuple):
-    """A row of an index. sha256: of each part's file, in hex. package: of data, that has it."""
+    """A row of an index. sha256: of each part's file, in hex. package: of data, that has it.
+    realism: the second decoder that was trained last, if there is any."""
 
     name: str
     id: bytes
     sha256: dict[str, str]
     package: str = OWN
+    realism: Realism | None = None
 
     @property
     def decoders(self) -> tuple[str, ...]:
         """Which decoders files of this model can be decoded with."""
-        return ("fidelity", REALISM) if REALISM in self.sha256 else ("fidelity",)
+        return ("fidelity", REALISM) if self.realism else ("fidelity",)
 
 
 @lru_cache(maxsize=1)
@@ -115,6 +125,14 @@ def folder_of(name: str) -> Path:
     return _package(find(name).package) / name
 
 
+def realism_file(name: str) -> Path | None:
+    """Where the second decoder of a shipped model is. Raises UnknownModelError."""
+    entry = find(name)
+    if entry.realism is None:
+        return None
+    return _package(entry.package) / entry.realism.folder / f"{REALISM}.safetensors"
+
+
 def card(name: str) -> dict[str, str]:
     """The facts of a shipped model: name and value of the rows of its card's two-column tables,
     such as `licence`, `data` and `decoders`. Empty without a card."""
@@ -138,9 +156,21 @@ def _how(row: dict) -> str:
 
 
 def _read(package: str) -> tuple[Entry, ...]:
+    """The rows of models, each with the last second decoder that the index has for it."""
+    index = _index(package)
+    rows = index["models"]
+    decoders = {
+        row["name"]: Realism(row["name"], row["sha256"][REALISM])
+        for row in rows
+        if REALISM in row["sha256"]
+    }
+    for row in index.get(REALISM, []):
+        decoders[row["model"]] = Realism(row["folder"], row["sha256"])
     return tuple(
-        Entry(row["name"], bytes.fromhex(row["id"]), row["sha256"], package)
-        for row in _index(package)["models"]
+        Entry(
+            row["name"], bytes.fromhex(row["id"]), row["sha256"], package, decoders.get(row["name"])
+        )
+        for row in rows
     )
 
 

@@ -106,7 +106,7 @@ def load_shipped(name: str) -> Model:
             for parts in (DECODING, ENCODING)
         )
     )
-    if REALISM not in entry.sha256:
+    if entry.realism is None:
         return Model(entry.id, config, tensors)
     read = partial(_shipped_realism, entry, config)
     return Model(entry.id, config, tensors, LazyTensors(decoder_shapes(config, grained=True), read))
@@ -141,7 +141,8 @@ def _shipped_parts(entry: shipped.Entry, config: ModelConfig, parts: tuple[str, 
 
 
 def _shipped_realism(entry: shipped.Entry, config: ModelConfig) -> Tensors:
-    found = _load(shipped.folder_of(entry.name), (REALISM,), entry.sha256)[REALISM]
+    folder = shipped.realism_file(entry.name).parent
+    found = _load(folder, (REALISM,), {REALISM: entry.realism.sha256})[REALISM]
     check_realism(found, config)
     return found
 
