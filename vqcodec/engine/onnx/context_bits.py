@@ -19,7 +19,7 @@ from .codebooks import STEP
 from .tile_coder import Step, TileCoder, at, put
 
 SPREAD = 3**0.5 / math.pi  # of the logistic distribution of variance 1
-FAR = 80.0  # float32 holds e to the power of it
+FAR = 80.0  # float32 holds e to the power of it, and one over that
 
 
 class ContextBits:
@@ -87,7 +87,7 @@ def bit_slopes(
     inverse = np.exp2(-config.log_sigma_min - bounded) * np.float32(1 / SPREAD)
     near, far = (abs(r) - 0.5) * inverse, (abs(r) + 0.5) * inverse
     # The probabilities of what is nearer to 0, and of what is further from it.
-    below, above = 1 / (1 + np.exp(-near)), 1 / (1 + np.exp(np.minimum(far, FAR)))
+    below, above = (1 / (1 + np.exp(x.clip(-FAR, FAR))) for x in (-near, far))
     along_r = np.sign(r) * inverse * (below - above) * np.float32(1 / math.log(2))
     along_scale = above * far - below * near + inverse / np.expm1(inverse)
     passes = (bounded == octaves) | ((octaves < 0) & (along_scale < 0))
