@@ -104,6 +104,9 @@ def _start(model: bytes, shares_memory: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
     options.log_severity_level = 3  # errors, which are raised as well
+    # The plan of a second call of one size would be a block of its own beside what the first took:
+    # a quarter more for a search in a large picture.
+    options.enable_mem_pattern = False
     # Threads that wait would spin on the cores that the rest needs, such as other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if shares_memory:
