@@ -39,7 +39,7 @@ from .runner import Runner
 from .weight_averages import start_averages, update_averages
 
 RANGES = 6  # of levels, each with its strength
-STRENGTHS = 0.05, 2.0  # least and most
+STRENGTHS = 0.05, 3.0  # least and most
 FOLLOW = 0.002  # how fast a strength follows, a step and dB
 PERCEPTUAL = 0.5  # of the strength: the weight of the perceptual gradient
 # Of the pixels that a perceptual network sees: its strides and the decoder's have one period, of 16
