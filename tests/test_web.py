@@ -144,7 +144,7 @@ def test_deep_pictures_are_shown_in_8_bits_and_so_is_their_alpha(models, tmp_pat
 @needs_node
 def test_realism_is_that_of_the_package(models, tmp_path):
     name = next(entry.name for entry in reversed(shipped.own()) if len(entry.decoders) > 1)
-    file = golden(name, "waves")
+    file = golden(name, "tiles")
     decode(models, tmp_path, [f"{weight}@{file}" for weight in (0, 0.3, 1)])
     expected = [pixels_of(file, weight) for weight in (0, 0.3, 1)]
 

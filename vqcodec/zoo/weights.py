@@ -95,20 +95,21 @@ def load_shipped(name: str) -> Model:
     Raises UnknownModelError, or ModelError if its config cannot be read.
     """
     entry = shipped.find(name)
-    config = read_config(shipped.folder_of(name))
+    folder = shipped.folder_of(name)  # now: what is installed may be another when tensors are read
+    config = read_config(folder)
     expected = shapes(config)
     tensors = ChainMap(
         *(
             LazyTensors(
                 [name for name in expected if part_of(name) in parts],
-                partial(_shipped_parts, entry, config, parts),
+                partial(_shipped_parts, folder, entry, config, parts),
             )
             for parts in (DECODING, ENCODING)
         )
     )
     if entry.realism is None:
         return Model(entry.id, config, tensors)
-    read = partial(_shipped_realism, entry, config)
+    read = partial(_shipped_realism, shipped.realism_file(name).parent, entry, config)
     return Model(entry.id, config, tensors, LazyTensors(decoder_shapes(config, grained=True), read))
 
 
@@ -132,16 +133,17 @@ def _load(
         raise ModelError(f"model files in {folder} are damaged: {exc}") from exc
 
 
-def _shipped_parts(entry: shipped.Entry, config: ModelConfig, parts: tuple[str, ...]) -> Tensors:
-    found = _load(shipped.folder_of(entry.name), parts, entry.sha256)
+def _shipped_parts(
+    folder: Path, entry: shipped.Entry, config: ModelConfig, parts: tuple[str, ...]
+) -> Tensors:
+    found = _load(folder, parts, entry.sha256)
     tensors = _checked(config, found)
     if parts == DECODING and (identity := model_id(config, tensors)) != entry.id:
         raise ModelError(f"model {entry.name} has id {identity.hex()}, not {entry.id.hex()}")
     return tensors
 
 
-def _shipped_realism(entry: shipped.Entry, config: ModelConfig) -> Tensors:
-    folder = shipped.realism_file(entry.name).parent
+def _shipped_realism(folder: Path, entry: shipped.Entry, config: ModelConfig) -> Tensors:
     found = _load(folder, (REALISM,), {REALISM: entry.realism.sha256})[REALISM]
     check_realism(found, config)
     return found
