@@ -74,9 +74,10 @@ class Encoder(NamedTuple):
     def description(self) -> str:
         """All that decides about the files: our code, the model and what computes them."""
         code = Path(vqcodec.__file__).parent.rglob("*.py")
-        parts = [path for path in model_folder(self.model).iterdir() if path.suffix in MODEL_PARTS]
-        if not Path(self.model or "").is_dir():
-            parts += filter(None, [shipped.realism_file(self.model or shipped.default_name())])
+        parts = {path for path in model_folder(self.model).iterdir() if path.suffix in MODEL_PARTS}
+        if not _is_folder(self.model):
+            later = shipped.realism_file(_shipped_name(self.model))
+            parts |= {later} if later else set()
         digest = hashlib.sha256()
         for path in [*sorted(code), *sorted(parts)]:
             digest.update(path.read_bytes())
@@ -85,9 +86,15 @@ class Encoder(NamedTuple):
 
 def model_folder(model: str) -> Path:
     """Raises UnknownModelError."""
-    if model and Path(model).is_dir():
-        return Path(model)
-    return shipped.folder_of(shipped.find(model or shipped.default_name()).name)
+    return Path(model) if _is_folder(model) else shipped.folder_of(_shipped_name(model))
+
+
+def _is_folder(model: str) -> bool:
+    return bool(model) and Path(model).is_dir()
+
+
+def _shipped_name(model: str) -> str:
+    return model or shipped.default_name()
 
 
 def points(

@@ -53,6 +53,7 @@ from vqcodec.codec import Codec
 from vqcodec.engine.torch import runtime
 from vqcodec.nn import blocks
 from vqcodec.train.perceptual import Perceptual
+from vqcodec.zoo import shipped
 
 OUTPUTS = {"results.json", "details.csv", "rd.svg", "rd.png", "report.html"}
 
@@ -462,6 +463,18 @@ def test_another_model_is_another_description(model_folder, tmp_path):
     with (copy / "config.json").open("a") as file:
         file.write(" ")
     assert Encoder(str(copy)).description != same
+
+
+def test_a_later_second_decoder_is_another_description(tmp_path, monkeypatch):
+    """Of a shipped model, the default one as well; a folder has its own."""
+    models, later = ("", shipped.default_name()), tmp_path / "realism.safetensors"
+    before = [Encoder(model).description for model in models]
+    later.write_bytes(b"later")
+    monkeypatch.setattr(shipped, "realism_file", lambda name: later)
+    after = [Encoder(model).description for model in models]
+
+    assert after[0] != before[0]
+    assert after[1] != before[1]
 
 
 @pytest.mark.slow
