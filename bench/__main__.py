@@ -7,7 +7,6 @@ import click
 
 from vqcodec.errors import VqcodecError
 from vqcodec.image import pixels
-from vqcodec.rate_control import DEFAULT_EFFORT
 
 from . import ours, pictures
 from .curves import Intervals
@@ -80,7 +79,9 @@ def main() -> None:
 @model_option
 @_list_option("--codecs", Options.codecs, str, "What to measure.")
 @_list_option("--qualities", ours.QUALITIES, float, "Ours.")
-@_list_option("--efforts", (), int, "Ours, a curve each. Default: that of vqcodec encode.")
+@_list_option("--efforts", (), int,
+              "Ours, a curve each, the first compared with the others. 0, as none: the default of "
+              "vqcodec encode.")  # fmt: skip
 @_list_option("--realism realisms", (), float,
               "Ours, a curve each besides 0; with --lpips with KID as well.")  # fmt: skip
 @click.option("--range", "within", nargs=2, type=float, default=None, callback=_interval,
@@ -135,7 +136,7 @@ def rd(
               "encoder's code has changed.")  # fmt: skip
 @model_option
 @_list_option("--rates", (0.1, 0.2, 0.4), float, "Bits per pixel.")
-@click.option("--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True)
+@click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True)
 @measures_option
 @jobs_option
 def realism(
@@ -176,7 +177,7 @@ def speed(images: tuple[Path, ...], **options) -> None:
 @_list_option("--sizes", (0.4, 12, 100), float, "Megapixels to make of the picture.")
 @_list_option("--models", ("base-7",), str, "Ours, by name or folder.")
 @_list_option("--devices", ("cpu", "onnx"), str, "Ours: the CPU by torch, or by ONNX Runtime.")
-@_list_option("--efforts", (1,), int, "Ours, by torch.")
+@_list_option("--efforts", (1,), int, "Ours; 0: that of vqcodec encode.")
 @_list_option("--peers", ("avif-s6", "webp", "jxl", "hyperprior"), str, "Those that are there.")
 @click.option("--quality", "-q", type=float, default=50, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)

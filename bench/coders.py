@@ -36,7 +36,8 @@ class Coder(NamedTuple):
 
 
 class Ours(NamedTuple):
-    """model: folder or name; empty: the default. device: as of `Codec.load`."""
+    """model: folder or name; empty: the default. device: as of `Codec.load`. effort: 0 for that by
+    the picture's size."""
 
     model: str = ""
     device: str = "cpu"
@@ -58,7 +59,7 @@ def load(name: str, quality: float = 0, own: Ours = DEFAULT) -> Coder:
         from vqcodec.codec import Codec
 
         codec = Codec.load(own.model or None, own.device)
-        effort = own.effort
+        effort = own.effort or None
         return Coder(lambda rgb: codec.encode(rgb, quality, effort=effort), codec.decode)
     if name in HYPERPRIORS:
         from . import hyperprior

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqcodec.rate_control import DEFAULT_EFFORT
-
 from . import crops, curves, kid, machine, ours, peers, plots, report, results, worst
 from .curves import Curve, Intervals
 from .figures import CURVES, LEVELS, Figures
@@ -30,7 +28,7 @@ class Options:
     model: str = ""  # folder or name; empty: the default
     codecs: tuple[str, ...] = (ours.CODEC, *peers.PEERS)
     qualities: tuple[float, ...] = ours.QUALITIES  # ours
-    efforts: tuple[int, ...] = ()  # of ours; empty: the command's default
+    efforts: tuple[int, ...] = ()  # of ours; 0 or empty: the command's default
     realisms: tuple[float, ...] = ()  # of ours at the first effort, besides 0
     intervals: Intervals = field(default_factory=Intervals)
     anchor: str = "jpeg"
@@ -49,12 +47,10 @@ class Options:
 
     @property
     def encoders(self) -> list[Encoder]:
-        """Ours to measure. The first is the one that is compared with the others: the command's
-        default effort, if it is among them, at realism 0."""
+        """Ours to measure. The first is the one that is compared with the others, at realism 0."""
         if ours.CODEC not in self.codecs:
             return []
-        efforts = sorted(set(self.efforts), key=lambda own: (own != DEFAULT_EFFORT, own))
-        found = [Encoder(self.model, effort) for effort in efforts or (0,)]
+        found = [Encoder(self.model, effort) for effort in dict.fromkeys(self.efforts or (0,))]
         more = sorted({realism for realism in self.realisms if realism})
         return found[:1] + [found[0]._replace(realism=own) for own in more] + found[1:]
 

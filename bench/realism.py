@@ -24,7 +24,6 @@ from vqcodec.codec import Codec
 from vqcodec.engine.base import check_realism
 from vqcodec.errors import OutOfReachError
 from vqcodec.image import pixels
-from vqcodec.rate_control import DEFAULT_EFFORT
 from vqcodec.zoo.weights import PARTS
 
 from . import kid, ours, peers, pictures
@@ -55,7 +54,7 @@ class Options:
     out: Path  # folder of files that are kept
     model: str = ""  # folder or name; empty: the default
     rates: tuple[float, ...] = (0.1, 0.2, 0.4)  # bits per pixel
-    effort: int = DEFAULT_EFFORT
+    effort: int = 1
     figures: Figures = field(default_factory=Figures)  # with PSNR and LPIPS
     jobs: int = 1
 

@@ -444,12 +444,11 @@ def test_published_curves_are_curves_with_sources():
         assert "commit" in found.description
 
 
-def test_the_default_effort_is_the_one_that_is_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(rd, "DEFAULT_EFFORT", 4)
-    options = rd.Options((tmp_path,), tmp_path, efforts=(1, 4, 9))
+def test_the_first_effort_is_the_one_that_is_compared(tmp_path):
+    options = rd.Options((tmp_path,), tmp_path, efforts=(4, 1, 4, 0))
 
-    assert [encoder.name for encoder in options.encoders] == ["vqc-e4", "vqc-e1", "vqc-e9"]
-    assert "--effort 9" in " ".join(options.encoders[2].arguments)
+    assert [encoder.name for encoder in options.encoders] == ["vqc-e4", "vqc-e1", "vqc"]
+    assert "--effort 1" in " ".join(options.encoders[1].arguments)
     assert [e.name for e in rd.Options((tmp_path,), tmp_path).encoders] == ["vqc"]
     assert "--effort" not in Encoder().arguments
 

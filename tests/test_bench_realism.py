@@ -79,9 +79,8 @@ def test_kid_of_files_is_kept(folder, tmp_path, lpips_weights, model_folder, mon
 # rd
 
 
-def test_each_realism_is_a_curve_of_the_same_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(rd, "DEFAULT_EFFORT", 4)
-    options = rd.Options((tmp_path,), tmp_path, efforts=(1, 4), realisms=(1, 0, 0.5))
+def test_each_realism_is_a_curve_of_the_same_files(tmp_path):
+    options = rd.Options((tmp_path,), tmp_path, efforts=(4, 1), realisms=(1, 0, 0.5))
     first, half, full, other = options.encoders
 
     assert [e.name for e in options.encoders] == ["vqc-e4", "vqc-e4-r0.5", "vqc-e4-r1", "vqc-e1"]

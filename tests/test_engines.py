@@ -31,7 +31,6 @@ from vqcodec.geometry import reach
 from vqcodec.image.metadata import Metadata
 from vqcodec.image.pixels import Picture
 from vqcodec.image.strips import join, to_image
-from vqcodec.rate_control import DEFAULT_EFFORT
 
 LIMIT = 10**8  # pixels
 HEIGHT, WIDTH = 350, 500
@@ -344,7 +343,7 @@ def test_gpus_without_torch_name_the_extra(onnx, picture, monkeypatch):
 def test_the_default_effort_takes_no_torch(onnx, picture, monkeypatch):
     monkeypatch.setattr(select, "has_torch", lambda: False)
 
-    assert onnx.encode(picture) == onnx.encode(picture, effort=DEFAULT_EFFORT)
+    assert onnx.encode(picture) == onnx.encode(picture, effort=4)
 
 
 @pytest.mark.parametrize(

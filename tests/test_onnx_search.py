@@ -130,10 +130,10 @@ def test_slopes_through_the_prior_are_the_gradients_of_torch(codec, onnx, monkey
     expected, found = (begin(each, 80, "mse") for each in (codec, onnx))
     silence = SimpleNamespace(random=lambda shape, dtype: np.full(shape, 0.5, dtype))
     monkeypatch.setattr(found.bits, "_noise", silence)
-    target = expected.best.target
+    target = expected._target(expected.start)
 
-    expected, found = (each._decoded(target, differentiate=True) for each in (expected, found))
-    assert np.array_equal(found.latents, expected.latents)
+    expected, found = (each._assigned(target, differentiate=True) for each in (expected, found))
+    assert np.array_equal(found.coded.latents, expected.coded.latents)
     assert found.bits == pytest.approx(expected.bits, rel=1e-6)
     assert np.abs(expected.slope).max() > 0
     assert_close(found.slope, expected.slope)
@@ -153,8 +153,10 @@ def test_more_rounds_are_never_worse(onnx, codec, quality, distortion):
 def test_the_cost_is_that_of_the_file(onnx, codec, distortion):
     """By the other engine: the bits of the indices that are written, and the distortion."""
     search = begin(onnx, 60, distortion)
-    target, cost = search.run(3)
-    coded = onnx.engine.tiles.encode(target.latents, search.level, target.lambda_scale)
+    coded, cost = search.run(3)
+    segments = onnx.engine.tiles.packed(coded).segments
+    read = codec.engine.tiles.decode(segments, *coded.latents.shape[:2], search.level)
+    assert np.array_equal(read.indices, coded.indices)
     error = begin(codec, 60, distortion)._judged(coded.latents, differentiate=False).error
 
     assert cost == pytest.approx(codec.engine.tiles.bits(coded) + search.weight * error, rel=1e-4)

@@ -55,8 +55,11 @@ def test_the_cost_is_that_of_the_file(codec, distortion):
     weighed as in training."""
     search = begin(codec, 60, GRID, distortion)
     choice = search.run(3)
-    latents, scale = choice.target
-    coded = codec.engine.tiles.encode(latents, search.level, scale)
+    coded = codec.engine.tiles.packed(choice.coded)
+    shape = coded.latents.shape[:2]
+    assert np.array_equal(
+        codec.engine.tiles.decode(coded.segments, *shape, search.level).latents, coded.latents
+    )
     decoded = codec.engine.synthesise(coded.latents, search.level).clip(0, 1)
     error = float(((decoded - to_array(search.x)) ** 2).sum()) * 255**2 / 3
     if distortion == "eyes":
@@ -76,7 +79,7 @@ def test_a_tile_is_judged_by_its_own_pixels(codec):
     assert search.x.shape[-2:] == (64, 80)
     choice = search.run(2)
 
-    assert choice.target.latents.shape[:2] == (4, 5)
+    assert choice.coded.latents.shape[:2] == (4, 5)
     assert choice.cost < begin(codec, 60, tile).run(0).cost
 
 
@@ -88,8 +91,10 @@ def test_gradients_in_windows_are_those_of_the_whole_tile(codec, monkeypatch, ti
     for side in (64, 3):
         monkeypatch.setattr(refinement, "SIDE", side)
         search = begin(codec, 60, tile, distortion)
-        decoded = search._decoded(search.best.target, differentiate=True)
-        found.append((*decoded, *search._judged(decoded.latents, differentiate=True)))
+        assigned = search._assigned(search._target(search.start), differentiate=True)
+        latents = assigned.coded.latents
+        judged = search._judged(latents, differentiate=True)
+        found.append((latents, assigned.bits, assigned.slope, *judged))
     whole, parts = found
 
     assert np.abs(whole[2]).max() > 0
@@ -106,7 +111,7 @@ def test_a_search_in_windows_chooses_as_one_of_the_whole_tile(codec, monkeypatch
     parts = begin(codec, 60, GRID, distortion).run(3)
 
     assert parts.cost == pytest.approx(whole.cost, rel=1e-4)
-    assert np.abs(parts.target.latents - whole.target.latents).mean() < 1e-3
+    assert np.abs(parts.coded.latents - whole.coded.latents).mean() < 1e-3
 
 
 @pytest.mark.parametrize("distortion", DISTORTIONS)

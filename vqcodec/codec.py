@@ -126,8 +126,8 @@ class Codec:
         image: alpha, ICC profile, EXIF and XMP are kept; `pixels.load` gives a Picture, which
         may be encoded as well, to take them away from.
         quality: 0 (smallest) to 100 (closest), need not be whole; or an operating point.
-        effort: 1 (none) to 9: how long to search for better indices for this picture. None:
-        `rate_control.DEFAULT_EFFORT`.
+        effort: 1 (none) to 9: how long to search for better indices for this picture. None: 4
+        to 1 by its size, as `rate_control.default_effort` has it.
         tune: what the search keeps low: "psnr", the squared error, or "eyes", half of it and what
         eyes see beside it. None: what the model was trained for.
         depth: bits of a channel, 8 to 16, that the picture is to have, and of a uint16 array those
@@ -145,7 +145,7 @@ class Codec:
             encode = partial(self.encode, quality=quality, **how)
             return list(followed(map(encode, image), len(image), progress))
         picture = pixels.load(image, max_pixels, depth)
-        search = search_of(self.model.config, effort, tune)
+        search = search_of(self.model.config, effort, tune, picture.rgb.shape)
         beside = chunks.alpha_chunks(picture.alpha) + chunks.metadata_chunks(picture.metadata)
         if lossless:
             header = exact_tiles.without_networks(self._header_for(picture, 0, max_pixels))
@@ -166,8 +166,9 @@ class Codec:
     ) -> Indices:
         """The tokens of a picture: those that `encode` would write, had it no exact blocks. Raises
         as `encode`."""
-        search = search_of(self.model.config, effort, tune)
-        header, tiles, _ = self._encode(image, quality, search, max_pixels)
+        picture = pixels.load(image, max_pixels, None)
+        search = search_of(self.model.config, effort, tune, picture.rgb.shape)
+        header, tiles, _ = self._encode(picture, quality, search, max_pixels)
         return self._indices(header, tiles)
 
     @overload

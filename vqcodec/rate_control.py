@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 DEFAULT_QUALITY = 50
 EFFORTS = range(1, 10)  # how long an encoder searches
-# The most that encodes 12 megapixels in 6 s on two cores: a search takes five times that and more
-# (docs/speed.md).
-DEFAULT_EFFORT = 1
+# The most megapixels of an effort that is the default. A round of search takes about as long as a
+# picture of three times the size without: so none of up to 1 megapixel takes longer than 6 of these
+# do, and 12 stay within 6 s on two cores (docs/speed.md).
+DEFAULT_EFFORTS = {4: 0.45, 3: 0.75, 2: 1.3}
 # Networks are trained with one of 1.8 (base-1 and base-2 with 3). On held-out photographs 1.4 costs
 # 0.15 to 0.3 % less than 2 in bits + lambda * error, and 1 and 2.8 more.
 LAMBDA_SCALE = 1.5
@@ -15,6 +16,11 @@ LAMBDA_SCALE = 1.5
 # on the scale (measured: 7 to 11 % at low rates), so that size grows with quality.
 SCALE_PER_LEVEL = 1.5
 BELOW = 3  # levels' worth of quality below level 0, reached by its scale alone
+
+
+def default_effort(pixels: int) -> int:
+    """The effort for a picture of so many pixels, 1 to 4: large ones are searched less a pixel."""
+    return next((e for e, most in DEFAULT_EFFORTS.items() if pixels <= most * 1e6), 1)
 
 
 class OperatingPoint(NamedTuple):

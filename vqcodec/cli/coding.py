@@ -85,9 +85,11 @@ def _encode_file(
         f"{goal.said(reached)}"
     )
     report.fact(**_facts(job, codec, data, (width, height), seconds))
-    report.fact(ratio=3 * area / len(data), effort=goal.effort, **reached)
+    effort = goal.effort_of(codec, picture)
+    report.fact(ratio=3 * area / len(data), effort=effort, **reached)
     device = _device(codec, read_header(data, MAX_DIMENSION**2))
-    report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {device}")
+    search = f"effort {effort}, " if effort else ""
+    report.detail(f"{anatomy(facts(data))}; {seconds:.2f} s, {search}{device}")
     return Done(len(data), area)
 
 

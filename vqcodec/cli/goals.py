@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from ..engine.search import search_of
 from ..image.pixels import Picture
 from . import options
 from .console import Report
@@ -68,7 +69,7 @@ def goal(command: Callable) -> Callable:
     """The options of a Goal, which becomes the command's argument `goal`."""
 
     @wraps(command)
-    def packed(quality: float, effort: int, tune: str | None, **given: object) -> object:
+    def packed(quality: float, effort: int | None, tune: str | None, **given: object) -> object:
         ways = {name: given.pop(name) for name in ("lossless", "exact")}
         targets = {name: given.pop(name) for name in list(given) if name.startswith(PREFIX)}
         return command(goal=Goal.of(quality, effort, tune, **ways, **targets), **given)
@@ -82,7 +83,7 @@ class Goal(NamedTuple):
     """A quality, or what one of the `--target-*` options says."""
 
     quality: float
-    effort: int
+    effort: int | None  # none: by the picture's size
     tune: str | None  # none: as the model was trained
     target: str  # of `targets.NAMES`; empty: the quality
     value: float
@@ -93,7 +94,7 @@ class Goal(NamedTuple):
     def of(
         cls,
         quality: float,
-        effort: int,
+        effort: int | None,
         tune: str | None = None,
         lossless: bool = False,
         exact: bool = True,
@@ -142,6 +143,12 @@ class Goal(NamedTuple):
         data, quality, value = reach(*given, told=tell, exact=self.exact)
         reached = {"quality": quality}
         return data, reached | ({self.target: value} if self.target in CLOSENESS else {})
+
+    def effort_of(self, codec: "Codec", picture: Picture) -> int | None:
+        """The effort that `encode` takes; None if nothing is searched."""
+        if self.lossless:
+            return None
+        return search_of(codec.model.config, self.effort, self.tune, picture.rgb.shape).effort
 
     def said(self, reached: dict) -> str:
         """What the report has of what `encode` reached."""

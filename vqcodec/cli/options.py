@@ -18,7 +18,7 @@ from ..geometry import MAX_PIXELS, SCALES, check_crop
 from ..image.depth import BYTE
 from ..image.metadata import Metadata
 from ..image.pixels import Picture, Source, blend, load
-from ..rate_control import DEFAULT_EFFORT, DEFAULT_QUALITY, EFFORTS
+from ..rate_control import DEFAULT_EFFORTS, DEFAULT_QUALITY, EFFORTS
 from ..zoo import shipped
 from .param_types import Crop, Ground
 from .paths import Job, plan, plan_tree
@@ -187,9 +187,9 @@ alpha = click.option(
 effort = click.option(
     "--effort",
     type=click.IntRange(EFFORTS[0], EFFORTS[-1]),
-    default=DEFAULT_EFFORT,
-    show_default=True,
-    help="How long to search for a smaller and closer coding: 1 is none, 9 thorough.",
+    help="How long to search for a smaller and closer coding: 1 is none, 9 thorough.  [default: "
+    + "".join(f"{e} up to {most:g} megapixels, " for e, most in DEFAULT_EFFORTS.items())
+    + "else 1]",
 )
 
 tune = click.option(

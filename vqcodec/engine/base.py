@@ -47,14 +47,6 @@ class PassColumns(NamedTuple):
     channels: slice
 
 
-class Target(NamedTuple):
-    """What to assign the indices of a tile to. latents: float32 [h, w, C], in steps. lambda_scale:
-    float32 [C], of each channel, see `OperatingPoint`."""
-
-    latents: np.ndarray
-    lambda_scale: np.ndarray
-
-
 class CodedTile(NamedTuple):
     """A tile in its three forms. latents: float32 [h, w, C], in steps of the quantiser."""
 
@@ -85,7 +77,7 @@ class TileCoder(Protocol):
 
     def encode(self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray) -> CodedTile:
         """Code latents y, float32 [h, w, C] in steps; lambda_scale: see `OperatingPoint`, or
-        float32 [C] of a `Target`."""
+        float32 [C], of each channel."""
 
     def decode(self, segments: Segments, height: int, width: int, level: int) -> CodedTile:
         """Decode a tile of height x width latents. Raises CorruptError if the payload is not
@@ -163,8 +155,8 @@ class Engine(Protocol):
 
     def refine(
         self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
-    ) -> Target:
-        """What costs less than the encoder's latents of a tile.
+    ) -> CodedTile:
+        """A tile with indices that cost less than those of the encoder's latents.
 
         rgb: its pixels, as of `analyse`, [H, W, 3], without padding. around: the encoder's latents
         of the tile and a halo. search: of effort 2 to 9.

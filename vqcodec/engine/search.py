@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..config import ModelConfig
-from ..rate_control import DEFAULT_EFFORT, EFFORTS
+from ..rate_control import EFFORTS, default_effort
 
 TUNES = {"psnr": "mse", "eyes": "eyes"}  # names of `config.DISTORTIONS` for users
 
@@ -15,10 +15,12 @@ class Search(NamedTuple):
     distortion: str
 
 
-def search_of(config: ModelConfig, effort: int | None, tune: str | None) -> Search:
-    """The search for a model. effort: None is the default one. tune: of TUNES; None is what the
-    model was trained for. Raises ValueError for others."""
-    effort = DEFAULT_EFFORT if effort is None else effort
+def search_of(
+    config: ModelConfig, effort: int | None, tune: str | None, shape: tuple[int, ...]
+) -> Search:
+    """The search of a model for a picture [H, W, ...]. effort: None is the default one. tune: of
+    TUNES; None is what the model was trained for. Raises ValueError for others."""
+    effort = default_effort(shape[0] * shape[1]) if effort is None else effort
     if effort not in EFFORTS:
         raise ValueError(f"effort is {effort}, expected {EFFORTS[0]}..{EFFORTS[-1]}")
     if tune not in (None, *TUNES):

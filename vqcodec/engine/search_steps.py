@@ -20,13 +20,15 @@ import numpy as np
 
 from ..config import ModelConfig
 from ..rate_control import OperatingPoint
-from .base import Target
+from .base import CodedTile
 
-ROUNDS = (None, 1, 3, 5, 7, 11, 16, 22, 31)  # of efforts 1 to 9; 1 takes the encoder's latents
+ROUNDS = (None, 2, 3, 5, 7, 11, 16, 22, 31)  # of efforts 1 to 9; 1 takes the encoder's latents
 # Found on crops of held-out training pictures, for both distortions.
 STEP = 0.1  # of Newton's; 0.5 diverges
 MOMENTUM = 0.5
 DECAY = 0.94  # of the step, each round
+# The first step is longer by so much, and the others by less each round: with few rounds it pays.
+HASTE, HASTE_DECAY = 0.5, 0.8
 CONTEXT = 0.5  # weight of the gradient of the context's bits; at 1 it is no better
 # Least and most; with less detail goes that SSIMULACRA2 sees.
 BENDS = 1.0, 8.0
@@ -56,19 +58,29 @@ class Bends:
         self.values = ((self._rise + little) / (self._run + little)).clip(*BENDS)
 
 
-class Choice(NamedTuple):
-    """What to assign indices to."""
+class Target(NamedTuple):
+    """What to assign the indices of a tile to. latents: float32 [h, w, C], in steps. lambda_scale:
+    float32 [C], of each channel, see `OperatingPoint`."""
 
-    target: Target
+    latents: np.ndarray
+    lambda_scale: np.ndarray
+
+
+class Choice(NamedTuple):
+    """A tile with its indices, without its payload."""
+
+    coded: CodedTile | None
     cost: float  # bits + lambda * distortion over the tile's pixels
 
 
-class Decoded(NamedTuple):
-    """What the decoder makes of a target."""
+class Assigned(NamedTuple):
+    """What a target becomes."""
 
-    latents: np.ndarray  # float32 [h, w, C], in steps
+    coded: CodedTile  # without its payload
     bits: float
-    slope: np.ndarray | float  # along the target, of the bits of those that it is context for
+    # Along the target, of the bits of those that it is context for, float32 [h, w, C]; None if it
+    # was not asked for.
+    slope: np.ndarray | None
 
 
 class Judged(NamedTuple):
@@ -94,10 +106,10 @@ class Descent(ABC):
         self.weight = lambdas[point.level] * scale
         self.bends = Bends(np.float32(2 * scale) * kappa)
         self.start = start
-        self.best = Choice(self._target(start), math.inf)
+        self.best = Choice(None, math.inf)
 
     @abstractmethod
-    def _decoded(self, target: Target, differentiate: bool) -> Decoded:
+    def _assigned(self, target: Target, differentiate: bool) -> Assigned:
         """Assign the tile's indices. differentiate: the slope of the bits is asked for."""
 
     @abstractmethod
@@ -109,28 +121,29 @@ class Descent(ABC):
         y, speed = self.start, 0.0
         for number in range(rounds):
             speed = MOMENTUM * speed + self._newton(y)
-            y = y + np.float32(STEP * DECAY**number) * speed
+            step = STEP * DECAY**number * (1 + HASTE * HASTE_DECAY**number)
+            y = y + np.float32(step) * speed
         self._tried(y, differentiate=False)
         return self.best
 
     def _target(self, y: np.ndarray) -> Target:
         return Target(y, np.float32(self.lambda_scale) * self.bends.values)
 
-    def _tried(self, y: np.ndarray, differentiate: bool) -> tuple[Decoded, np.ndarray | None]:
-        """Try latents, and keep them if their choice is the best so far; with the slope of
+    def _tried(self, y: np.ndarray, differentiate: bool) -> tuple[Assigned, np.ndarray | None]:
+        """Try latents, and keep their choice if it is the best so far; with the slope of
         lambda * distortion along what is decoded."""
-        target = self._target(y)
-        decoded = self._decoded(target, differentiate)
-        error, slope = self._judged(decoded.latents, differentiate)
-        cost = decoded.bits + self.weight * error
-        if cost < self.best.cost:
-            self.best = Choice(target, cost)
-        return decoded, None if slope is None else np.float32(self.weight) * slope
+        assigned = self._assigned(self._target(y), differentiate)
+        error, slope = self._judged(assigned.coded.latents, differentiate)
+        cost = assigned.bits + self.weight * error
+        if self.best.coded is None or cost < self.best.cost:
+            self.best = Choice(assigned.coded, cost)
+        return assigned, None if slope is None else np.float32(self.weight) * slope
 
     def _newton(self, y: np.ndarray) -> np.ndarray:
         """Try y; the step from there."""
-        decoded, along_error = self._tried(y, differentiate=True)
-        self.bends.update(along_error, decoded.latents - self.start)
+        assigned, along_error = self._tried(y, differentiate=True)
+        latents = assigned.coded.latents
+        self.bends.update(along_error, latents - self.start)
         # Straight through: what is decoded moves with its y.
-        gradient = along_error + CONTEXT * decoded.slope
-        return decoded.latents - gradient / (self.bends.curvature * self.bends.values) - y
+        gradient = along_error + CONTEXT * assigned.slope
+        return latents - gradient / (self.bends.curvature * self.bends.values) - y

@@ -63,8 +63,7 @@ def encode_tile(
     if search.effort == 1:
         return engine.tiles.encode(y.cut(tile), header.level, point.lambda_scale)
     part = to_unit(rgb[within(pixels_of(tile))], header.depth)
-    best = engine.refine(part, y, tile, point, search)
-    return engine.tiles.encode(best.latents, header.level, best.lambda_scale)
+    return engine.refine(part, y, tile, point, search)
 
 
 def read_tile(engine: Engine, file: Unpacked, number: int, region: Rectangle) -> CodedTile:

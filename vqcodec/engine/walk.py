@@ -130,7 +130,11 @@ class PassWalk(ABC, Generic[AnyStep, Chosen]):
         """Random indices of a pass."""
         return self._found(sampler.draw(self._rows(step)), step)
 
-    def _segments(self, passes: list[PassColumns]) -> Segments:
+    def packed(self, coded: CodedTile) -> CodedTile:
+        """A tile with the payload of its indices."""
+        return coded._replace(segments=self._segments(coded.passes))
+
+    def _segments(self, passes: Sequence[PassColumns]) -> Segments:
         """The payloads of what all passes chose."""
         payloads = []
         for part in (passes[: self.coarse], passes[self.coarse :]):

@@ -78,7 +78,15 @@ def _linear_light(srgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _cones(linear: np.ndarray) -> np.ndarray:
     """Linear RGB [3, h, w] -> cube roots of the cones' responses."""
-    return np.cbrt(np.tensordot(np.float32(LMS), linear, 1) + np.float32(BIAS))
+    return np.cbrt(_mixed(np.float32(LMS), linear) + np.float32(BIAS))
+
+
+def _mixed(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """[3, 3] times [3, h, w], row by row: BLAS gives a large product to threads, which then keep
+    the cores busy for a while, waiting for the next."""
+    mixed = np.empty_like(planes)
+    np.matmul(matrix, planes.transpose(1, 0, 2), out=mixed.transpose(1, 0, 2))
+    return mixed
 
 
 def _xyb(cones: np.ndarray) -> np.ndarray:
@@ -93,7 +101,7 @@ def _along_linear(slope: np.ndarray, cones: np.ndarray) -> np.ndarray:
     x, y, b = slope
     both = (y - b) / 2
     roots = np.stack([7 * x + both, both - 7 * x, b]) / (3 * cones * cones)
-    return np.tensordot(np.float32(LMS).T, roots, 1)
+    return _mixed(np.float32(LMS).T, roots)
 
 
 def _compared(p: np.ndarray, true: Scale) -> tuple[float, np.ndarray]:

@@ -12,8 +12,7 @@ import numpy as np
 
 from ...config import QuantizerConfig
 from ...entropy.fixed_point import ACT_BITS, SUM_BITS, TABLE_BITS
-from ..base import Target
-from ..search_steps import Decoded
+from ..search_steps import Assigned, Target
 from .both_ways import BothWays, Signs
 from .codebooks import STEP
 from .tile_coder import Step, TileCoder, at, put
@@ -31,13 +30,12 @@ class ContextBits:
         self._signs: list[Signs] = []  # of the passes of this time
         self._noise = np.random.default_rng(0)  # a picture's file is always the same
 
-    def decode(self, target: Target, level: int, differentiate: bool) -> Decoded:
-        """The latents that are assigned, their bits and, if asked for, the slope of the proxy along
-        the target, by way of the context alone."""
+    def assign(self, target: Target, level: int, differentiate: bool) -> Assigned:
+        """The tile that is assigned, its bits and, if asked for, the slope of the proxy along the
+        target, by way of the context alone."""
         self._signs = []
-        latents, bits, steps = self.coder.assign(target.latents, level, target.lambda_scale)
-        slope = self._slope(target.latents, steps, level) if differentiate else 0.0
-        return Decoded(latents, bits, slope)
+        coded, bits, steps = self.coder.assign(target.latents, level, target.lambda_scale)
+        return Assigned(coded, bits, self._slope(target, steps, level) if differentiate else None)
 
     def _run(
         self, index: int, state: np.ndarray, context: np.ndarray, level: int
@@ -46,9 +44,9 @@ class ContextBits:
         self._signs.append(signs)
         return state, sums
 
-    def _slope(self, y: np.ndarray, steps: list[Step], level: int) -> np.ndarray:
+    def _slope(self, target: Target, steps: list[Step], level: int) -> np.ndarray:
         """From the last pass to the second; the first has no context."""
-        prior = self.coder.config.prior
+        prior, y = self.coder.config.prior, target.latents
         slope, state = np.zeros_like(y), np.zeros((1, prior.width, *y.shape[:2]), np.float32)
         for step, signs in zip(reversed(steps[1:]), reversed(self._signs), strict=True):
             sums = self._along_sums(y, step, level)

@@ -10,7 +10,7 @@ from ...entropy.symbols import make_tables
 from ...geometry import Rectangle, widened, within
 from ...rate_control import OperatingPoint
 from ...zoo.weights import Model
-from ..base import Maps, Target, blended, check_realism
+from ..base import CodedTile, Maps, blended, check_realism
 from ..scheduling import Ahead
 from ..search import Search
 from ..search_steps import ROUNDS
@@ -79,10 +79,10 @@ class OnnxEngine:
 
     def refine(
         self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
-    ) -> Target:
+    ) -> CodedTile:
         """See `Engine.refine`."""
         found = Refinement(self.tiles, self.both_ways, rgb, around, tile, point, search.distortion)
-        return found.run(ROUNDS[search.effort - 1]).target
+        return self.tiles.packed(found.run(ROUNDS[search.effort - 1]).coded)
 
     def ahead(self, most: int) -> Ahead:
         """See `Engine.ahead`."""

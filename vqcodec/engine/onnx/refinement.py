@@ -8,8 +8,8 @@ import numpy as np
 
 from ...geometry import Rectangle, pixels_of, within
 from ...rate_control import OperatingPoint
-from ..base import Maps, Target
-from ..search_steps import Decoded, Descent, Judged
+from ..base import Maps
+from ..search_steps import Assigned, Descent, Judged, Target
 from .both_ways import BothWays
 from .context_bits import ContextBits
 from .distortion import Judge
@@ -45,8 +45,8 @@ class Refinement(Descent):
             slice(columns.start, columns.start + x.shape[1]),
         )
 
-    def _decoded(self, target: Target, differentiate: bool) -> Decoded:
-        return self.bits.decode(target, self.level, differentiate)
+    def _assigned(self, target: Target, differentiate: bool) -> Assigned:
+        return self.bits.assign(target, self.level, differentiate)
 
     def _judged(self, latents: np.ndarray, differentiate: bool) -> Judged:
         self.around.cut(self.tile)[:] = latents

@@ -77,13 +77,13 @@ class TileCoder(PassWalk[Step, Chosen]):
 
     def assign(
         self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray
-    ) -> tuple[np.ndarray, float, list[Step]]:
-        """The latents that `encode` would code, float32 [h, w, C] in steps; what the tables say
-        that their indices cost, in bits; and the steps of the passes."""
+    ) -> tuple[CodedTile, float, list[Step]]:
+        """What `encode` gives, without its payload; what the tables say that its indices cost, in
+        bits; and the steps of the passes."""
         steps = []
         coded = self._assigned(y, level, lambda_scale, steps.append, Segments(b"", b""))
         bits = sum(self.codebooks.bits_of(part.indices, part.rows).sum() for part in coded.passes)
-        return coded.latents, float(bits), steps
+        return coded, float(bits), steps
 
     def _assigned(
         self,

@@ -12,7 +12,7 @@ from ...geometry import Rectangle
 from ...nn.prior import LevelTables
 from ...rate_control import LAMBDA_SCALE, OperatingPoint
 from ...zoo.weights import Model
-from ..base import Maps, Target
+from ..base import CodedTile, Maps
 from ..scheduling import Ahead
 from ..search import Search
 from . import runtime
@@ -124,7 +124,7 @@ class TorchEngine:
 
     def refine(
         self, rgb: np.ndarray, around: Maps, tile: Rectangle, point: OperatingPoint, search: Search
-    ) -> Target:
+    ) -> CodedTile:
         """See `Engine.refine`."""
         return refine(self.tiles, self.network.decoder, rgb, around, tile, point, search)
 

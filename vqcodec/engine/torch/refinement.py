@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ...bitstream.container import Segments
 from ...geometry import Rectangle, pixels_of, reach, widened, windows, within
+from ...nn.model import PassResult
 from ...nn.rate_proxy import GaussianBits, scale_bounds
 from ...nn.transforms import Decoder
 from ...rate_control import OperatingPoint
-from ..base import Maps, Target
+from ..base import CodedTile, Maps
 from ..search import Search
-from ..search_steps import ROUNDS, Decoded, Descent, Judged
+from ..search_steps import ROUNDS, Assigned, Descent, Judged, Target
 from .distortion import judge
 from .runtime import exact_sums, isolated_with_gradients
 from .tensors import to_array, to_map, to_unit_map
@@ -38,7 +40,7 @@ class Refinement(Descent):
         """rgb: the tile's pixels, as of `Engine.refine`, without padding. around: the encoder's
         latents of the tile and a halo, float32 [h, w, C]. tile: in latents. distortion: of
         `config.DISTORTIONS`."""
-        self.network, self.decoder, self.dtype = coder.network, decoder, coder.dtype
+        self.coder, self.network, self.decoder = coder, coder.network, decoder
         self.region, self.tile, self.distortion = around.region, tile, distortion
         self.around = to_map(around.values, coder.device)
         self.levels = torch.tensor([point.level], device=coder.device)
@@ -48,32 +50,33 @@ class Refinement(Descent):
         kappa = self.network.kappa(self.levels, 1.0).flatten().cpu().numpy()
         super().__init__(self.network.config, kappa, around.cut(tile).copy(), point)
 
-    def _decoded(self, target: Target, differentiate: bool) -> Decoded:
+    def _assigned(self, target: Target, differentiate: bool) -> Assigned:
         """The slope is that of a proxy of the bits, by way of the context alone."""
         y = to_map(target.latents, self.levels.device).requires_grad_(differentiate)
         scale = torch.from_numpy(target.lambda_scale).to(y.device)
+        checkpointing = differentiate and self.tile.width * self.tile.height > SIDE**2
         with torch.set_grad_enabled(differentiate):
-            latents, bits, proxy = self._assigned(y, scale)
-        slope = to_array(torch.autograd.grad(proxy, y)[0]) if differentiate else 0.0
-        return Decoded(to_array(latents.detach()), float(bits), slope)
+            passes = self.network.quantise(
+                y.to(self.coder.dtype), self.levels, scale, checkpointing
+            )
+            results = list(passes)
+            proxy = sum(self._proxy(y, result) for result in results) if differentiate else None
+        slope = to_array(torch.autograd.grad(proxy, y)[0]) if differentiate else None
+        bits = float(sum(self._bits(result) for result in results))
+        return Assigned(self.coder.coded(results, Segments(b"", b"")), bits, slope)
 
-    def _assigned(self, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents as they are decoded, their bits, and the proxy."""
-        low, high = scale_bounds(self.network.config.quantizer)
-        bits, proxy = 0.0, y.new_zeros(())
-        checkpointing = y.requires_grad and self.tile.width * self.tile.height > SIDE**2
-        for result in self.network.quantise(y.to(self.dtype), self.levels, scale, checkpointing):
-            step, chosen = result.step, result.chosen
-            spent = self.network.codebooks.bits_of(chosen.index, chosen.row)
-            bits = bits + (spent * step.mask).sum()
-            if y.requires_grad:
-                r = y.detach()[:, step.channels] - step.expected.mean
-                noise = torch.rand(
-                    r.shape, generator=self.noise, device=r.device, dtype=torch.float32
-                )
-                rate = GaussianBits.apply(r + noise - 0.5, step.expected.log_scale, low, high)
-                proxy = proxy + (rate * step.mask).sum()
-        return result.latents.to(y.dtype), bits, proxy
+    def _bits(self, result: PassResult) -> Tensor:
+        """What the tables say that a pass costs."""
+        chosen = result.chosen
+        return (self.network.codebooks.bits_of(chosen.index, chosen.row) * result.step.mask).sum()
+
+    def _proxy(self, y: Tensor, result: PassResult) -> Tensor:
+        """Its proxy, whose slope leads through the pass's context."""
+        step, bounds = result.step, scale_bounds(self.network.config.quantizer)
+        r = y.detach()[:, step.channels] - step.expected.mean
+        noise = torch.rand(r.shape, generator=self.noise, device=r.device, dtype=torch.float32)
+        rate = GaussianBits.apply(r + noise - 0.5, step.expected.log_scale, *bounds)
+        return (rate * step.mask).sum()
 
     def _judged(self, latents: np.ndarray, differentiate: bool) -> Judged:
         """Eyes compare the tile as a whole, and squared error is that of one window after the
@@ -119,11 +122,11 @@ def refine(
     tile: Rectangle,
     point: OperatingPoint,
     search: Search,
-) -> Target:
+) -> CodedTile:
     """The best that a search of effort 2 to 9 finds for a tile; arguments as of `Refinement`."""
     with isolated_with_gradients(), exact_sums(coder.device):
         refinement = Refinement(coder, decoder, rgb, around, tile, point, search.distortion)
-        return refinement.run(ROUNDS[search.effort - 1]).target
+        return coder.packed(refinement.run(ROUNDS[search.effort - 1]).coded)
 
 
 def _cut(maps: Tensor, part: Rectangle, region: Rectangle) -> Tensor:

@@ -1,6 +1,6 @@
 """Tiles with the networks of torch: see `engine.walk`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 
@@ -32,7 +32,7 @@ class TileCoder(PassWalk[PassStep, Assignment]):
         with isolated(), exact_sums(self.device):
             latents, levels = self._map(y), torch.tensor([level], device=self.device)
             scale = torch.as_tensor(lambda_scale, dtype=torch.float32, device=self.device)
-            return self._coded(self.network.quantise(latents, levels, scale))
+            return self.coded(self.network.quantise(latents, levels, scale))
 
     def complete(
         self,
@@ -75,7 +75,7 @@ class TileCoder(PassWalk[PassStep, Assignment]):
     ) -> CodedTile:
         with isolated(), exact_sums(self.device):
             results = islice(self._passes(choose, height, width, level), count)
-            return self._coded(results, segments)
+            return self.coded(results, segments)
 
     def _passes(self, choose: Choose, height: int, width: int, level: int) -> Iterator[PassResult]:
         shape = 1, self.network.config.transform.latents, height, width
@@ -104,7 +104,7 @@ class TileCoder(PassWalk[PassStep, Assignment]):
             index.movedim(1, -1)[0][step.mask] = values
         return Assignment(index, row, self.network.codebooks.lookup(index, step.classes))
 
-    def _coded(self, results: Iterator[PassResult], segments: Segments | None = None) -> CodedTile:
+    def coded(self, results: Iterable[PassResult], segments: Segments | None = None) -> CodedTile:
         """What the passes chose; it is coded unless there are segments of it already."""
         columns: list[PassColumns] = []
         for result in results:
@@ -113,7 +113,7 @@ class TileCoder(PassWalk[PassStep, Assignment]):
             columns.append(PassColumns(*parts, self._mask(step), step.channels))
         if segments is None:
             segments = self._segments(columns)
-        return CodedTile(to_array(result.latents), segments, tuple(columns))
+        return CodedTile(to_array(result.latents.detach()), segments, tuple(columns))
 
 
 def _columns(values: Tensor, step: PassStep) -> np.ndarray:
