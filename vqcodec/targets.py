@@ -1,10 +1,11 @@
 """Encoding to a target: a size, a rate, or how close the decoded picture is to the original.
 
 Each trial is a whole encode, so that a target is met by real bytes and, for closeness, by the
-decoded picture, for PSNR in levels of the source's depth, else in 8 bits. Sizes are found by
-bisection over quality; closeness, whose trials take longer, by secants.
+decoded picture, for PSNR in levels of the source's depth, else in 8 bits. Both are found by
+secants over quality.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from .metrics.looks import butteraugli, ssimulacra2
 from .progress import Progress, followed
 from .rate_control import DEFAULT_QUALITY, OperatingPoint, at_level, operating_point
 
-TRIALS = 9  # 100 / 2**9: a fifth of a step of quality, about 0.4 % of size
+TRIALS = 9  # at most; most targets are met in half of them
 CLOSE = 0.995  # of a target size: near enough to stop
 # From one level to the next the size of some pictures jumps by more than 3 %, and SSIMULACRA2 by
 # nearly a point. What lies between is reached by the lower level's scale of lambda, up to a level
@@ -326,41 +327,40 @@ def _between_levels(trial: Trial, search: _Secants, levels: int) -> Reached:
 
 def _largest(trial: Trial, most: float, unit: str, levels: int) -> Reached:
     """The best quality in at most `most`. Raises OutOfReachError."""
-    best = trial(0)
-    if best.value > most:
-        raise OutOfReachError(f"{most:g} {unit} is out of reach: quality 0 has {best.value:.4g}")
-    low, high = 0.0, 100.0
-    highest = trial(high)
-    if highest.value <= most:
-        return highest
-    best, low, high = _bisect(trial, best, (low, high), most, TRIALS)
-    lower, upper = operating_point(low, levels), operating_point(high, levels)
-    if best.value >= CLOSE * most or lower.level == upper.level:
-        return best
+    low = _Side(0.0, trial(0.0))
+    if low.found.value > most:
+        least = low.found.value
+        raise OutOfReachError(f"{most:g} {unit} is out of reach: quality 0 has {least:.4g}")
+    high = _Side(100.0, trial(100.0))
+    if high.found.value <= most:
+        return high.found
+    low, high = _around(trial, (low, high), most, TRIALS, NARROW)
+    lower, upper = operating_point(low.at, levels), operating_point(high.at, levels)
+    if low.found.value >= CLOSE * most or lower.level == upper.level:
+        return low.found
 
     def between(offset: float) -> Reached:
-        return trial(low, at_level(lower.level, offset))
+        return trial(low.at, at_level(lower.level, offset))
 
-    return _bisect(between, best, (lower.level_offset, lower.level_offset + 1), most, BETWEEN)[0]
+    offset = lower.level_offset
+    sides = low._replace(at=offset), high._replace(at=offset + 1)
+    return _around(between, sides, most, BETWEEN)[0].found
 
 
-def _bisect(
-    trial: Trial,
-    best: Reached,
-    between: tuple[float, float],
-    most: float,
-    trials: int,
-) -> tuple[Reached, float, float]:
-    """The largest of `best` and what is tried that has at most `most`; and the qualities, within
-    `between`, between which the next trial would be."""
-    low, high = between
+def _around(
+    trial: Trial, sides: tuple[_Side, _Side], most: float, trials: int, narrow: float = 0.0
+) -> tuple[_Side, _Side]:
+    """The trials next to `most` below and above, from these on. Values are taken to grow by the
+    same factor from one place to the next, which sizes nearly do."""
+    low, high = sides
     for _ in range(trials):
-        middle = (low + high) / 2
-        found = trial(middle)
-        if found.value > most:
-            high = middle
-            continue
-        best, low = max(best, found, key=lambda item: item.value), middle
-        if best.value >= CLOSE * most:
+        if low.found.value >= CLOSE * most or high.at - low.at < narrow:
             break
-    return best, low, high
+        start, aim, end = map(math.log, (low.found.value, CLOSE**0.5 * most, high.found.value))
+        at = low.at + min(max(0.1, (aim - start) / (end - start)), 0.9) * (high.at - low.at)
+        found = trial(at)
+        if found.value > most:
+            high = _Side(at, found)
+        else:
+            low = _Side(at, max(low.found, found, key=lambda item: item.value))
+    return low, high
