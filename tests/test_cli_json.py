@@ -52,6 +52,11 @@ def test_encode_tells_what_the_line_of_its_report_has(call):
     assert found["model_id"] == read_header(data).model_id.hex()
     assert "notices" not in found
 
+    (found,) = objects(call("encode", "in/a.png", "-f").stdout)
+    assert found["effort"] == 4  # the default of a small picture
+    (found,) = objects(call("encode", "in/a.png", "-f", "--lossless").stdout)
+    assert (found["quality"], found["effort"]) == (None, None)
+
 
 def test_decode_tells_the_size_of_what_it_painted(call, codec, picture):
     data = codec.encode(picture)

@@ -413,7 +413,7 @@ def run(*line):
 
 Image.effect_noise((60, 40), 50).convert("RGB").save("a.png")
 run("encode", "a.png")
-run("encode", "a.png", "--effort", "4", "-o", "found.vqc")
+run("encode", "a.png", "--effort", "1", "-o", "found.vqc")
 assert b"" != open("found.vqc", "rb").read() != open("a.vqc", "rb").read()
 run("decode", "found.vqc")
 run("decode", "a.vqc", "-o", "b.png")

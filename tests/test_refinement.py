@@ -16,7 +16,7 @@ from vqcodec.codec import Codec
 from vqcodec.config import DISTORTIONS
 from vqcodec.engine import tiling
 from vqcodec.engine.base import REFINEMENT_HALO, Maps
-from vqcodec.engine.search import TUNES
+from vqcodec.engine.search import TUNES, search_of
 from vqcodec.engine.search_steps import BENDS, Bends
 from vqcodec.engine.torch import refinement
 from vqcodec.engine.torch.distortion import judge
@@ -194,6 +194,17 @@ def test_a_search_is_the_same_every_time(codec, picture):
     torch.manual_seed(2)
 
     assert codec.encode(picture, 40, effort=5) == once
+
+
+def test_small_pictures_are_searched_more_by_default(codec):
+    sizes = (1, 1), (600, 750), (601, 750), (1000, 750), (1024, 768), (1440, 900), (4000, 3000)
+    efforts = [search_of(codec.model.config, None, None, (*size, 3)).effort for size in sizes]
+
+    assert efforts == [4, 4, 3, 3, 2, 2, 1]
+    rgb = smooth_picture(48, 64)
+    assert codec.encode(rgb) == codec.encode(rgb, effort=4) != codec.encode(rgb, effort=1)
+    found = codec.encode_indices(rgb).indices
+    assert np.array_equal(found, codec.encode_indices(rgb, effort=4).indices)
 
 
 @pytest.mark.parametrize("effort", [0, 10, 2.5])
