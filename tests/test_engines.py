@@ -22,12 +22,13 @@ from vqcodec.bitstream.container import Segments, unpack
 from vqcodec.codec import Codec
 from vqcodec.engine import select
 from vqcodec.engine.base import CodedTile
+from vqcodec.engine.onnx import transforms
 from vqcodec.engine.tiling import read_tile
 from vqcodec.engine.torch import runtime
 from vqcodec.entropy.sampler import IndexSampler
 from vqcodec.errors import CorruptError, MissingExtraError, UnknownModelError
 from vqcodec.generative import generate
-from vqcodec.geometry import reach
+from vqcodec.geometry import Rectangle, reach
 from vqcodec.image.metadata import Metadata
 from vqcodec.image.pixels import Picture
 from vqcodec.image.strips import join, to_image
@@ -275,6 +276,25 @@ def test_bfloat16_moves_pixels_by_little_and_precise_ones_not_at_all(monkeypatch
 @pytest.fixture(scope="module")
 def both(two_folder) -> tuple[Codec, Codec]:
     return Codec.load(two_folder, "cpu", precise=True), Codec.load(two_folder, "onnx")
+
+
+@pytest.mark.parametrize("realism", [0.0, 1.0])
+def test_fine_blocks_in_windows_have_no_seams(both, realism, monkeypatch):
+    """Pixels and latents are those of the whole; a part is of the whole as well."""
+    engine, rgb = both[1].engine, np.float32(smooth_picture(144, 208)) / 255
+    rgb += 0.1 * np.random.default_rng(0).standard_normal(rgb.shape, np.float32)
+    part, origin = Rectangle(2, 1, 8, 7), (5, 3)
+    latents = engine.analyse(rgb, 5)
+    whole = [
+        engine.synthesise(latents, 5, realism, origin),
+        engine.synthesise(latents, 5, realism, origin, part),
+    ]
+    monkeypatch.setattr(transforms, "WHOLE", 1)
+    monkeypatch.setattr(transforms, "SIDE", 4)
+
+    assert np.allclose(engine.analyse(rgb, 5), latents, atol=1e-4)
+    assert np.allclose(engine.synthesise(latents, 5, realism, origin), whole[0], atol=1e-5)
+    assert np.allclose(engine.synthesise(latents, 5, realism, origin, part), whole[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("realism", [0.3, 1.0])

@@ -233,7 +233,7 @@ def at_once(codec, monkeypatch) -> list[int]:
             with lock:
                 busy[0] -= 1
 
-    for name in ("encode", "decode"):
+    for name in ("encode", "decode", "packed"):
         work = partial(listen, getattr(codec.engine.tiles, name))
         monkeypatch.setattr(codec.engine.tiles, name, work)
     return found

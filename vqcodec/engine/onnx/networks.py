@@ -24,6 +24,9 @@ from .graph import Graph
 
 Tensors = Mapping[str, np.ndarray]
 LEVEL = "int64", (1,)
+PLACE = "int64", (2,)  # a row and a column
+PIXELS = "float32", ("16h", "16w", 3)
+BLOCKS = "float32", ("h", "w", 3 * STRIDE**2)  # those of a latent, row by row
 UNIT = 2.0**-WEIGHT_BITS  # of the prior's weights, so that sums are integers / 2**8
 
 
@@ -111,21 +114,43 @@ class Layers:
 
 
 def analysis(config: TransformConfig, tensors: Tensors) -> bytes:
-    """`pixels` float32 [16h, 16w, 3] in 0..1, `level` -> latents float32 [h, w, C] in steps."""
-    net = Layers(tensors, pixels=("float32", ("16h", "16w", 3)))
+    """`pixels` float32 [16h, 16w, 3] in 0..1, the same as `blocks`, `level` -> latents float32
+    [h, w, C] in steps."""
+    net = Layers(tensors, pixels=PIXELS, blocks=BLOCKS)
+    return net.graph.model(_latents(net, config, _fine_analysis(net, config)))
+
+
+def fine_analysis(config: TransformConfig, tensors: Tensors) -> bytes:
+    """Half of `analysis`: `pixels`, `level` -> what the coarse blocks take, float32 [1, W, h, w],
+    of a part: int64 [2], `fine_start` and `fine_end` at 1/8."""
+    net = Layers(tensors, pixels=PIXELS, fine_start=PLACE, fine_end=PLACE)
+    return net.graph.model(_fine_analysis(net, config))
+
+
+def coarse_analysis(config: TransformConfig, tensors: Tensors) -> bytes:
+    """The other half: `blocks`, `features` as of `fine_analysis`, `level` -> latents."""
+    features = "float32", (1, config.coarse_width, "h", "w")
+    net = Layers(tensors, blocks=BLOCKS, features=features)
+    return net.graph.model(_latents(net, config, "features"))
+
+
+def _fine_analysis(net: Layers, config: TransformConfig) -> str:
     x = net("Sub", net.to_front("pixels"), PIXEL_MEAN)
-    basis = np.float32(tensors["linear.analysis"]) * (255 / tensors["gains.scale"])
-    kernels = basis.T.reshape(-1, 3, STRIDE, STRIDE)
-    y = net("Conv", x, kernels, strides=[STRIDE] * 2)
-    stem = STEM_GAIN * np.float32(tensors["encoder.stem.weight"]).reshape(-1, 3, 8, 8)
-    h = net("Conv", x, stem, tensors["encoder.stem.bias"], strides=[8] * 2)
-    fine_blocks, coarse_blocks = config.encoder_blocks
-    h = net.residuals("encoder.fine", fine_blocks, h)
-    h = net.conv("encoder.down", h, stride=2)
-    h = net.residuals("encoder.coarse", coarse_blocks, h)
-    y = net("Add", y, net.conv("encoder.head", h, ENCODER_GAIN))
-    y = net("Mul", y, net.level(encode_gains(config, tensors)))
-    return net.graph.model(net.to_back(y))
+    stem = STEM_GAIN * np.float32(net.tensors["encoder.stem.weight"]).reshape(-1, 3, 8, 8)
+    h = net("Conv", x, stem, net.tensors["encoder.stem.bias"], strides=[8] * 2)
+    h = net.cut(net.residuals("encoder.fine", config.encoder_blocks[0], h), "fine")
+    return net.conv("encoder.down", h, stride=2)
+
+
+def _latents(net: Layers, config: TransformConfig, h: str) -> str:
+    """h: what the coarse blocks take. The linear path is a product of matrices, which takes less
+    than half of the time of a convolution."""
+    basis = np.float32(net.tensors["linear.analysis"]) * (255 / net.tensors["gains.scale"])
+    basis = basis.reshape(3, STRIDE, STRIDE, -1).transpose(1, 2, 0, 3).reshape(basis.shape)
+    y = net("Add", net("MatMul", "blocks", basis), -PIXEL_MEAN * basis.sum(0))
+    h = net.residuals("encoder.coarse", config.encoder_blocks[1], h)
+    y = net("Add", y, net.to_back(net.conv("encoder.head", h, ENCODER_GAIN)))
+    return net("Mul", y, net("Gather", encode_gains(config, net.tensors), "level"))
 
 
 def synthesis(
@@ -145,26 +170,58 @@ def synthesis(
     each ReLU of the residual blocks lets something through, bool [1, C, h, w] or [1, C, 2h, 2w].
     """
     ends = (f"{name}_{end}" for name in ("part", "near", "fine") for end in ("start", "end"))
-    inputs = {"latents": ("float32", ("h", "w", config.latents))}
-    inputs |= dict.fromkeys(ends, ("int64", (2,))) if parts else {}
-    if grained := "decoder.grain.weight" in tensors:
-        inputs["grain"] = "float32", ("2h", "2w", GRAIN_CHANNELS)
-    net = Layers(tensors, **inputs)
-    coarse, fine = (0, 0) if affine else (config.coarse_blocks, config.fine_blocks)
+    ends = dict.fromkeys(ends, PLACE) if parts else {}
+    net = Layers(tensors, latents=_latents_of(config), **ends, **_grain_of(tensors))
     y = net("Mul", net.to_front("latents"), net.level(decode_gains(config, tensors)))
-    basis = np.float32(tensors["linear.synthesis"]) * (tensors["gains.scale"] / 255)
-    linear = net("Conv", net.cut(y, "part"), basis[:, :, None, None])
     h = net.conv("decoder.stem", y)
-    h = net.cut(net.residuals("decoder.coarse", coarse, h), "near")
+    h = net.residuals("decoder.coarse", 0 if affine else config.coarse_blocks, h)
+    count = 0 if affine else config.fine_blocks
+    x = _pixels(net, net.cut(y, "part"), net.cut(h, "near"), count)
+    flags = [net("Greater", x, 0) for x in net.rectified] if signs else []
+    return net.graph.model(x, flags=flags)
+
+
+def coarse_synthesis(config: TransformConfig, tensors: Tensors) -> bytes:
+    """Half of `synthesis`: `latents`, `level` -> what the fine blocks take, float32
+    [1, W, h, w]."""
+    net = Layers(tensors, latents=_latents_of(config))
+    y = net("Mul", net.to_front("latents"), net.level(decode_gains(config, tensors)))
+    h = net.residuals("decoder.coarse", config.coarse_blocks, net.conv("decoder.stem", y))
+    return net.graph.model(h)
+
+
+def fine_synthesis(config: TransformConfig, tensors: Tensors) -> bytes:
+    """The other half: `latents` of a part, `features` as of `coarse_synthesis` and `grain` around
+    it, `fine_start` and `fine_end` at 1/8 of it in these, `level` -> the part's pixels."""
+    features = "float32", (1, config.coarse_width, "near h", "near w")
+    more = {"features": features, "fine_start": PLACE, "fine_end": PLACE}
+    net = Layers(tensors, latents=_latents_of(config), **more, **_grain_of(tensors))
+    y = net("Mul", net.to_front("latents"), net.level(decode_gains(config, tensors)))
+    return net.graph.model(_pixels(net, y, "features", config.fine_blocks))
+
+
+def _latents_of(config: TransformConfig) -> tuple[str, tuple[int | str, ...]]:
+    return "float32", ("h", "w", config.latents)
+
+
+def _grain_of(tensors: Tensors) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+    """The input that a realism decoder has besides."""
+    is_grained = "decoder.grain.weight" in tensors
+    return {"grain": ("float32", ("2h", "2w", GRAIN_CHANNELS))} if is_grained else {}
+
+
+def _pixels(net: Layers, y: str, h: str, count: int) -> str:
+    """y: latents in standard deviations. h: what so many fine blocks take."""
+    basis = np.float32(net.tensors["linear.synthesis"]) * (net.tensors["gains.scale"] / 255)
+    linear = net("Conv", y, basis[:, :, None, None])
     h = net("DepthToSpace", net.conv("decoder.up", h), blocksize=2, mode="CRD")
-    if grained:
-        weight = np.float32(tensors["decoder.grain.weight"])
+    if "grain" in net.inputs:
+        weight = np.float32(net.tensors["decoder.grain.weight"])
         h = net("Add", h, net("Conv", net.to_front("grain"), weight))
-    h = net.cut(net.residuals("decoder.fine", fine, h), "fine")
+    h = net.cut(net.residuals("decoder.fine", count, h), "fine")
     x = net("DepthToSpace", net.conv("decoder.head", h, DECODER_GAIN), blocksize=8, mode="CRD")
     x = net("Add", net("DepthToSpace", linear, blocksize=STRIDE, mode="CRD"), x)
-    flags = [net("Greater", x, 0) for x in net.rectified] if signs else []
-    return net.graph.model(net.to_back(net("Add", x, PIXEL_MEAN)), flags=flags)
+    return net.to_back(net("Add", x, PIXEL_MEAN))
 
 
 def prior_pass(config: ModelConfig, index: int, tensors: Tensors, signs: bool = False) -> bytes:
