@@ -1,8 +1,8 @@
 """A model's encoder and decoder by ONNX Runtime.
 
 Of what is large the fine blocks, two thirds of the work, compute one window after the other: their
-maps, four times as large as the coarse ones', would fall out of the caches (half as fast at 2
-megapixels as at 0.4). A window's halo is that of the fine blocks alone.
+maps, four times as large as the coarse ones', would fall out of the caches, and take twice as long
+a pixel at 2 megapixels as at 0.4. A window's halo is that of the fine blocks alone.
 """
 
 from collections import ChainMap
@@ -20,7 +20,7 @@ from .sessions import Graph, Sessions
 
 SIDE = 40  # latents of a window
 WHOLE = 48**2  # latents that one graph computes at once
-Make = Callable[..., bytes]
+Make = Callable[..., bytes]  # a function of `networks`
 
 
 class Transforms:
