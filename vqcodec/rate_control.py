@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 DEFAULT_QUALITY = 50
 EFFORTS = range(1, 10)  # how long an encoder searches
-# The most megapixels of an effort that is the default. A round of search takes about as long as a
-# picture of three times the size without: so none of up to 1 megapixel takes longer than 6 of these
-# do, and 12 stay within 6 s on two cores (docs/speed.md).
+# The most megapixels of an effort that is the default: with a search a picture takes about half as
+# long as 12 megapixels do without, which stay within 6 s on two cores (docs/speed.md).
 DEFAULT_EFFORTS = {4: 0.45, 3: 0.75, 2: 1.3}
 # Networks are trained with one of 1.8 (base-1 and base-2 with 3). On held-out photographs 1.4 costs
 # 0.15 to 0.3 % less than 2 in bits + lambda * error, and 1 and 2.8 more.
