@@ -114,10 +114,10 @@ def _row(options: Options, job: Job) -> list[str]:
         size, *both = pool.submit(measure, job, options.picture).result()
     mine = job.name == ours.CODEC
     engine = ENGINES.get(job.own.device, job.own.device)
-    effort = str(job.own.effort or default_effort(round(job.size * 1e6)))
     label = f"{Path(job.own.model).name}, {engine}" if mine else job.name
+    effort = job.own.effort or default_effort(round(job.size * 1e6))
     bpp = f"{8 * size / (job.size * 1e6):.3f}" if size else ""
-    cells = [f"{job.size:g}", label, effort if mine else "", bpp]
+    cells = [f"{job.size:g}", label, str(effort) if mine else "", bpp]
     for used in both:
         cells += [f"{used.wall:.2f}", f"{used.cores:.2f}", f"{used.peak / 1e6:.0f}"]
     return cells

@@ -59,6 +59,11 @@ class TransformConfig:
         return -(-self.fine_blocks // 2)
 
     @property
+    def encoder_fine_reach(self) -> int:
+        """The same of the encoder: how far away pixels matter to what its fine blocks give."""
+        return -(-self.encoder_blocks[0] // 2)
+
+    @property
     def encoder_blocks(self) -> tuple[int, int]:
         """At 1/8 and at 1/16."""
         fine, coarse = self.encoder_fine_blocks, self.encoder_coarse_blocks

@@ -66,8 +66,8 @@ def reach(config: TransformConfig) -> int:
     """How many latents away, in each direction, the pixels at a latent matter to it, and it to
     pixels: the 3x3 convolutions at 1/16, and those at 1/8 at half a latent each; of encoder or
     decoder, whichever sees further."""
-    both = config.encoder_blocks, config.decoder_blocks
-    return max(coarse + -(-fine // 2) for fine, coarse in both)
+    of_encoder = config.encoder_blocks[1] + config.encoder_fine_reach
+    return max(of_encoder, config.coarse_blocks + config.fine_reach)
 
 
 def grid_of(width: int, height: int) -> Rectangle:

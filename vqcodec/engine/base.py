@@ -75,9 +75,8 @@ class TileCoder(Protocol):
     """One tile's latents <-> indices <-> payload, by walking the prior's passes: FORMAT.md,
     "Prior". The indices of a payload are the same with every engine."""
 
-    def encode(self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray) -> CodedTile:
-        """Code latents y, float32 [h, w, C] in steps; lambda_scale: see `OperatingPoint`, or
-        float32 [C], of each channel."""
+    def encode(self, y: np.ndarray, level: int, lambda_scale: float) -> CodedTile:
+        """Code latents y, float32 [h, w, C] in steps; lambda_scale: see `OperatingPoint`."""
 
     def decode(self, segments: Segments, height: int, width: int, level: int) -> CodedTile:
         """Decode a tile of height x width latents. Raises CorruptError if the payload is not

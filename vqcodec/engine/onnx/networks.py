@@ -172,11 +172,10 @@ def synthesis(
     ends = (f"{name}_{end}" for name in ("part", "near", "fine") for end in ("start", "end"))
     ends = dict.fromkeys(ends, PLACE) if parts else {}
     net = Layers(tensors, latents=_latents_of(config), **ends, **_grain_of(tensors))
-    y = net("Mul", net.to_front("latents"), net.level(decode_gains(config, tensors)))
-    h = net.conv("decoder.stem", y)
-    h = net.residuals("decoder.coarse", 0 if affine else config.coarse_blocks, h)
-    count = 0 if affine else config.fine_blocks
-    x = _pixels(net, net.cut(y, "part"), net.cut(h, "near"), count)
+    y = _in_deviations(net, config)
+    coarse, fine = (0, 0) if affine else (config.coarse_blocks, config.fine_blocks)
+    h = net.cut(_coarse_synthesis(net, y, coarse), "near")
+    x = _pixels(net, net.cut(y, "part"), h, fine)
     flags = [net("Greater", x, 0) for x in net.rectified] if signs else []
     return net.graph.model(x, flags=flags)
 
@@ -185,9 +184,8 @@ def coarse_synthesis(config: TransformConfig, tensors: Tensors) -> bytes:
     """Half of `synthesis`: `latents`, `level` -> what the fine blocks take, float32
     [1, W, h, w]."""
     net = Layers(tensors, latents=_latents_of(config))
-    y = net("Mul", net.to_front("latents"), net.level(decode_gains(config, tensors)))
-    h = net.residuals("decoder.coarse", config.coarse_blocks, net.conv("decoder.stem", y))
-    return net.graph.model(h)
+    y = _in_deviations(net, config)
+    return net.graph.model(_coarse_synthesis(net, y, config.coarse_blocks))
 
 
 def fine_synthesis(config: TransformConfig, tensors: Tensors) -> bytes:
@@ -196,7 +194,7 @@ def fine_synthesis(config: TransformConfig, tensors: Tensors) -> bytes:
     features = "float32", (1, config.coarse_width, "near h", "near w")
     more = {"features": features, "fine_start": PLACE, "fine_end": PLACE}
     net = Layers(tensors, latents=_latents_of(config), **more, **_grain_of(tensors))
-    y = net("Mul", net.to_front("latents"), net.level(decode_gains(config, tensors)))
+    y = _in_deviations(net, config)
     return net.graph.model(_pixels(net, y, "features", config.fine_blocks))
 
 
@@ -208,6 +206,16 @@ def _grain_of(tensors: Tensors) -> dict[str, tuple[str, tuple[int | str, ...]]]:
     """The input that a realism decoder has besides."""
     is_grained = "decoder.grain.weight" in tensors
     return {"grain": ("float32", ("2h", "2w", GRAIN_CHANNELS))} if is_grained else {}
+
+
+def _in_deviations(net: Layers, config: TransformConfig) -> str:
+    """The input `latents`, steps -> standard deviations."""
+    gains = net.level(decode_gains(config, net.tensors))
+    return net("Mul", net.to_front("latents"), gains)
+
+
+def _coarse_synthesis(net: Layers, y: str, count: int) -> str:
+    return net.residuals("decoder.coarse", count, net.conv("decoder.stem", y))
 
 
 def _pixels(net: Layers, y: str, h: str, count: int) -> str:

@@ -71,15 +71,15 @@ class TileCoder(PassWalk[Step, Chosen]):
         self.to_steps, self.to_units, self.log_steps = (tensors[n].astype(np.int64) for n in names)
         self.first = tensors["prior.passes.0.level.knots"].astype(np.int64)  # [L, 2 n]
 
-    def encode(self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray) -> CodedTile:
+    def encode(self, y: np.ndarray, level: int, lambda_scale: float) -> CodedTile:
         """Code latents y, float32 [h, w, C] in steps: see `engine.base.TileCoder`."""
         return self._assigned(y, level, lambda_scale, lambda step: None)
 
     def assign(
-        self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray
+        self, y: np.ndarray, level: int, lambda_scale: np.ndarray
     ) -> tuple[CodedTile, float, list[Step]]:
-        """What `encode` gives, without its payload; what the tables say that its indices cost, in
-        bits; and the steps of the passes."""
+        """What `encode` gives, without its payload, by a scale of each channel, float32 [C]; what
+        the tables say that its indices cost, in bits; and the steps of the passes."""
         steps = []
         coded = self._assigned(y, level, lambda_scale, steps.append, Segments(b"", b""))
         bits = sum(self.codebooks.bits_of(part.indices, part.rows).sum() for part in coded.passes)

@@ -38,7 +38,7 @@ class Transforms:
         fine = self._graph("fine analysis", networks.fine_analysis)
         features = np.empty((1, self.config.coarse_width, whole.height, whole.width), np.float32)
         for part in windows(whole, SIDE):
-            near = widened(part, -(-self.config.encoder_blocks[0] // 2), whole)
+            near = widened(part, self.config.encoder_fine_reach, whole)
             seen = pixels[within(pixels_of(near))]
             found = fine(pixels=seen, level=level, **_ends("fine", part, near, 2))
             features[(..., *within(part))] = found[0]

@@ -27,12 +27,11 @@ class TileCoder(PassWalk[PassStep, Assignment]):
         self.network, self.dtype = network, dtype
         self.device = network.lambdas.device
 
-    def encode(self, y: np.ndarray, level: int, lambda_scale: float | np.ndarray) -> CodedTile:
+    def encode(self, y: np.ndarray, level: int, lambda_scale: float) -> CodedTile:
         """Code latents y, float32 [h, w, C] in steps: see `engine.base.TileCoder`."""
         with isolated(), exact_sums(self.device):
             latents, levels = self._map(y), torch.tensor([level], device=self.device)
-            scale = torch.as_tensor(lambda_scale, dtype=torch.float32, device=self.device)
-            return self.coded(self.network.quantise(latents, levels, scale))
+            return self.coded(self.network.quantise(latents, levels, lambda_scale))
 
     def complete(
         self,
